@@ -1,0 +1,397 @@
+//! A whole node: mesh, firmware receiver and firmware sender as one machine.
+//!
+//! [`Node`] is what shells run: a Tokio task on Linux, the simulator, a microcontroller. The driving contract
+//! is on the crate's first page.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::flash::{Completion, FlashOp};
+use crate::mesh::{
+    self, Inbound, LinkId, LinkRole, Mesh, MeshConfig, MeshEvent, Outgoing, Priority, SendError,
+};
+use crate::ota::{
+    Distributor, DistributorEvent, ImagePlan, Package, ReceiverConfig, ReceiverEvent, ReceiverState,
+    StartError, StockReceiver, TargetReport,
+};
+use crate::time::Instant;
+use crate::wire::{Announce, Data, DataRequest, Envelope, NodeId, User, kind};
+
+/// Events kept for a shell that does not ask.
+const EVENTS_MAX: usize = 8_192;
+
+/// What a node is told at its birth.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Its membership of the mesh.
+    pub mesh: MeshConfig,
+    /// How it takes firmware; `None` for a node without an update receiver.
+    pub receiver: Option<ReceiverConfig>,
+}
+
+/// Something that happened on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Links, tree, clock, probes.
+    Mesh(MeshEvent),
+    /// Text from an application (types 8 and 9).
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// Whether everybody got it.
+        broadcast: bool,
+        /// The text's bytes; a C++ node may send what is not UTF-8.
+        text: Vec<u8>,
+    },
+    /// A package of a plug-in: any type that the core does not handle.
+    Package {
+        /// Its type, destination, sender and routing.
+        envelope: Envelope,
+        /// Its canonical JSON text.
+        bytes: Vec<u8>,
+    },
+    /// The node's own update.
+    Update(ReceiverEvent),
+    /// The roll-out that this node runs.
+    Rollout(DistributorEvent),
+}
+
+/// Why [`Node::poll_timeout`] wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// The mesh protocol.
+    Mesh(mesh::Timer),
+    /// The node's own update.
+    Update,
+    /// The roll-out that this node runs.
+    Rollout,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Node {
+    mesh: Mesh,
+    receiver: Option<StockReceiver>,
+    distributor: Distributor,
+    events: VecDeque<Event>,
+    events_dropped: u64,
+    /// Packages whose fields made no sense.
+    malformed: u64,
+    /// Set by every input, cleared when the shell has drained the events.
+    undrained: bool,
+}
+
+impl Node {
+    /// A node without links.
+    pub fn new(config: NodeConfig) -> Self {
+        Self {
+            distributor: Distributor::new(config.mesh.id),
+            receiver: config.receiver.map(StockReceiver::new),
+            mesh: Mesh::new(config.mesh),
+            events: VecDeque::new(),
+            events_dropped: 0,
+            malformed: 0,
+            undrained: false,
+        }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.mesh.id()
+    }
+
+    /// The mesh, for reading.
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// The roll-out that this node runs or ran last, for reading.
+    pub fn distributor(&self) -> &Distributor {
+        &self.distributor
+    }
+
+    /// Where the node's own update is.
+    pub fn update_state(&self) -> ReceiverState {
+        self.receiver.as_ref().map_or(ReceiverState::Idle, StockReceiver::state)
+    }
+
+    /// Firmware packages whose fields made no sense.
+    pub fn malformed_packages(&self) -> u64 {
+        self.malformed
+    }
+
+    /// Events that were dropped because the shell did not ask for them.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped
+    }
+
+    /// As [`Mesh::handle_link_up`].
+    pub fn handle_link_up(&mut self, now: Instant, role: LinkRole) -> Option<LinkId> {
+        self.input();
+        let link = self.mesh.handle_link_up(now, role);
+        self.settle(now);
+        link
+    }
+
+    /// As [`Mesh::handle_link_down`].
+    pub fn handle_link_down(&mut self, now: Instant, link: LinkId) {
+        self.input();
+        self.mesh.handle_link_down(now, link);
+        self.settle(now);
+    }
+
+    /// Bytes arrived on a link, cut anywhere.
+    pub fn handle_data(&mut self, now: Instant, link: LinkId, data: &[u8]) {
+        self.input();
+        let Self { mesh, receiver, distributor, events, malformed, .. } = self;
+        let mut inbox = Inbox { now, receiver, distributor, events, malformed };
+        mesh.handle_data(now, link, data, &mut |inbound| inbox.take(&inbound));
+        self.settle(now);
+    }
+
+    /// Fires every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.input();
+        self.mesh.handle_timeout(now);
+        if let Some(receiver) = &mut self.receiver {
+            receiver.handle_timeout(now);
+        }
+        self.distributor.handle_timeout(now);
+        self.settle(now);
+    }
+
+    /// A flash command is done.
+    pub fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
+        self.input();
+        if let Some(receiver) = &mut self.receiver {
+            receiver.handle_flash(now, completion);
+        }
+        self.settle(now);
+    }
+
+    /// When to call [`Node::handle_timeout`] next, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        let mesh = self.mesh.poll_timeout().map(|(due, timer)| (due, Timer::Mesh(timer)));
+        let update = self.receiver.as_ref().and_then(StockReceiver::poll_timeout);
+        let rollout = self.distributor.poll_timeout();
+        [mesh, update.map(|due| (due, Timer::Update)), rollout.map(|due| (due, Timer::Rollout))]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(due, _)| *due)
+    }
+
+    /// The next flash command; the one after it comes when this one is done.
+    pub fn poll_flash(&mut self) -> Option<FlashOp> {
+        self.receiver.as_mut()?.poll_flash()
+    }
+
+    /// The next event, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        self.undrained = event.is_some();
+        event
+    }
+
+    /// As [`Mesh::outgoing`].
+    pub fn outgoing(&self, link: LinkId) -> Outgoing<'_> {
+        self.mesh.outgoing(link)
+    }
+
+    /// As [`Mesh::sent`].
+    pub fn sent(&mut self, link: LinkId, count: usize) {
+        self.mesh.sent(link, count);
+    }
+
+    /// As [`Mesh::disconnect`].
+    pub fn disconnect(&mut self, now: Instant, link: LinkId) {
+        self.mesh.disconnect(now, link);
+        self.settle(now);
+    }
+
+    /// As [`Mesh::send_single`].
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing was sent.
+    pub fn send_single(&mut self, dest: NodeId, text: &[u8], priority: Priority) -> Result<(), SendError> {
+        self.mesh.send_single(dest, text, priority)
+    }
+
+    /// As [`Mesh::send_broadcast`].
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing was sent.
+    pub fn send_broadcast(&mut self, text: &[u8], priority: Priority) -> Result<usize, SendError> {
+        self.mesh.send_broadcast(text, priority)
+    }
+
+    /// As [`Mesh::probe`].
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing was sent.
+    pub fn probe(&mut self, now: Instant, dest: NodeId) -> Result<(), SendError> {
+        self.mesh.probe(now, dest)
+    }
+
+    /// Starts to bring an image to other nodes.
+    ///
+    /// # Errors
+    /// [`StartError`], and nothing has changed.
+    pub fn start_rollout(&mut self, now: Instant, plan: ImagePlan) -> Result<(), StartError> {
+        let tree = self.mesh.tree();
+        self.distributor.start(now, plan, &tree)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Stops sending until [`Node::resume_rollout`].
+    pub fn pause_rollout(&mut self) {
+        self.distributor.pause();
+    }
+
+    /// Goes on after [`Node::pause_rollout`].
+    pub fn resume_rollout(&mut self, now: Instant) {
+        self.distributor.resume(now);
+        self.settle(now);
+    }
+
+    /// Ends the roll-out where it is.
+    pub fn abort_rollout(&mut self, now: Instant) {
+        self.distributor.abort(now);
+        self.settle(now);
+    }
+
+    /// A line per target of the roll-out.
+    pub fn rollout_report(&self) -> Vec<TargetReport> {
+        self.distributor.report()
+    }
+
+    fn input(&mut self) {
+        debug_assert!(!self.undrained, "the shell must call poll_event until None after every input");
+        self.undrained = true;
+    }
+
+    /// Carries what one part of the node wants to the others, until nobody wants anything.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let packages = self.move_packages(now);
+            let events = self.move_events(now);
+            if !packages && !events {
+                break;
+            }
+        }
+    }
+
+    fn move_packages(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        loop {
+            let own = self.receiver.as_mut().and_then(StockReceiver::poll_transmit);
+            let Some(package) = own.or_else(|| self.distributor.poll_transmit()) else { return moved };
+            moved = true;
+            // A package that cannot be sent is lost like one that a relay drops: every sender repeats.
+            let _lost = match package {
+                Package::Single { dest, chunk, frame } => {
+                    let priority = if chunk { Priority::Chunk } else { Priority::Normal };
+                    self.mesh.send_single_frame(dest, &frame, priority)
+                }
+                Package::Probe(dest) => self.mesh.probe(now, dest),
+            };
+        }
+    }
+
+    fn move_events(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(event) = self.mesh.poll_event() {
+            moved = true;
+            match &event {
+                MeshEvent::TopologyChanged { .. } if self.distributor.is_active() => {
+                    self.distributor.handle_topology(now, &self.mesh.tree());
+                }
+                MeshEvent::Delay { from, .. } => self.distributor.handle_delay(now, *from),
+                _ => {}
+            }
+            self.push(Event::Mesh(event));
+        }
+        while let Some(event) = self.receiver.as_mut().and_then(StockReceiver::poll_event) {
+            self.push(Event::Update(event));
+        }
+        while let Some(event) = self.distributor.poll_event() {
+            self.push(Event::Rollout(event));
+        }
+        moved
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events_dropped += 1;
+        } else {
+            self.events.push_back(event);
+        }
+    }
+}
+
+/// Where frames for this node go while the mesh reads a link.
+struct Inbox<'a> {
+    now: Instant,
+    receiver: &'a mut Option<StockReceiver>,
+    distributor: &'a mut Distributor,
+    events: &'a mut VecDeque<Event>,
+    malformed: &'a mut u64,
+}
+
+impl Inbox<'_> {
+    fn take(&mut self, inbound: &Inbound<'_>) {
+        let understood = match inbound.envelope.kind {
+            kind::BROADCAST | kind::SINGLE => self.message(inbound),
+            kind::OTA_ANNOUNCE => self.announce(inbound),
+            kind::OTA_REQUEST => self.request(inbound),
+            kind::OTA_DATA => self.data(inbound),
+            _ => self.package(inbound),
+        };
+        if understood.is_none() {
+            *self.malformed += 1;
+        }
+    }
+
+    fn message(&mut self, inbound: &Inbound<'_>) -> Option<()> {
+        let user = User::decode(inbound.bytes).ok()?;
+        self.push(Event::Message {
+            from: user.from,
+            broadcast: user.broadcast,
+            text: user.msg.into_owned(),
+        })
+    }
+
+    fn announce(&mut self, inbound: &Inbound<'_>) -> Option<()> {
+        let announce = Announce::decode(inbound.bytes).ok()?;
+        if let Some(receiver) = self.receiver {
+            receiver.handle_announce(self.now, &announce);
+        }
+        Some(())
+    }
+
+    fn request(&mut self, inbound: &Inbound<'_>) -> Option<()> {
+        let request = DataRequest::decode(inbound.bytes).ok()?;
+        self.distributor.handle_request(self.now, &request);
+        Some(())
+    }
+
+    fn data(&mut self, inbound: &Inbound<'_>) -> Option<()> {
+        // Most relays are not receiving: they need not decode what they pass on.
+        let Some(receiver) = self.receiver.as_mut().filter(|receiver| receiver.wants_data()) else {
+            return Some(());
+        };
+        receiver.handle_data(self.now, &Data::decode(inbound.bytes).ok()?);
+        Some(())
+    }
+
+    fn package(&mut self, inbound: &Inbound<'_>) -> Option<()> {
+        self.push(Event::Package { envelope: inbound.envelope, bytes: inbound.bytes.to_vec() })
+    }
+
+    fn push(&mut self, event: Event) -> Option<()> {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back(event);
+        }
+        Some(())
+    }
+}

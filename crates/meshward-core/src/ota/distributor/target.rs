@@ -1,0 +1,330 @@
+//! One node of a roll-out: where it is, what it is waiting for, what may happen next.
+
+use core::fmt;
+
+use crate::time::{Duration, Instant};
+use crate::wire::NodeId;
+
+/// After an Announce's probe has come back, a request that will come is here within this time.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long a probe may take before the Announce is repeated.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Announces without a request before a node counts as not interested.
+const ANNOUNCES: u8 = 3;
+/// A receiving node that is silent this long is announced to again; its own retry is 30 s.
+const STALL: Duration = Duration::from_secs(45);
+/// How often that may happen without a part in between.
+const STALLS: u8 = 5;
+/// The last part is not repeated sooner: a second start of the receiver's flash writer would ruin the image.
+const LAST_PART_SPACING: Duration = Duration::from_secs(5);
+/// A node that has its last part leaves the tree within this time, or was too quick to be seen leaving.
+const LEAVES_WITHIN: Duration = Duration::from_secs(12);
+/// How long a restarted node may stay away, and an unfinished one.
+const RETURNS_WITHIN: Duration = Duration::from_secs(180);
+/// From a node's return to its Announce, so that its neighbours have told their trees.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Complete transfers after which a node still asks for the image.
+const FAILURES: u8 = 2;
+
+/// Why a node was not updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailReason {
+    /// It is not in the mesh.
+    Absent,
+    /// It stopped asking for parts.
+    Stalled,
+    /// It got every part, restarted, and did not come back.
+    DidNotReturn,
+    /// It got every part twice and still asks for the image.
+    StillAsks,
+    /// It came back but does not answer probes, so nobody knows what it runs.
+    Unverified,
+    /// The operator ended the roll-out.
+    Aborted,
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "is not in the mesh",
+            Self::Stalled => "stopped asking for parts",
+            Self::DidNotReturn => "restarted after the last part and did not come back in 3 minutes",
+            Self::StillAsks => "got the whole image twice and still asks for it",
+            Self::Unverified => "came back but does not answer, so its image is unknown",
+            Self::Aborted => "the roll-out was aborted",
+        })
+    }
+}
+
+/// Where a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Its turn has not come.
+    Waiting,
+    /// The image was announced to it.
+    Announced,
+    /// It asks for parts.
+    Receiving,
+    /// It waits for the last part, which is held back until all behind it are done.
+    Ready,
+    /// The last part is on its way.
+    Finishing,
+    /// It has left the mesh to restart.
+    Restarting,
+    /// It is back and is asked whether it wants the image again.
+    Verifying,
+    /// It runs the image.
+    Updated,
+    /// It did not ask for the image: another role or hardware, or it runs it already.
+    Declined,
+    /// It was not updated.
+    Failed(FailReason),
+}
+
+/// A target as readers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetReport {
+    /// The node.
+    pub node: NodeId,
+    /// Where it is.
+    pub state: TargetState,
+    /// Parts that it has.
+    pub done: u32,
+    /// Parts in all.
+    pub parts: u32,
+}
+
+/// What the distributor should send to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An Announce and a probe.
+    Announce,
+    /// This part.
+    Part(u32),
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Target {
+    state: TargetState,
+    present: bool,
+    /// The next thing to happen by itself.
+    deadline: Option<Instant>,
+    /// A request that has not been answered.
+    wanted: Option<u32>,
+    /// Parts that it has.
+    done: u32,
+    /// Announces without a request, or stalls without a part.
+    tries: u8,
+    /// Whether an Announce should go out now.
+    announce: bool,
+    /// Whether an Announce and its probe went out in this state.
+    probing: bool,
+    probe_answered: bool,
+    last_part_at: Option<Instant>,
+    failures: u8,
+    changed: bool,
+}
+
+impl Target {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            state: TargetState::Waiting,
+            present: false,
+            deadline: Some(now + RETURNS_WITHIN),
+            wanted: None,
+            done: 0,
+            tries: 0,
+            announce: false,
+            probing: false,
+            probe_answered: false,
+            last_part_at: None,
+            failures: 0,
+            changed: true,
+        }
+    }
+
+    pub(super) fn report(&self, node: NodeId, parts: u32) -> TargetReport {
+        TargetReport { node, state: self.state, done: self.done.min(parts), parts }
+    }
+
+    pub(super) fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.state, TargetState::Updated | TargetState::Declined | TargetState::Failed(_))
+    }
+
+    /// Whether it takes up one of the plan's places.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.present && matches!(self.state, TargetState::Announced | TargetState::Receiving)
+    }
+
+    /// Whether it waits for [`Target::next_step`]'s `may_start` or `may_finish`.
+    pub(super) fn waits_for_leave(&self) -> bool {
+        match self.state {
+            TargetState::Waiting => self.present,
+            TargetState::Ready | TargetState::Finishing => self.wanted.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether a parent's restart would cost it something.
+    pub(super) fn holds_up_parents(&self) -> bool {
+        self.present && !self.is_final()
+            || matches!(self.state, TargetState::Finishing | TargetState::Restarting)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline.filter(|_| !self.is_final())
+    }
+
+    fn enter(&mut self, state: TargetState, deadline: Option<Instant>) {
+        self.state = state;
+        self.deadline = deadline;
+        self.probing = false;
+        self.probe_answered = false;
+        self.changed = true;
+    }
+
+    pub(super) fn fail(&mut self, reason: FailReason) {
+        self.enter(TargetState::Failed(reason), None);
+    }
+
+    /// The tree shows it, or does not.
+    pub(super) fn seen(&mut self, now: Instant, present: bool) {
+        if self.is_final() || present == self.present {
+            return;
+        }
+        self.present = present;
+        match (present, self.state) {
+            (false, TargetState::Finishing) => {
+                self.enter(TargetState::Restarting, Some(now + RETURNS_WITHIN));
+            }
+            (false, TargetState::Verifying) => self.deadline = Some(now + RETURNS_WITHIN),
+            (false, _) => {
+                self.wanted = None;
+                self.announce = false;
+                self.deadline = Some(now + RETURNS_WITHIN);
+            }
+            (true, TargetState::Restarting | TargetState::Verifying) => {
+                self.tries = 0;
+                self.enter(TargetState::Verifying, Some(now + SETTLE));
+            }
+            (true, TargetState::Waiting) => self.deadline = None,
+            // It may have lost its memory: an Announce finds out, and disturbs nobody who is in progress.
+            (true, _) => {
+                self.announce = true;
+                self.deadline = Some(now + STALL);
+            }
+        }
+    }
+
+    /// It asked for a part.
+    pub(super) fn asked(&mut self, now: Instant, part: u32, last: bool) {
+        if self.is_final() || self.state == TargetState::Waiting {
+            return;
+        }
+        if matches!(self.state, TargetState::Verifying | TargetState::Restarting) {
+            self.failures += 1;
+            if self.failures >= FAILURES {
+                return self.fail(FailReason::StillAsks);
+            }
+        }
+        self.announce = false;
+        self.tries = 0;
+        self.done = part;
+        self.wanted = Some(part);
+        let state = match (last, self.state) {
+            (true, TargetState::Finishing) => TargetState::Finishing,
+            (true, _) => TargetState::Ready,
+            (false, _) => TargetState::Receiving,
+        };
+        if state != self.state {
+            self.enter(state, None);
+        }
+        if state == TargetState::Receiving {
+            self.deadline = Some(now + STALL);
+        }
+    }
+
+    /// The probe behind the last Announce came back.
+    pub(super) fn probe_answered(&mut self, now: Instant) {
+        if matches!(self.state, TargetState::Announced | TargetState::Verifying) && self.probing {
+            self.probe_answered = true;
+            self.deadline = Some(now + GRACE);
+        }
+    }
+
+    /// Its deadline may have passed.
+    pub(super) fn overdue(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        self.deadline = None;
+        if !self.present && self.state != TargetState::Finishing {
+            let gone = match self.state {
+                TargetState::Restarting | TargetState::Verifying => FailReason::DidNotReturn,
+                _ => FailReason::Absent,
+            };
+            return self.fail(gone);
+        }
+        match self.state {
+            TargetState::Announced if self.probe_answered && self.tries >= ANNOUNCES => {
+                self.enter(TargetState::Declined, None);
+            }
+            TargetState::Announced if self.tries >= ANNOUNCES => self.fail(FailReason::Stalled),
+            TargetState::Verifying if self.probe_answered => self.enter(TargetState::Updated, None),
+            TargetState::Verifying if self.tries >= ANNOUNCES => self.fail(FailReason::Unverified),
+            TargetState::Receiving | TargetState::Ready if self.tries >= STALLS => {
+                self.fail(FailReason::Stalled);
+            }
+            // Too quick to be seen leaving, or it never restarted: asking tells.
+            TargetState::Finishing => {
+                self.tries = 0;
+                self.enter(TargetState::Verifying, None);
+                self.announce = true;
+            }
+            _ => self.announce = true,
+        }
+    }
+
+    /// What may be sent to it now.
+    pub(super) fn next_step(&mut self, now: Instant, may_start: bool, may_finish: bool) -> Option<Step> {
+        if !self.present || self.is_final() {
+            return None;
+        }
+        if self.state == TargetState::Waiting && may_start {
+            self.enter(TargetState::Announced, None);
+            self.announce = true;
+        }
+        if core::mem::take(&mut self.announce) {
+            self.tries += 1;
+            self.probing = true;
+            self.probe_answered = false;
+            let waits = matches!(self.state, TargetState::Receiving | TargetState::Ready);
+            let wait = if waits { STALL } else { PROBE_TIMEOUT };
+            self.deadline = Some(now + wait);
+            return Some(Step::Announce);
+        }
+        let part = self.wanted?;
+        match self.state {
+            TargetState::Receiving => {
+                self.wanted = None;
+                Some(Step::Part(part))
+            }
+            TargetState::Ready | TargetState::Finishing if may_finish => {
+                self.wanted = None;
+                if self.last_part_at.is_some_and(|at| now.since(at) < LAST_PART_SPACING) {
+                    return None;
+                }
+                self.last_part_at = Some(now);
+                self.done = part + 1;
+                self.enter(TargetState::Finishing, Some(now + LEAVES_WITHIN));
+                Some(Step::Part(part))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Firmware updates: who sends an image, who takes it, and what the boot loader starts.
+//!
+//! [`StockReceiver`] takes an image by the stock protocol (types 10, 11, 12) into the inactive slot;
+//! [`Distributor`] brings an image to many nodes; [`BootRecord`] tells the boot loader what to run. All are
+//! machines without IO: flash is commanded through [`crate::flash::FlashOp`], frames go out through
+//! [`Package`].
+
+mod boot;
+mod distributor;
+mod md5;
+mod stock;
+
+use alloc::vec::Vec;
+
+pub use boot::{BootRecord, write_record};
+pub use distributor::{
+    Distributor, DistributorEvent, FailReason, ImagePlan, StartError, TargetReport, TargetState,
+};
+pub use md5::Md5Sum;
+pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
+
+use crate::wire::NodeId;
+
+/// A frame that a firmware machine wants sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Package {
+    /// An encoded frame for one node.
+    Single {
+        /// For whom.
+        dest: NodeId,
+        /// Whether it is a firmware chunk, which other traffic overtakes.
+        chunk: bool,
+        /// The JSON text.
+        frame: Vec<u8>,
+    },
+    /// A delay probe (type 3) to this node, behind what was sent to it before.
+    Probe(NodeId),
+}

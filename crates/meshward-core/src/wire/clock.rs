@@ -1,0 +1,154 @@
+//! Clock packages: synchronisation between neighbours (type 4) and delay to any node (type 3).
+//!
+//! One exchange is asked for (0), begun (1) and answered (2); the stamps are node times, 32 bits of
+//! microseconds that wrap. Refuses other package types only: a missing stamp reads as 0, as in C++.
+
+use super::envelope::Envelope;
+use super::error::DecodeError;
+use super::id::NodeId;
+use super::json::{Value, fields};
+use super::kind;
+use super::write::Object;
+use crate::time::MeshTime;
+use alloc::vec::Vec;
+
+/// The step of an exchange, and the times known by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// `msg.type` -1; C++ nodes ignore it.
+    Error,
+    /// `msg.type` 0: "begin an exchange with me", from the side that does not adopt.
+    Ask,
+    /// `msg.type` 1: the exchange is begun.
+    Request {
+        /// When it was sent, by the sender's clock.
+        t0: MeshTime,
+    },
+    /// `msg.type` 2: the answer.
+    Reply {
+        /// When the request was sent, by the asker's clock, copied from it.
+        t0: MeshTime,
+        /// When the request arrived, by the answerer's clock.
+        t1: MeshTime,
+        /// When the answer was sent, by the answerer's clock.
+        t2: MeshTime,
+    },
+    /// Any other `msg.type`; its times are not kept.
+    Unknown(i32),
+}
+
+/// A clock package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Type 3, the delay to any node, rather than type 4, synchronisation with a neighbour.
+    pub delay: bool,
+    /// The receiver.
+    pub dest: NodeId,
+    /// The sender.
+    pub from: NodeId,
+    /// The content.
+    pub stamp: Stamp,
+}
+
+impl Clock {
+    /// Decodes a canonical or normalised frame of type 3 or 4. What is missing in `msg` reads as 0.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for another type.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let envelope = Envelope::of_fields(bytes);
+        let delay = match envelope.kind {
+            kind::TIME_DELAY => true,
+            kind::TIME_SYNC => false,
+            _ => return Err(DecodeError::new("type", "3 or 4")),
+        };
+        let msg = fields(bytes).filter(|(key, _)| key.is("msg")).last();
+        let stamp = Stamp::decode(msg.map_or(Value::NULL, |(_, value)| value));
+        Ok(Self { delay, dest: envelope.dest, from: envelope.from, stamp })
+    }
+
+    /// The frame, without its NUL, in the field order of C++ nodes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut object = Object::new();
+        object
+            .integer("type", i64::from(if self.delay { kind::TIME_DELAY } else { kind::TIME_SYNC }))
+            .integer("dest", i64::from(self.dest.0))
+            .integer("from", i64::from(self.from.0))
+            .raw("msg", |out| out.extend_from_slice(&self.stamp.encode()));
+        object.finish()
+    }
+}
+
+impl Stamp {
+    fn decode(msg: Value<'_>) -> Self {
+        let (mut kind, mut t0, mut t1, mut t2) = (0, 0, 0, 0);
+        let time = |value: Value<'_>| if value.is_u32() { value.as_u32() } else { 0 };
+        for (key, value) in msg.fields() {
+            match &*key.name() {
+                b"type" => kind = value.as_i32(),
+                b"t0" => t0 = time(value),
+                b"t1" => t1 = time(value),
+                b"t2" => t2 = time(value),
+                _ => {}
+            }
+        }
+        match kind {
+            -1 => Self::Error,
+            0 => Self::Ask,
+            1 => Self::Request { t0: MeshTime(t0) },
+            2 => Self::Reply { t0: MeshTime(t0), t1: MeshTime(t1), t2: MeshTime(t2) },
+            other => Self::Unknown(other),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut object = Object::new();
+        match *self {
+            Self::Error => object.integer("type", -1),
+            Self::Ask => object.integer("type", 0),
+            Self::Request { t0 } => object.integer("type", 1).integer("t0", i64::from(t0.0)),
+            Self::Reply { t0, t1, t2 } => object
+                .integer("type", 2)
+                .integer("t0", i64::from(t0.0))
+                .integer("t1", i64::from(t1.0))
+                .integer("t2", i64::from(t2.0)),
+            Self::Unknown(kind) => object.integer("type", i64::from(kind)),
+        };
+        object.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_written_in_the_order_of_cpp() {
+        let (t0, t1, t2) = (MeshTime(u32::MAX), MeshTime(1), MeshTime(2));
+        for (stamp, msg) in [
+            (Stamp::Error, "{\"type\":-1}"),
+            (Stamp::Ask, "{\"type\":0}"),
+            (Stamp::Request { t0 }, "{\"type\":1,\"t0\":4294967295}"),
+            (Stamp::Reply { t0, t1, t2 }, "{\"type\":2,\"t0\":4294967295,\"t1\":1,\"t2\":2}"),
+            (Stamp::Unknown(7), "{\"type\":7}"),
+        ] {
+            let clock = Clock { delay: false, dest: NodeId(5), from: NodeId(6), stamp };
+            let text = alloc::format!("{{\"type\":4,\"dest\":5,\"from\":6,\"msg\":{msg}}}");
+            assert_eq!(clock.encode(), text.as_bytes());
+            assert_eq!(Clock::decode(text.as_bytes()).unwrap(), clock);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_reads_as_zero() {
+        let stamp = |text: &str| Clock::decode(text.as_bytes()).unwrap().stamp;
+        assert_eq!(stamp("{\"type\":3}"), Stamp::Ask);
+        assert_eq!(stamp("{\"type\":3,\"msg\":\"x\"}"), Stamp::Ask);
+        assert_eq!(
+            stamp("{\"type\":3,\"msg\":{\"type\":1,\"t0\":\"5\"}}"),
+            Stamp::Request { t0: MeshTime(0) }
+        );
+        assert_eq!(Clock::decode(b"{\"type\":5}").unwrap_err().field, "type");
+    }
+}

@@ -1,0 +1,39 @@
+//! Replays the seeds of the fuzz targets, with the bodies of the targets.
+
+use meshward_core::wire::fuzzing;
+use std::path::Path;
+
+/// Feeds every file of the corpus `target` to `body`.
+fn replay(target: &str, body: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut count = 0;
+    for entry in std::fs::read_dir(&corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let input = std::fs::read(&path).unwrap();
+        if let Err(panic) = std::panic::catch_unwind(|| body(&input)) {
+            panic!("{}: {panic:?}", path.display());
+        }
+        count += 1;
+    }
+    assert_ne!(count, 0, "no seeds in {}", corpus.display());
+}
+
+#[test]
+fn splitter() {
+    replay("splitter", fuzzing::splitter);
+}
+
+#[test]
+fn peek() {
+    replay("peek", fuzzing::peek);
+}
+
+#[test]
+fn normalise() {
+    replay("normalise", fuzzing::normalise);
+}
+
+#[test]
+fn packages() {
+    replay("packages", fuzzing::packages);
+}

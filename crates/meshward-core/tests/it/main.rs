@@ -1,0 +1,9 @@
+//! All tests of the core that need recorded data or go through more than one module.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
+mod corpus;
+mod json;
+mod properties;
+mod transcript;
+mod transcripts;

@@ -1,0 +1,217 @@
+//! One function per route.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use meshward_core::node::Node as MeshNode;
+use meshward_core::ota::StartError;
+use meshward_core::time::Instant;
+use meshward_core::wire::NodeId;
+use meshward_fleet::firmware::ImageInfo;
+use problem_details::ProblemDetails;
+use serde::Deserialize;
+
+use super::model::{Firmware, NewRollout, Node, Page, Rollout, Topology};
+use super::{FIRMWARE_MAX, convert};
+use crate::service::{Gateway, RolloutError, RolloutRequest};
+use crate::shell::{NodeHandle, Stopped};
+
+type Handle = State<NodeHandle<Gateway>>;
+type Answer<T> = Result<T, ProblemDetails>;
+
+pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/api/v1/nodes", get(list_nodes))
+        .route("/api/v1/nodes/{id}", get(get_node))
+        .route("/api/v1/topology", get(get_topology))
+        .route("/api/v1/firmware", get(list_firmware).post(add_firmware))
+        .route("/api/v1/rollouts", get(list_rollouts).post(start_rollout))
+        .route("/api/v1/rollouts/{id}", get(get_rollout))
+        .route("/api/v1/rollouts/{id}/pause", post(pause_rollout))
+        .route("/api/v1/rollouts/{id}/resume", post(resume_rollout))
+        .route("/api/v1/rollouts/{id}/abort", post(abort_rollout))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
+        .layer(DefaultBodyLimit::max(FIRMWARE_MAX))
+        .with_state(gateway)
+}
+
+fn problem(status: StatusCode, detail: impl Into<String>) -> ProblemDetails {
+    ProblemDetails::from_status_code(status).with_detail(detail)
+}
+
+fn stopped(_: Stopped) -> ProblemDetails {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is shutting down")
+}
+
+fn page<T>(items: Vec<T>) -> Json<Page<T>> {
+    Json(Page { items, next_cursor: None })
+}
+
+async fn list_nodes(State(gateway): Handle) -> Answer<Json<Page<Node>>> {
+    gateway.with(|_, _, gateway| page(convert::nodes(gateway))).await.map_err(stopped)
+}
+
+async fn get_node(
+    State(gateway): Handle,
+    id: Result<Path<u32>, PathRejection>,
+) -> Answer<Json<Node>> {
+    let Path(id) = id.map_err(|error| problem(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let found = gateway
+        .with(move |_, _, gateway| {
+            let id = NodeId(id);
+            gateway.roster().get(id).map(|entry| convert::node(gateway, id, entry))
+        })
+        .await
+        .map_err(stopped)?;
+    let missing = || problem(StatusCode::NOT_FOUND, format!("the mesh has never shown a node {id}"));
+    found.map(Json).ok_or_else(missing)
+}
+
+async fn get_topology(State(gateway): Handle) -> Answer<Json<Topology>> {
+    gateway.with(|_, node, gateway| Json(convert::topology(gateway, node))).await.map_err(stopped)
+}
+
+async fn list_firmware(State(gateway): Handle) -> Answer<Json<Page<Firmware>>> {
+    let list = |_, _: &mut MeshNode, gateway: &mut Gateway| {
+        page(gateway.firmware().map(convert::firmware).collect())
+    };
+    gateway.with(list).await.map_err(stopped)
+}
+
+#[derive(Deserialize)]
+struct Upload {
+    #[serde(default)]
+    name: String,
+}
+
+async fn add_firmware(
+    State(gateway): Handle,
+    Query(upload): Query<Upload>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<(StatusCode, Json<Firmware>)> {
+    let body = body.map_err(|error| problem(error.status(), error.body_text()))?;
+    if body.is_empty() {
+        return Err(problem(StatusCode::BAD_REQUEST, "the image is empty: send its bytes as the body"));
+    }
+    // Hashing takes a while: not in the node's task.
+    let info = ImageInfo::of(&body);
+    let image: Arc<[u8]> = Arc::from(&body[..]);
+    let name: String = upload.name.chars().take(128).collect();
+    let added = gateway
+        .with(move |_, _, gateway| convert::firmware(&gateway.add_firmware(name, image, info)))
+        .await
+        .map_err(stopped)?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+async fn list_rollouts(State(gateway): Handle) -> Answer<Json<Page<Rollout>>> {
+    let list = |_, node: &mut MeshNode, gateway: &mut Gateway| {
+        let rollouts = gateway.rollouts(node);
+        page(rollouts.iter().map(|rollout| convert::rollout(gateway, node, rollout)).collect())
+    };
+    gateway.with(list).await.map_err(stopped)
+}
+
+fn find(gateway: &mut Gateway, node: &MeshNode, id: u64) -> Option<Rollout> {
+    let rollouts = gateway.rollouts(node);
+    let found = rollouts.iter().find(|rollout| rollout.id == id)?;
+    Some(convert::rollout(gateway, node, found))
+}
+
+fn no_rollout(id: u64) -> ProblemDetails {
+    problem(StatusCode::NOT_FOUND, format!("there is no roll-out {id}"))
+}
+
+async fn get_rollout(State(gateway): Handle, Path(id): Path<u64>) -> Answer<Json<Rollout>> {
+    let found = gateway.with(move |_, node, gateway| find(gateway, node, id)).await.map_err(stopped)?;
+    found.map(Json).ok_or_else(|| no_rollout(id))
+}
+
+fn checked(new: NewRollout) -> Answer<RolloutRequest> {
+    let bad = |detail: String| problem(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let firmware = convert::parse_sha256(&new.firmware)
+        .ok_or_else(|| bad(format!("firmware `{}` is not a SHA-256 in hexadecimal", new.firmware)))?;
+    if !(1..=64).contains(&new.concurrency) {
+        return Err(bad(format!("concurrency {} is out of range: take 1 to 64", new.concurrency)));
+    }
+    if new.role.len() > 64 {
+        return Err(bad("role is too long: take at most 64 bytes".to_owned()));
+    }
+    Ok(RolloutRequest {
+        firmware,
+        role: new.role,
+        hardware: new.hardware,
+        nodes: new.nodes.map(|nodes| nodes.into_iter().map(NodeId).collect()),
+        force_image: new.force_image,
+        slot_size: new.slot_size,
+        part_size: new.part_size,
+        concurrency: new.concurrency as usize,
+    })
+}
+
+async fn start_rollout(
+    State(gateway): Handle,
+    body: Result<Json<NewRollout>, JsonRejection>,
+) -> Answer<Response> {
+    let Json(new) = body.map_err(|error| problem(error.status(), error.body_text()))?;
+    let request = checked(new)?;
+    let started = gateway
+        .with(move |now, node, gateway| {
+            let rollout = gateway.start(now, node, request)?;
+            Ok(convert::rollout(gateway, node, &rollout))
+        })
+        .await
+        .map_err(stopped)?;
+    let rollout = started.map_err(|error: RolloutError| {
+        let status = match &error {
+            RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
+            RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
+            RolloutError::Image(_) | RolloutError::Start(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        problem(status, error.to_string())
+    })?;
+    let location = format!("/api/v1/rollouts/{}", rollout.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
+}
+
+async fn pause_rollout(gateway: Handle, id: Path<u64>) -> Answer<Json<Rollout>> {
+    control(gateway, id, |_, node| node.pause_rollout()).await
+}
+
+async fn resume_rollout(gateway: Handle, id: Path<u64>) -> Answer<Json<Rollout>> {
+    control(gateway, id, |now, node| node.resume_rollout(now)).await
+}
+
+async fn abort_rollout(gateway: Handle, id: Path<u64>) -> Answer<Json<Rollout>> {
+    control(gateway, id, |now, node| node.abort_rollout(now)).await
+}
+
+/// Acts on the roll-out under way, if that is the one meant.
+async fn control(
+    State(gateway): Handle,
+    Path(id): Path<u64>,
+    act: impl FnOnce(Instant, &mut MeshNode) + Send + 'static,
+) -> Answer<Json<Rollout>> {
+    let acted = gateway
+        .with(move |now, node, gateway| {
+            let running = gateway.running().is_some_and(|rollout| rollout.id == id);
+            if running {
+                act(now, node);
+            }
+            (running, find(gateway, node, id))
+        })
+        .await
+        .map_err(stopped)?;
+    match acted {
+        (_, None) => Err(no_rollout(id)),
+        (false, Some(_)) => Err(problem(StatusCode::CONFLICT, format!("roll-out {id} has finished"))),
+        (true, Some(rollout)) => Ok(Json(rollout)),
+    }
+}

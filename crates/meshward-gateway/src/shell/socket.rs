@@ -1,0 +1,138 @@
+//! One TCP connection of a shell: reads into a buffer that all share, writes what the node has queued.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use meshward_core::mesh::{LinkId, Outgoing};
+use meshward_core::node::Node;
+use meshward_core::time::Instant;
+use tokio::net::TcpStream;
+
+use super::shape::{Line, Shape};
+
+/// Most bytes read or taken at once.
+const BATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// A node hosts no read buffer of its own: a thread reads one link at a time.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH]);
+}
+
+/// What a read found.
+pub(super) enum Read {
+    Data,
+    Nothing,
+    Closed,
+}
+
+/// What a write did.
+pub(super) struct Written {
+    /// Bytes that went into the socket.
+    pub(super) bytes: u64,
+    /// When the link's line has something to do again.
+    pub(super) wake: Option<Instant>,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// Which peer was dialled, if this side dialled.
+    pub(super) peer: Option<usize>,
+    /// When the connection came up.
+    pub(super) since: Instant,
+    line: Option<Line>,
+    /// The socket was full: wait until it can be written.
+    blocked: bool,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, peer: Option<usize>, shape: Option<Shape>, now: Instant) -> Self {
+        // Small answers must not wait for more; a system that refuses costs only time.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot switch Nagle's algorithm off");
+        }
+        Self { stream, peer, since: now, line: shape.map(Line::new), blocked: false }
+    }
+
+    /// Reads once, and hands over what was there.
+    pub(super) fn read(&self, take: impl FnOnce(&[u8])) -> Read {
+        SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
+            Ok(0) => Read::Closed,
+            Ok(count) => {
+                take(scratch.get(..count).unwrap_or_default());
+                Read::Data
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
+            Err(_reset) => Read::Closed,
+        })
+    }
+
+    /// Writes as much of the node's queue for this link as the socket, or the line, takes now.
+    pub(super) fn write(&mut self, now: Instant, node: &mut Node, link: LinkId) -> io::Result<Written> {
+        self.blocked = false;
+        let mut total = 0;
+        if let Some(line) = &mut self.line {
+            let wake = fill(line, now, node, link);
+            while let Some(bytes) = line.arrived(now) {
+                let Some(count) = try_write(&self.stream, bytes)? else {
+                    self.blocked = true;
+                    break;
+                };
+                line.written(count);
+                total += count as u64;
+            }
+            let arrival = line.next_arrival().filter(|_| !self.blocked);
+            return Ok(Written { bytes: total, wake: [wake, arrival].into_iter().flatten().min() });
+        }
+        while let Outgoing::Bytes(bytes) = node.outgoing(link) {
+            let Some(count) = try_write(&self.stream, bytes)? else {
+                self.blocked = true;
+                break;
+            };
+            node.sent(link, count);
+            total += count as u64;
+        }
+        Ok(Written { bytes: total, wake: None })
+    }
+}
+
+/// Moves the node's queue onto the line; when it can go on, if it could not.
+fn fill(line: &mut Line, now: Instant, node: &mut Node, link: LinkId) -> Option<Instant> {
+    while let Outgoing::Bytes(bytes) = node.outgoing(link) {
+        if let Some(free) = line.busy_until(now) {
+            return Some(free);
+        }
+        // Small pieces, so that an urgent message need not wait for a long backlog.
+        let piece = bytes.get(..bytes.len().min(4_096)).unwrap_or_default().to_vec();
+        node.sent(link, piece.len());
+        line.take(now, piece);
+    }
+    None
+}
+
+/// `None` when the socket is full.
+fn try_write(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
+    match stream.try_write(bytes) {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ready when a socket can be read, or was full and can be written.
+pub(super) async fn any_ready(sockets: &BTreeMap<LinkId, Socket>) {
+    poll_fn(|cx| {
+        let mut ready = false;
+        for socket in sockets.values() {
+            // All are asked, so that all will wake this task.
+            ready |= socket.stream.poll_read_ready(cx).is_ready();
+            ready |= socket.blocked && socket.stream.poll_write_ready(cx).is_ready();
+        }
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

@@ -1,0 +1,219 @@
+//! `meshward demo`: a virtual mesh over TCP on this machine, and an update of all of it.
+//!
+//! Every node is a real node with a flash file, a boot loader and a TCP port of its own; the gateway joins the
+//! first one, and is driven through its REST interface like any other. Gateway and nodes share nothing but
+//! TCP. At the end every node's flash is read and hashed: that, and nothing that a node says, is the result.
+
+mod mesh;
+mod report;
+mod shape;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use meshward_core::mesh::MeshConfig;
+use meshward_core::wire::NodeId;
+use meshward_gateway::rest::model::{NewRollout, Rollout};
+use meshward_gateway::shell::{self, ShellConfig, Traffic};
+use meshward_gateway::{rest, service};
+use tokio::sync::watch;
+
+use crate::client::{Client, GatewayArgs};
+use crate::{deploy, shutdown};
+use mesh::VirtualMesh;
+pub(crate) use shape::Topology;
+
+/// What the nodes run at first, and what they are updated to.
+const BASE: &[u8] = include_bytes!("../../../../testdata/firmware/node-c3-v1.4.2.bin");
+const IMAGE: &[u8] = include_bytes!("../../../../testdata/firmware/node-c3-v1.4.3.bin");
+/// The role of all nodes.
+const ROLE: &str = "demo";
+/// The gateway's own node id.
+const GATEWAY: NodeId = NodeId(1);
+/// How long the mesh may take to form, and the nodes to be back after the update.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at the mesh.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How the image travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scheme {
+    /// The best that the nodes understand.
+    Auto,
+    /// Each node asks for each part, as the C++ library does it.
+    Unicast,
+}
+
+/// Options of `meshward demo`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many nodes.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    nodes: u32,
+    /// How they hang together.
+    #[arg(long, value_enum, default_value_t = Topology::Random)]
+    topology: Topology,
+    /// The new image; by default one that this program carries (an ESP32-C3 node, v1.4.3).
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// What the nodes run before; by default one that this program carries (v1.4.2).
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// How the image travels.
+    #[arg(long, value_enum, default_value_t = Scheme::Auto)]
+    scheme: Scheme,
+    /// Seed of the random tree and of every jitter.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Delay of every link, one way, in milliseconds.
+    #[arg(long, default_value_t = 1, value_name = "MS")]
+    latency: u64,
+    /// Rate of every link in each direction, in kilobytes a second; 0 for no limit.
+    #[arg(long, default_value_t = 4_000, value_name = "KB/S")]
+    rate: u64,
+    /// End when the update is done; otherwise the mesh stays up for you to look at.
+    #[arg(long)]
+    once: bool,
+    /// Print one JSON object as the last line of standard output, and no progress.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    let base = image(args.base.as_ref(), BASE)?;
+    let new = image(args.image.as_ref(), IMAGE)?;
+    let say = |text: String| {
+        if !args.json {
+            eprintln!("{text}");
+        }
+    };
+    say(format!("starting {} nodes ({}, seed {})", args.nodes, args.topology.name(), args.seed));
+    let shape = shell::Shape {
+        latency: meshward_core::time::Duration::from_millis(args.latency),
+        bytes_per_second: args.rate.saturating_mul(1_000),
+    };
+    let mesh = VirtualMesh::start(&args, shape, &base, new.len()).await?;
+    let gateway = VirtualGateway::start(mesh.entry(), args.seed).await?;
+    say(format!("gateway at {}, waiting for the mesh to form", gateway.url()));
+    gateway.sees(mesh.len()).await?;
+
+    let started = Instant::now();
+    say(format!("updating {} nodes to {} bytes", mesh.len(), new.len()));
+    let rollout = gateway.deploy(&args, new.clone()).await?;
+    let outcome = mesh.outcome(&new, PATIENCE).await?;
+    // The nodes have the image; now all must be back in the mesh.
+    gateway.sees(mesh.len()).await?;
+    let summary = report::Summary {
+        nodes: mesh.len(),
+        updated: outcome.iter().filter(|node| node.updated).count(),
+        seconds: started.elapsed().as_secs_f64(),
+        tcp_bytes: mesh.bytes() + gateway.bytes(),
+        image: &new,
+        scheme: Scheme::Unicast,
+        topology: args.topology,
+        seed: args.seed,
+    };
+    if !args.json {
+        report::print_table(&outcome, &rollout);
+    }
+    let done = summary.updated == summary.nodes;
+    say(summary.sentence());
+    if args.json {
+        println!("{}", summary.json());
+    }
+    if !args.once {
+        say(format!(
+            "the mesh stays up: try `meshward topology --url {0}` or `meshward nodes --url {0}`; Ctrl-C ends it",
+            gateway.url()
+        ));
+        shutdown::requested().await;
+    }
+    gateway.stop().await?;
+    mesh.stop().await?;
+    Ok(done)
+}
+
+fn image(path: Option<&PathBuf>, default: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let Some(path) = path else { return Ok(default.to_vec()) };
+    let image = std::fs::read(path).with_context(|| format!("cannot read the image {}", path.display()))?;
+    anyhow::ensure!(!image.is_empty(), "the image {} is empty", path.display());
+    Ok(image)
+}
+
+/// The gateway of the demonstration, in this process but behind TCP.
+struct VirtualGateway {
+    client: Client,
+    args: GatewayArgs,
+    traffic: Arc<Traffic>,
+    stop: watch::Sender<bool>,
+    tasks: tokio::task::JoinSet<anyhow::Result<()>>,
+}
+
+impl VirtualGateway {
+    async fn start(entry: SocketAddr, seed: u64) -> anyhow::Result<Self> {
+        let traffic = Arc::new(Traffic::default());
+        let peer = entry.to_string().parse()?;
+        let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed };
+        let (shell, handle) =
+            service::join(MeshConfig::gateway(GATEWAY, seed), shell, Arc::clone(&traffic)).await?;
+        let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (stop, stopped) = watch::channel(false);
+        let until = |mut stopped: watch::Receiver<bool>| async move {
+            drop(stopped.wait_for(|stop| *stop).await);
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        let node = shell.run(until(stopped.clone()));
+        tasks.spawn(async move {
+            node.await;
+            Ok(())
+        });
+        let http = rest::serve(listener, handle, until(stopped));
+        tasks.spawn(async move { http.await.context("the REST service failed") });
+        let args = GatewayArgs { url };
+        Ok(Self { client: Client::new(&args), args, traffic, stop, tasks })
+    }
+
+    fn url(&self) -> &str {
+        &self.args.url
+    }
+
+    fn bytes(&self) -> u64 {
+        self.traffic.sent.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Waits until the gateway's tree has this many nodes.
+    async fn sees(&self, nodes: usize) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.client.topology().await?.nodes.len();
+            if seen == nodes {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "after {} s the gateway sees {seen} of {nodes} nodes",
+                PATIENCE.as_secs()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn deploy(&self, args: &Args, image: Vec<u8>) -> anyhow::Result<Rollout> {
+        let firmware = self.client.upload("demo", image).await?;
+        let started = self.client.start(&NewRollout::new(firmware.sha256, ROLE.to_owned())).await?;
+        deploy::watch(&self.client, started, !args.json).await
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a task of the gateway ended abnormally")??;
+        }
+        Ok(())
+    }
+}

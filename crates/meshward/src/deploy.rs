@@ -1,0 +1,193 @@
+//! `meshward ota …`: brings an image to nodes and watches it arrive.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use meshward_gateway::rest::model::{NewRollout, Rollout, RolloutNodeState, RolloutState};
+
+use crate::client::{Client, GatewayArgs};
+use crate::list::table;
+use crate::progress::Progress;
+
+/// Between two looks at a roll-out under way.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Options of `meshward ota deploy`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The image: a .bin file.
+    image: PathBuf,
+    /// The role of the nodes that it is for.
+    #[arg(long)]
+    role: String,
+    /// The nodes' hardware; ESP32 covers every chip of that family.
+    #[arg(long, default_value = "ESP32", value_parser = ["ESP32", "ESP8266"])]
+    hardware: String,
+    /// Only this node; may be given several times.
+    #[arg(long = "node", value_name = "ID")]
+    nodes: Vec<u32>,
+    /// Send the image even though it does not look like one that the nodes can run.
+    #[arg(long)]
+    force_image: bool,
+    /// Bytes in a part, 256 to 1400.
+    #[arg(long, default_value_t = 1024)]
+    part_size: u32,
+    /// Nodes that receive at the same time, 1 to 64.
+    #[arg(long, default_value_t = 12)]
+    concurrency: u32,
+    /// Print the finished roll-out as JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+/// Options of `meshward ota status`.
+#[derive(clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON: an array of roll-outs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+/// Options of `meshward ota pause`, `resume` and `abort`.
+#[derive(clap::Args)]
+pub(crate) struct ControlArgs {
+    /// The roll-out's number.
+    id: u64,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    let path = args.image.display();
+    let image = std::fs::read(&args.image).with_context(|| format!("cannot read the image {path}"))?;
+    anyhow::ensure!(!image.is_empty(), "the image {path} is empty");
+    let name = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let client = Client::new(&args.gateway);
+    let firmware = client.upload(&name, image).await?;
+    let new = NewRollout {
+        hardware: args.hardware,
+        nodes: (!args.nodes.is_empty()).then_some(args.nodes),
+        force_image: args.force_image,
+        part_size: args.part_size,
+        concurrency: args.concurrency,
+        ..NewRollout::new(firmware.sha256, args.role)
+    };
+    let started = client.start(&new).await?;
+    if !args.json {
+        eprintln!(
+            "roll-out {}: {} ({} bytes) to {} nodes; Ctrl-C leaves it running, `meshward ota abort {}` ends it",
+            started.id,
+            name,
+            firmware.size,
+            started.nodes.len(),
+            started.id,
+        );
+    }
+    let rollout = watch(&client, started, !args.json).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rollout)?);
+    } else {
+        print_report(&rollout);
+    }
+    Ok(rollout.count(RolloutNodeState::Failed) == 0)
+}
+
+/// Follows a roll-out to its end.
+pub(crate) async fn watch(client: &Client, started: Rollout, show: bool) -> anyhow::Result<Rollout> {
+    let mut progress = show.then(|| Progress::new(&started));
+    let mut rollout = started;
+    while rollout.state != RolloutState::Finished {
+        if let Some(progress) = &mut progress {
+            progress.show(&rollout);
+        }
+        tokio::time::sleep(LOOK).await;
+        rollout = client.rollout(rollout.id).await?;
+    }
+    if let Some(mut progress) = progress {
+        progress.show(&rollout);
+        progress.finish();
+    }
+    Ok(rollout)
+}
+
+/// How a node's state is called, in the words of a report.
+pub(crate) fn state_text(state: RolloutNodeState) -> &'static str {
+    match state {
+        RolloutNodeState::Waiting => "waiting",
+        RolloutNodeState::Announced => "announced",
+        RolloutNodeState::Receiving => "receiving",
+        RolloutNodeState::Ready => "ready",
+        RolloutNodeState::Finishing => "finishing",
+        RolloutNodeState::Restarting => "restarting",
+        RolloutNodeState::Verifying => "verifying",
+        RolloutNodeState::Updated => "updated",
+        RolloutNodeState::Declined => "declined",
+        RolloutNodeState::Failed => "failed",
+    }
+}
+
+fn print_report(rollout: &Rollout) {
+    let mut rows = table(&["node", "outcome", "remark"]);
+    for node in &rollout.nodes {
+        let remark = match (node.state, &node.reason) {
+            (_, Some(reason)) => reason.as_str(),
+            (RolloutNodeState::Declined, None) => {
+                "did not ask for it: other role or hardware, or it runs this image already"
+            }
+            _ => "",
+        };
+        rows.add_row([node.id.to_string(), state_text(node.state).to_owned(), remark.to_owned()]);
+    }
+    println!("{rows}");
+    println!("{}", summary(rollout));
+}
+
+fn summary(rollout: &Rollout) -> String {
+    let count = |state| rollout.count(state);
+    format!(
+        "roll-out {}: {} updated, {} declined, {} failed",
+        rollout.id,
+        count(RolloutNodeState::Updated),
+        count(RolloutNodeState::Declined),
+        count(RolloutNodeState::Failed),
+    )
+}
+
+pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
+    let rollouts = Client::new(&args.gateway).rollouts().await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rollouts)?);
+        return Ok(true);
+    }
+    let mut rows = table(&["roll-out", "image", "role", "state", "updated", "declined", "failed", "of"]);
+    for rollout in &rollouts {
+        let state = match rollout.state {
+            RolloutState::Running => "running",
+            RolloutState::Paused => "paused",
+            RolloutState::Finished => "finished",
+        };
+        rows.add_row([
+            rollout.id.to_string(),
+            rollout.firmware.name.clone(),
+            rollout.role.clone(),
+            state.to_owned(),
+            rollout.count(RolloutNodeState::Updated).to_string(),
+            rollout.count(RolloutNodeState::Declined).to_string(),
+            rollout.count(RolloutNodeState::Failed).to_string(),
+            rollout.nodes.len().to_string(),
+        ]);
+    }
+    println!("{rows}");
+    Ok(true)
+}
+
+pub(crate) async fn control(args: ControlArgs, verb: &str) -> anyhow::Result<bool> {
+    let rollout = Client::new(&args.gateway).control(args.id, verb).await?;
+    println!("{}", summary(&rollout));
+    Ok(true)
+}

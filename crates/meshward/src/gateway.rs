@@ -1,0 +1,78 @@
+//! `meshward gateway`: joins a mesh as an ordinary node and serves the REST interface.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use meshward_core::mesh::MeshConfig;
+use meshward_core::ota::Md5Sum;
+use meshward_core::wire::NodeId;
+use meshward_gateway::peer::Peer;
+use meshward_gateway::shell::{ShellConfig, Traffic};
+use meshward_gateway::{rest, service};
+use tokio::sync::watch;
+
+use crate::shutdown;
+
+/// Options of `meshward gateway`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A node to dial: HOST:PORT, HOST (port 5555), or auto, this machine's default gateway.
+    #[arg(long = "peer", value_name = "PEER")]
+    peers: Vec<Peer>,
+    /// Accept nodes on this address, as an access point's host does.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where to serve the REST interface; this machine only.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    http: SocketAddr,
+    /// The gateway's node id; by default one that stays the same on this machine.
+    #[arg(long)]
+    id: Option<u32>,
+    /// Call this node the root of the mesh.
+    #[arg(long)]
+    root: bool,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    anyhow::ensure!(
+        !args.peers.is_empty() || args.listen.is_some(),
+        "the gateway has no way into a mesh: name a node by --peer HOST:PORT (or --peer auto), or accept \
+         nodes by --listen 0.0.0.0:5555"
+    );
+    let listener = rest::bind(args.http).await?;
+    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
+    let id = args.id.map_or_else(machine_id, NodeId);
+    anyhow::ensure!(id != NodeId::NONE, "node id 0 means nobody: take another");
+    let mesh = MeshConfig { root: args.root, ..MeshConfig::gateway(id, seed) };
+    let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed };
+    let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()))
+        .await
+        .with_context(|| format!("cannot accept nodes on {:?}", args.listen))?;
+    let address = listener.local_addr().context("the REST listener has no address")?;
+    tracing::info!(node = %id, "gateway started; REST interface at http://{address}/api/v1");
+
+    let (stop, stopped) = watch::channel(false);
+    let until = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that nobody can ask any more, which is a request to stop.
+        drop(stopped.wait_for(|stop| *stop).await);
+    };
+    let node = tokio::spawn(shell.run(until(stopped.clone())));
+    let http = tokio::spawn(rest::serve(listener, handle, until(stopped)));
+    shutdown::requested().await;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    http.await.context("the REST service ended abnormally")?.context("the REST service failed")?;
+    node.await.context("the node ended abnormally")?;
+    Ok(true)
+}
+
+/// A node id that stays the same on this machine and is never 0.
+fn machine_id() -> NodeId {
+    let name = std::fs::read("/etc/machine-id")
+        .or_else(|_none| std::fs::read("/etc/hostname"))
+        .unwrap_or_else(|_none| b"meshward".to_vec());
+    let [a, b, c, d, ..] = Md5Sum::of(&[b"meshward gateway ", &name[..]].concat()).0;
+    NodeId(u32::from_be_bytes([a, b, c, d]).max(1))
+}

@@ -1,0 +1,107 @@
+//! The one binary: gateway, node, demonstration, and clients of the gateway's REST interface.
+//!
+//! Exit codes: 0 done; 1 not done, for a reason that is printed; 2 wrong usage; 3 the gateway cannot be
+//! reached.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a console program")]
+
+mod client;
+mod demo;
+mod deploy;
+mod gateway;
+mod list;
+mod node;
+mod progress;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Firmware updates and monitoring for painlessMesh networks.
+#[derive(Parser)]
+#[command(name = "meshward", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Join a mesh as a node and serve the REST interface.
+    Gateway(gateway::Args),
+    /// Run one real node on this machine, its flash in a file.
+    Node(node::Args),
+    /// Run a virtual mesh over TCP on this machine and update all of it.
+    Demo(demo::Args),
+    /// List the nodes that the mesh has shown.
+    Nodes(list::NodesArgs),
+    /// Show the mesh as a tree.
+    Topology(list::TopologyArgs),
+    /// Firmware updates over the air.
+    #[command(subcommand)]
+    Ota(Ota),
+}
+
+#[derive(Subcommand)]
+enum Ota {
+    /// Bring an image to every node of a role, or to some of them.
+    Deploy(deploy::Args),
+    /// List the roll-outs of this gateway.
+    Status(deploy::StatusArgs),
+    /// Stop sending until `resume`.
+    Pause(deploy::ControlArgs),
+    /// Go on after `pause`.
+    Resume(deploy::ControlArgs),
+    /// End a roll-out where it is.
+    Abort(deploy::ControlArgs),
+}
+
+impl Command {
+    /// What is logged without `RUST_LOG`: long-running programs say more.
+    const fn log_level(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) | Self::Node(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(cli.command.log_level()));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let unreachable = error.downcast_ref::<client::ClientError>().is_some_and(|e| e.is_unreachable());
+            ExitCode::from(if unreachable { 3 } else { 1 })
+        }
+    }
+}
+
+/// Whether what was asked for has been done.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Gateway(args) => gateway::run(args).await,
+        Command::Node(args) => node::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Nodes(args) => list::nodes(args).await,
+        Command::Topology(args) => list::topology(args).await,
+        Command::Ota(Ota::Deploy(args)) => deploy::run(args).await,
+        Command::Ota(Ota::Status(args)) => deploy::status(args).await,
+        Command::Ota(Ota::Pause(args)) => deploy::control(args, "pause").await,
+        Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
+        Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
+    }
+}

@@ -1,0 +1,121 @@
+//! `meshward node`: one real node on this machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use meshward_core::flash::Layout;
+use meshward_core::mesh::MeshConfig;
+use meshward_core::wire::NodeId;
+use meshward_gateway::boot;
+use meshward_gateway::flash_file::FlashFile;
+use meshward_gateway::host::{self, FirmwareConfig, HostConfig, HostStatus};
+use meshward_gateway::peer::Peer;
+use meshward_gateway::shell::{ShellConfig, Traffic};
+use tokio::sync::watch;
+
+use crate::shutdown;
+
+/// Options of `meshward node`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The node's id: on an ESP the last four bytes of its MAC.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    id: u32,
+    /// Accept neighbours on this address; port 0 takes a free one, which is printed.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Dial this neighbour: HOST:PORT, HOST (port 5555), or auto.
+    #[arg(long, value_name = "PEER")]
+    connect: Option<Peer>,
+    /// Which images the node takes; needs --flash.
+    #[arg(long, requires = "flash")]
+    role: Option<String>,
+    /// The hardware it says it is: ESP32 or ESP8266.
+    #[arg(long, default_value = "ESP32", value_parser = ["ESP32", "ESP8266"])]
+    hardware: String,
+    /// The file that is its 4 MB flash chip; made, erased, when it is not there.
+    #[arg(long, value_name = "FILE", requires = "role")]
+    flash: Option<PathBuf>,
+    /// Put this image on a flash chip that has none, as a factory would.
+    #[arg(long, value_name = "FILE", requires = "flash")]
+    image: Option<PathBuf>,
+    /// Call this node the root of the mesh.
+    #[arg(long)]
+    root: bool,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    anyhow::ensure!(
+        args.listen.is_some() || args.connect.is_some(),
+        "the node has no links: give it --listen ADDRESS:PORT, --connect HOST:PORT, or both"
+    );
+    let layout = Layout::FOUR_MEGABYTES;
+    if let (Some(flash), Some(image)) = (&args.flash, &args.image) {
+        provision(flash, image, &layout)?;
+    }
+    let id = NodeId(args.id);
+    let firmware = args.flash.zip(args.role).map(|(flash, role)| FirmwareConfig {
+        role,
+        hardware: args.hardware,
+        flash,
+        layout,
+    });
+    let config = HostConfig {
+        mesh: MeshConfig { root: args.root, ..MeshConfig::node(id, u64::from(args.id)) },
+        shell: ShellConfig {
+            listen: args.listen,
+            dial: args.connect.into_iter().collect(),
+            shape: None,
+            seed: u64::from(args.id),
+        },
+        firmware,
+        boot_time: Duration::from_millis(300),
+    };
+    let (status, mut changes) = watch::channel(HostStatus::default());
+    let (stop, stopped) = watch::channel(false);
+    let host = tokio::spawn(host::run(config, Arc::new(Traffic::default()), status, stopped));
+    let say = tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            announce(id, &changes.borrow_and_update());
+        }
+    });
+    let stop_on_signal = tokio::spawn(async move {
+        shutdown::requested().await;
+        stop.send_replace(true);
+    });
+    host.await.context("the node ended abnormally")??;
+    stop_on_signal.abort();
+    say.await.context("the console ended abnormally")?;
+    Ok(true)
+}
+
+/// One line per boot, on standard output, for people and scripts.
+fn announce(id: NodeId, status: &HostStatus) {
+    let listen = status.listen.map_or_else(|| "no port".to_owned(), |address| address.to_string());
+    let image = match status.running {
+        Some(record) => format!("image {} ({} bytes, {:?})", record.md5, record.size, record.slot),
+        None => "no image".to_owned(),
+    };
+    println!("node {id}: boot {}, listening on {listen}, {image}", status.boots);
+}
+
+fn provision(flash: &PathBuf, image: &PathBuf, layout: &Layout) -> anyhow::Result<()> {
+    let chip = FlashFile::open(flash, layout.chip_size())?;
+    if boot::select(&chip, layout)?.is_some() {
+        return Ok(());
+    }
+    let bytes = std::fs::read(image).with_context(|| format!("cannot read the image {}", image.display()))?;
+    anyhow::ensure!(!bytes.is_empty(), "the image {} is empty", image.display());
+    let slot = layout.slots[0].len as usize;
+    anyhow::ensure!(
+        bytes.len() <= slot,
+        "the image {} has {} bytes and a slot holds {slot}",
+        image.display(),
+        bytes.len()
+    );
+    boot::provision(&chip, layout, &bytes)?;
+    Ok(())
+}

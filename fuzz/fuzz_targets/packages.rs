@@ -1,0 +1,6 @@
+//! What can be decoded survives being written and read again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| meshward_core::wire::fuzzing::packages(input));

@@ -1,0 +1,30 @@
+//! `cargo xtask help`: the verbs, one line each.
+
+const TEXT: &str = "\
+cargo xtask <verb>
+
+  demo [arguments]   build Meshward and run its demo: a mesh on this machine, with a gateway and its page;
+                     the arguments go to `meshward demo` (`cargo xtask demo --help` lists them)
+  test               everything that must hold, in stages: format, architecture, lints, docs, the core for
+                     riscv32imc, build, tests; ends with a table of seconds
+  bench [arguments]  build Meshward and run its simulated benchmarks (`meshward sim bench`)
+  tidy               format the sources, then show what clippy has to say
+  help               this page
+";
+
+/// Prints the page.
+pub(crate) fn run() {
+    print!("{TEXT}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TEXT;
+
+    #[test]
+    fn every_verb_has_its_line() {
+        for verb in ["demo", "test", "bench", "tidy", "help"] {
+            assert!(TEXT.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{verb}");
+        }
+    }
+}
