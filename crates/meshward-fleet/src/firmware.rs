@@ -233,11 +233,8 @@ mod tests {
     const SLOT: u32 = 0x1E_0000;
 
     fn v142() -> Vec<u8> {
-        std::fs::read(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../testdata/firmware/node-c3-v1.4.2.bin"
-        ))
-        .unwrap()
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/firmware/node-c3-v1.4.2.bin"))
+            .unwrap()
     }
 
     #[test]

@@ -32,11 +32,7 @@ pub fn select(flash: &FlashFile, layout: &Layout) -> Result<Option<BootRecord>, 
 ///
 /// # Errors
 /// [`FlashError`] when the chip cannot be read.
-pub fn image(
-    flash: &FlashFile,
-    layout: &Layout,
-    record: &BootRecord,
-) -> Result<Option<Vec<u8>>, FlashError> {
+pub fn image(flash: &FlashFile, layout: &Layout, record: &BootRecord) -> Result<Option<Vec<u8>>, FlashError> {
     let slot = layout.slot(record.slot);
     if record.size > slot.len {
         return Ok(None);

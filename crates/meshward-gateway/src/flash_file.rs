@@ -53,8 +53,13 @@ impl FlashFile {
     /// [`FlashError`] when the file cannot be used or is of another size.
     pub fn open(path: &Path, size: u32) -> Result<Self, FlashError> {
         let open = |source| FlashError::Open { path: path.to_owned(), source };
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(open)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(open)?;
         let found = file.metadata().map_err(open)?.len();
         if found == 0 {
             let erased = vec![ERASED; SECTOR as usize * 16];

@@ -82,7 +82,9 @@ impl Application for Console {
                 tracing::info!(node = %id, %from, text = %String::from_utf8_lossy(text), "message");
             }
             Event::Package { envelope, .. } => tracing::debug!(node = %id, kind = envelope.kind, "package"),
-            Event::Update(ReceiverEvent::Failed(error)) => tracing::warn!(node = %id, %error, "update failed"),
+            Event::Update(ReceiverEvent::Failed(error)) => {
+                tracing::warn!(node = %id, %error, "update failed")
+            }
             Event::Update(event) => tracing::info!(node = %id, ?event, "update"),
             Event::Rollout(event) => tracing::debug!(node = %id, ?event),
         }

@@ -224,7 +224,12 @@ impl Gateway {
                 if let Some(rollout) = self.rollouts.back_mut() {
                     rollout.finished = Some(now);
                     let updated = rollout.count(|state| state == TargetState::Updated);
-                    tracing::info!(rollout = rollout.id, updated, of = rollout.nodes.len(), "roll-out finished");
+                    tracing::info!(
+                        rollout = rollout.id,
+                        updated,
+                        of = rollout.nodes.len(),
+                        "roll-out finished"
+                    );
                 }
             }
         }

@@ -42,7 +42,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
          nodes by --listen 0.0.0.0:5555"
     );
     let listener = rest::bind(args.http).await?;
-    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
+    let seed =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
     let id = args.id.map_or_else(machine_id, NodeId);
     anyhow::ensure!(id != NodeId::NONE, "node id 0 means nobody: take another");
     let mesh = MeshConfig { root: args.root, ..MeshConfig::gateway(id, seed) };
@@ -51,7 +52,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         .await
         .with_context(|| format!("cannot accept nodes on {:?}", args.listen))?;
     let address = listener.local_addr().context("the REST listener has no address")?;
-    tracing::info!(node = %id, "gateway started; REST interface at http://{address}/api/v1");
+    // For people and scripts: the port may have been chosen by the system.
+    println!("gateway {id}: REST interface at http://{address}");
 
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {

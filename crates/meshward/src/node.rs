@@ -1,7 +1,7 @@
 //! `meshward node`: one real node on this machine.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn announce(id: NodeId, status: &HostStatus) {
     println!("node {id}: boot {}, listening on {listen}, {image}", status.boots);
 }
 
-fn provision(flash: &PathBuf, image: &PathBuf, layout: &Layout) -> anyhow::Result<()> {
+fn provision(flash: &Path, image: &Path, layout: &Layout) -> anyhow::Result<()> {
     let chip = FlashFile::open(flash, layout.chip_size())?;
     if boot::select(&chip, layout)?.is_some() {
         return Ok(());

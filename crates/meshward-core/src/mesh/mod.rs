@@ -201,13 +201,7 @@ impl Mesh {
         }
     }
 
-    fn handle_frame(
-        &mut self,
-        now: Instant,
-        id: LinkId,
-        frame: &[u8],
-        local: &mut dyn FnMut(Inbound<'_>),
-    ) {
+    fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], local: &mut dyn FnMut(Inbound<'_>)) {
         self.counters.frames_received += 1;
         let Ok(message) = wire::read(frame) else {
             self.counters.frames_unreadable += 1;
@@ -248,7 +242,9 @@ impl Mesh {
     pub fn handle_timeout(&mut self, now: Instant) {
         let ids: alloc::vec::Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
-            let Some((due, timer)) = self.links.get(&id).and_then(|link| link.next_timer(id)) else { continue };
+            let Some((due, timer)) = self.links.get(&id).and_then(|link| link.next_timer(id)) else {
+                continue;
+            };
             if due > now {
                 continue;
             }

@@ -26,7 +26,7 @@ pub enum Priority {
 /// What may be dropped when a queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// The protocol's own messages, types 3 to 6.
+    /// This node's own messages of the protocol, types 3 to 6.
     Protocol,
     /// What applications send.
     User,

@@ -42,17 +42,13 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// What may be dropped when a link is full, by type.
-fn class_of(kind: i32) -> Class {
+/// How a frame of somebody else travels on, by type. Types 4, 5 and 6 are never somebody else's, and the
+/// delay probes of others (type 3) must not crowd out our own signs of life: only chunks are special.
+fn forwarded(kind: i32) -> (Priority, Class) {
     match kind {
-        kind::TIME_DELAY..=kind::NODE_SYNC_REPLY => Class::Protocol,
-        kind::OTA_DATA => Class::Chunk,
-        _ => Class::User,
+        kind::OTA_DATA => (Priority::Chunk, Class::Chunk),
+        _ => (Priority::Normal, Class::User),
     }
-}
-
-fn forward_priority(class: Class) -> Priority {
-    if class == Class::Chunk { Priority::Chunk } else { Priority::Normal }
 }
 
 impl Mesh {
@@ -131,7 +127,13 @@ impl Mesh {
     }
 
     /// Passes a broadcast on to every synced link but those of the neighbour it came from.
-    pub(super) fn forward_broadcast(&mut self, _now: Instant, from: LinkId, envelope: &Envelope, frame: &[u8]) {
+    pub(super) fn forward_broadcast(
+        &mut self,
+        _now: Instant,
+        from: LinkId,
+        envelope: &Envelope,
+        frame: &[u8],
+    ) {
         let mut after = None;
         // Links are found one by one, not collected: this is the hot path of a roll-out.
         while let Some(link) = self.next_synced(after) {
@@ -149,8 +151,8 @@ impl Mesh {
     }
 
     fn forward(&mut self, link: LinkId, kind: i32, frame: &[u8]) {
-        let class = class_of(kind);
-        if self.queue(link, frame, forward_priority(class), class) {
+        let (priority, class) = forwarded(kind);
+        if self.queue(link, frame, priority, class) {
             self.counters.frames_forwarded += 1;
         }
     }

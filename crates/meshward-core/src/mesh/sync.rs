@@ -64,7 +64,10 @@ impl Mesh {
         }
         let first = link.tree.is_none();
         if link.tree.as_ref() == Some(&sync.tree) {
-            link.sync.next = now + timers::NODE_SYNC;
+            // What the neighbour must still be told is not put off.
+            if !link.sync.stale {
+                link.sync.next = now + timers::NODE_SYNC;
+            }
         } else {
             self.adopt_tree(now, id, sync.tree);
         }
@@ -133,9 +136,12 @@ impl Mesh {
     pub(super) fn tree_changed(&mut self, now: Instant, source: LinkId) {
         self.revision += 1;
         self.push_event(MeshEvent::TopologyChanged { revision: self.revision });
-        let others: Vec<LinkId> = self.synced_links().filter(|id| *id != source).collect();
+        let others: Vec<LinkId> = self.links.keys().copied().filter(|id| *id != source).collect();
         for id in others {
-            if let Some(link) = self.links.get_mut(&id) {
+            // A neighbour that has not synced yet hears of it too, if our first request is on its way.
+            if let Some(link) =
+                self.links.get_mut(&id).filter(|link| link.tree.is_some() || link.sync.last.is_some())
+            {
                 link.sync.stale = true;
             }
             self.tell_if_stale(now, id);

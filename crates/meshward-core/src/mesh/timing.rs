@@ -130,7 +130,9 @@ impl Mesh {
     pub(super) fn send_held_answers(&mut self, now: Instant, id: LinkId) {
         let t2 = self.clock.at(now);
         while let Some(link) = self.links.get_mut(&id) {
-            let Some(answer) = link.time.held.front().copied().filter(|answer| answer.due <= now) else { return };
+            let Some(answer) = link.time.held.front().copied().filter(|answer| answer.due <= now) else {
+                return;
+            };
             link.time.held.pop_front();
             self.send_clock(now, id, Stamp::Reply { t0: answer.t0, t1: answer.t1, t2 });
         }
@@ -179,9 +181,8 @@ impl Mesh {
             Stamp::Reply { t0, t1, t2 } => match self.probes.0.remove(&(clock.from, t0.0)) {
                 Some(sent) => {
                     let theirs = Duration::from_micros(u64::from(t2.0.wrapping_sub(t1.0)));
-                    let round_trip = Duration::from_micros(
-                        now.since(sent).as_micros().saturating_sub(theirs.as_micros()),
-                    );
+                    let round_trip =
+                        Duration::from_micros(now.since(sent).as_micros().saturating_sub(theirs.as_micros()));
                     self.push_event(MeshEvent::Delay { from: clock.from, round_trip });
                 }
                 None => self.counters.probes_unmatched += 1,

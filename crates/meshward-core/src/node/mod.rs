@@ -143,8 +143,8 @@ impl Node {
     /// Bytes arrived on a link, cut anywhere.
     pub fn handle_data(&mut self, now: Instant, link: LinkId, data: &[u8]) {
         self.input();
-        let Self { mesh, receiver, distributor, events, malformed, .. } = self;
-        let mut inbox = Inbox { now, receiver, distributor, events, malformed };
+        let Self { mesh, receiver, distributor, events, events_dropped, malformed, .. } = self;
+        let mut inbox = Inbox { now, receiver, distributor, events, events_dropped, malformed };
         mesh.handle_data(now, link, data, &mut |inbound| inbox.take(&inbound));
         self.settle(now);
     }
@@ -321,11 +321,15 @@ impl Node {
     }
 
     fn push(&mut self, event: Event) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events_dropped += 1;
-        } else {
-            self.events.push_back(event);
-        }
+        push_bounded(&mut self.events, &mut self.events_dropped, event);
+    }
+}
+
+fn push_bounded(events: &mut VecDeque<Event>, dropped: &mut u64, event: Event) {
+    if events.len() >= EVENTS_MAX {
+        *dropped += 1;
+    } else {
+        events.push_back(event);
     }
 }
 
@@ -335,6 +339,7 @@ struct Inbox<'a> {
     receiver: &'a mut Option<StockReceiver>,
     distributor: &'a mut Distributor,
     events: &'a mut VecDeque<Event>,
+    events_dropped: &'a mut u64,
     malformed: &'a mut u64,
 }
 
@@ -354,11 +359,7 @@ impl Inbox<'_> {
 
     fn message(&mut self, inbound: &Inbound<'_>) -> Option<()> {
         let user = User::decode(inbound.bytes).ok()?;
-        self.push(Event::Message {
-            from: user.from,
-            broadcast: user.broadcast,
-            text: user.msg.into_owned(),
-        })
+        self.push(Event::Message { from: user.from, broadcast: user.broadcast, text: user.msg.into_owned() })
     }
 
     fn announce(&mut self, inbound: &Inbound<'_>) -> Option<()> {
@@ -389,9 +390,7 @@ impl Inbox<'_> {
     }
 
     fn push(&mut self, event: Event) -> Option<()> {
-        if self.events.len() < EVENTS_MAX {
-            self.events.push_back(event);
-        }
+        push_bounded(self.events, self.events_dropped, event);
         Some(())
     }
 }

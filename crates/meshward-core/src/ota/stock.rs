@@ -234,7 +234,9 @@ impl StockReceiver {
 
     /// Sends the request that is due, if one is.
     fn ask(&mut self, now: Instant) {
-        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Waiting) else { return };
+        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Waiting) else {
+            return;
+        };
         let Some(asking) = update.asking.as_mut().filter(|asking| asking.next <= now) else { return };
         if asking.tries >= TRIES {
             update.asking = None;
@@ -266,7 +268,9 @@ impl StockReceiver {
         if !self.is_mine(&data.offer) {
             return;
         }
-        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Waiting) else { return };
+        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Waiting) else {
+            return;
+        };
         let theirs = (Md5Sum::parse(&data.offer.md5), data.offer.parts);
         if theirs != (Some(update.md5), update.offer.parts) || data.data.is_empty() {
             return;
@@ -433,4 +437,3 @@ impl StockReceiver {
         self.events.pop_front()
     }
 }
-

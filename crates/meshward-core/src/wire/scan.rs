@@ -94,7 +94,7 @@ fn container(text: &[u8], rules: Rules) -> Option<&[u8]> {
 }
 
 /// The key that `text` begins with, and the text after its colon.
-#[inline]
+#[inline(always)]
 pub(super) fn key(text: &[u8], rules: Rules) -> Option<(Quoted<'_>, &[u8])> {
     let (key, rest) = string(text, rules.max_string)?;
     if key.escaped && !rules.escaped_keys {
@@ -104,27 +104,29 @@ pub(super) fn key(text: &[u8], rules: Rules) -> Option<(Quoted<'_>, &[u8])> {
 }
 
 /// The string that `text` begins with, of up to `max` bytes as it stands, and the text after it.
-#[inline]
+#[inline(always)]
 pub(super) fn string(text: &[u8], max: usize) -> Option<(Quoted<'_>, &[u8])> {
     let text = text.strip_prefix(b"\"")?;
     let mut at = special(text)?;
-    let mut escaped = false;
-    loop {
-        match text.get(at)? {
-            b'"' => break,
-            b'\\' => {
-                escaped = true;
-                at = at.checked_add(escape(text.get(at..)?)?)?;
-                at = at.checked_add(special(text.get(at..)?)?)?;
-            }
-            _ => return None,
-        }
+    let escaped = text.get(at) == Some(&b'\\');
+    if escaped {
+        at = end_of_escaped(text, at)?;
     }
     let (body, rest) = text.split_at_checked(at)?;
     if body.len() > max {
         return None;
     }
-    Some((Quoted { body, escaped }, rest.get(1..)?))
+    Some((Quoted { body, escaped }, rest.strip_prefix(b"\"")?))
+}
+
+/// Where the closing quote is, in text whose first escape is at `at`.
+#[inline(never)]
+fn end_of_escaped(text: &[u8], mut at: usize) -> Option<usize> {
+    while text.get(at)? == &b'\\' {
+        at = at.checked_add(escape(text.get(at..)?)?)?;
+        at = at.checked_add(special(text.get(at..)?)?)?;
+    }
+    Some(at)
 }
 
 /// Where the first quote, backslash or NUL is. Most keys and many values are shorter than eight bytes, and

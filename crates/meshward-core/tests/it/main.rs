@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod corpus;
+mod hostile;
 mod json;
+mod net;
 mod properties;
+mod together;
 mod transcript;
 mod transcripts;

@@ -52,8 +52,7 @@ pub(super) fn nodes(gateway: &Gateway) -> Vec<Node> {
 pub(super) fn topology(gateway: &Gateway, mesh: &MeshNode) -> Topology {
     let nodes: Vec<Node> =
         nodes(gateway).into_iter().filter(|node| node.state == NodeState::Online).collect();
-    let links =
-        nodes.iter().filter_map(|node| Some(Link { from: node.parent?, to: node.id })).collect();
+    let links = nodes.iter().filter_map(|node| Some(Link { from: node.parent?, to: node.id })).collect();
     Topology { gateway: mesh.id().0, revision: mesh.mesh().revision(), nodes, links }
 }
 

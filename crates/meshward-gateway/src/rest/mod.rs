@@ -27,7 +27,9 @@ pub const FIRMWARE_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum BindError {
     /// The address is not this machine's own.
-    #[error("{0} can be reached from other machines; without users the service listens on 127.0.0.1 or [::1] only")]
+    #[error(
+        "{0} can be reached from other machines; without users the service listens on 127.0.0.1 or [::1] only"
+    )]
     NotLoopback(SocketAddr),
     /// The system refused.
     #[error("cannot listen on {address}")]

@@ -23,7 +23,17 @@ use crate::service::{Gateway, RolloutError, RolloutRequest};
 use crate::shell::{NodeHandle, Stopped};
 
 type Handle = State<NodeHandle<Gateway>>;
-type Answer<T> = Result<T, ProblemDetails>;
+type Answer<T> = Result<T, Problem>;
+
+/// What is answered instead; boxed, because it is rare and large.
+struct Problem(Box<ProblemDetails>);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
 
 pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
     Router::new()
@@ -42,11 +52,11 @@ pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-fn problem(status: StatusCode, detail: impl Into<String>) -> ProblemDetails {
-    ProblemDetails::from_status_code(status).with_detail(detail)
+fn problem(status: StatusCode, detail: impl Into<String>) -> Problem {
+    Problem(Box::new(ProblemDetails::from_status_code(status).with_detail(detail)))
 }
 
-fn stopped(_: Stopped) -> ProblemDetails {
+fn stopped(_: Stopped) -> Problem {
     problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is shutting down")
 }
 
@@ -58,10 +68,7 @@ async fn list_nodes(State(gateway): Handle) -> Answer<Json<Page<Node>>> {
     gateway.with(|_, _, gateway| page(convert::nodes(gateway))).await.map_err(stopped)
 }
 
-async fn get_node(
-    State(gateway): Handle,
-    id: Result<Path<u32>, PathRejection>,
-) -> Answer<Json<Node>> {
+async fn get_node(State(gateway): Handle, id: Result<Path<u32>, PathRejection>) -> Answer<Json<Node>> {
     let Path(id) = id.map_err(|error| problem(StatusCode::BAD_REQUEST, error.body_text()))?;
     let found = gateway
         .with(move |_, _, gateway| {
@@ -125,7 +132,7 @@ fn find(gateway: &mut Gateway, node: &MeshNode, id: u64) -> Option<Rollout> {
     Some(convert::rollout(gateway, node, found))
 }
 
-fn no_rollout(id: u64) -> ProblemDetails {
+fn no_rollout(id: u64) -> Problem {
     problem(StatusCode::NOT_FOUND, format!("there is no roll-out {id}"))
 }
 

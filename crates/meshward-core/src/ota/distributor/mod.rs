@@ -142,15 +142,8 @@ impl Distributor {
             compressed: false,
         };
         let targets = targets.into_iter().map(|id| (id, Target::new(now))).collect();
-        let session = Session {
-            plan,
-            md5,
-            offer,
-            targets,
-            parents: BTreeMap::new(),
-            order: Vec::new(),
-            paused: false,
-        };
+        let session =
+            Session { plan, md5, offer, targets, parents: BTreeMap::new(), order: Vec::new(), paused: false };
         self.session = Some(session);
         self.handle_topology(now, tree);
         Ok(())
@@ -345,7 +338,10 @@ impl Session {
             }
             false
         };
-        !self.targets.iter().any(|(other, target)| *other != id && target.holds_up_parents() && behind(*other))
+        !self
+            .targets
+            .iter()
+            .any(|(other, target)| *other != id && target.holds_up_parents() && behind(*other))
     }
 
     fn announce(&self, from: NodeId, to: NodeId) -> Vec<u8> {

@@ -67,19 +67,28 @@ pub(super) struct Judge<'a> {
 }
 
 /// How far a link is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     /// The `t0` of each message that was sent, in the order of the expected ones.
     sent: Vec<Option<u32>>,
+    /// What was sent last.
+    last: Kind,
     /// When the last time request came, by our node's clock.
     requests: BTreeMap<u32, MeshTime>,
     closed: bool,
 }
 
+impl Progress {
+    fn new() -> Self {
+        Self { sent: Vec::new(), last: Kind::Other, requests: BTreeMap::new(), closed: false }
+    }
+}
+
 impl<'a> Judge<'a> {
     pub(super) fn new(script: &'a Script) -> Self {
         let report = Report { applied: script.applied.clone(), ..Report::default() };
-        Self { script, links: script.links.iter().map(|_| Progress::default()).collect(), report }
+        let links = script.links.iter().map(|_| Progress::new()).collect();
+        Self { script, links, report }
     }
 
     /// Whether the node has sent the expected message number `cause` on `link`.
@@ -140,8 +149,9 @@ impl<'a> Judge<'a> {
     pub(super) fn frame(&mut self, link: usize, at: u64, clock: MeshTime, frame: &[u8]) {
         self.report.sent += 1;
         let expected = self.script.links[link].expected.get(self.links[link].sent.len());
-        if !expected.is_some_and(|expected| self.is_same(expected, frame) && is_in_time(expected.at, at, Kind::of(frame)))
-            && self.is_listed_extra(link, at, clock, frame)
+        if !expected.is_some_and(|expected| {
+            self.is_same(expected, frame) && is_in_time(expected.at, at, Kind::of(frame))
+        }) && self.is_listed_extra(link, at, clock, frame)
         {
             return;
         }
@@ -158,6 +168,7 @@ impl<'a> Judge<'a> {
             self.report.compared += 1;
         }
         self.note_spread(expected.at, at, Kind::of(frame));
+        self.links[link].last = Kind::of(frame);
         self.links[link].sent.push(text::number(frame, "t0"));
     }
 
@@ -178,7 +189,8 @@ impl<'a> Judge<'a> {
         let (script, kind) = (self.script, Kind::of(frame));
         let stamp = kind.own_stamps().last().and_then(|key| text::number(frame, key));
         let row = EXCEPTIONS.iter().position(|row| {
-            matches!(row.effect, Effect::Extra(text) if text.as_bytes() == text::without_stamps(frame))
+            matches!(row.effect, Effect::Extra(text, after)
+                    if text.as_bytes() == text::without_stamps(frame) && after == self.links[link].last)
                 && row.is_in(script.part())
                 && row.is_about(&script.links[link].peer, Some(kind), at)
         });
@@ -222,7 +234,11 @@ impl<'a> Judge<'a> {
         let then = MeshTime(theirs.wrapping_add(at as u32).wrapping_sub(expected.at as u32));
         let apart = clock.signed_since(then).unsigned_abs();
         self.report.clock_apart = self.report.clock_apart.max(apart);
-        if apart > CLOCK_APART_MAX { Err(format!("the real node's clock was {apart} µs away")) } else { Ok(()) }
+        if apart > CLOCK_APART_MAX {
+            Err(format!("the real node's clock was {apart} µs away"))
+        } else {
+            Ok(())
+        }
     }
 
     fn note_spread(&mut self, expected: u64, at: u64, kind: Kind) {
@@ -232,7 +248,8 @@ impl<'a> Judge<'a> {
         *late = (*late).max(at.saturating_sub(expected));
     }
 
-    fn fail(&mut self, what: &str) {
+    /// Something went wrong.
+    pub(super) fn fail(&mut self, what: &str) {
         let Script { file, conversation, cast, .. } = self.script;
         self.report.failures.push(format!("{file} #{conversation} as {}: {what}", cast.name));
     }
@@ -260,7 +277,9 @@ impl<'a> Judge<'a> {
                 ));
             }
             if link.own_close.is_some() && !progress.closed {
-                self.report.failures.push(format!("{} as {} keeps {}", script.file, script.cast.name, link.name));
+                self.report
+                    .failures
+                    .push(format!("{} as {} keeps {}", script.file, script.cast.name, link.name));
             }
         }
         self.report

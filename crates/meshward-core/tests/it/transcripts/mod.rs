@@ -92,10 +92,14 @@ fn image(recording: &Recording) -> Vec<u8> {
 fn check(number: &str) {
     let scenario = cast::scenario_numbered(number);
     let reports: Vec<Report> = roles(scenario).iter().map(|role| role.play(None)).collect();
-    let failures: Vec<&str> = reports.iter().flat_map(|report| &report.failures).map(String::as_str).collect();
+    let failures: Vec<&str> =
+        reports.iter().flat_map(|report| &report.failures).map(String::as_str).collect();
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
     let compared: usize = reports.iter().map(|report| report.compared).sum();
     assert_eq!(compared, scenario.compared, "messages compared in {}", scenario.file);
+    let not_sent = EXCEPTIONS.iter().filter(|row| row.file.0 == number && row.effect == Effect::NotSent);
+    let not_sent: usize = not_sent.map(|row| row.count).sum();
+    assert_eq!(compared + not_sent, recorded(scenario), "every message of a real node is accounted for");
     for (index, row) in EXCEPTIONS.iter().enumerate().filter(|(_, row)| row.file.0 == number) {
         let applied: usize = reports.iter().map(|report| report.applied[index]).sum();
         let expected = if row.effect == Effect::NotDelivered { 0 } else { row.count };
@@ -105,6 +109,16 @@ fn check(number: &str) {
     let own_closes = OWN_CLOSES.iter().filter(|own| own.file == number).count()
         + EXCEPTIONS.iter().filter(|row| row.file.0 == number && refuses(row.effect)).count();
     assert_eq!(reports.iter().map(|report| report.own_closes).sum::<usize>(), own_closes, "links closed");
+}
+
+/// How many messages the real nodes of a scenario sent.
+fn recorded(scenario: &Scenario) -> usize {
+    let by_a_node = |what: &What| match what {
+        What::Message { from, .. } => scenario.nodes.iter().any(|cast| cast.name == from),
+        _ => false,
+    };
+    let lines = recording::conversations(scenario.file).into_iter().flat_map(|recording| recording.lines);
+    lines.filter(|line| by_a_node(&line.what)).count()
 }
 
 /// Spoils each message of each part in three ways: every time something must be noticed.
@@ -148,7 +162,8 @@ fn what_holds_everywhere_is_as_often_as_listed() {
             *counts.entry(what).or_insert(0) += count;
         }
     }
-    let listed: BTreeMap<Everywhere, usize> = EVERYWHERE.iter().map(|(what, count, ..)| (*what, *count)).collect();
+    let listed: BTreeMap<Everywhere, usize> =
+        EVERYWHERE.iter().map(|(what, count, ..)| (*what, *count)).collect();
     assert_eq!(counts, listed);
 }
 

@@ -154,10 +154,13 @@ fn curtain(recording: &Recording, node: &str) -> (usize, u64) {
     let last_sent = lines.iter().rposition(|line| sent(&line.what)).unwrap_or(0);
     let over = lines.iter().enumerate().position(|(index, line)| match &line.what {
         What::Frozen { node: who } => who == node,
-        What::Closed { link, by } => index > last_sent && by == node && first_close(recording, *link) == index,
+        What::Closed { link, by } => {
+            index > last_sent && by == node && first_close(recording, *link) == index
+        }
         _ => false,
     });
-    let epilogue = if lines.iter().any(|line| matches!(line.what, What::Closed { .. })) { 0 } else { EPILOGUE };
+    let epilogue =
+        if lines.iter().any(|line| matches!(line.what, What::Closed { .. })) { 0 } else { EPILOGUE };
     let last = lines.last().map_or(0, |line| line.at);
     over.map_or((lines.len(), last + epilogue), |index| (index, lines[index].at))
 }
@@ -201,9 +204,9 @@ impl Writer<'_> {
         self.places[link] = Some(place);
         self.sent.push(Vec::new());
         let closed_at = self.recording.lines.get(first_close(self.recording, link)).map_or(0, |line| line.at);
-        let own = OWN_CLOSES.iter().find(|own| {
-            self.script.file.starts_with(own.file) && own.node == node && own.link == ends.name
-        });
+        let own = OWN_CLOSES
+            .iter()
+            .find(|own| self.script.file.starts_with(own.file) && own.node == node && own.link == ends.name);
         self.script.links.push(LinkScript {
             name: ends.name.clone(),
             peer: ends.peer_of(node).to_owned(),
@@ -238,7 +241,8 @@ impl Writer<'_> {
     fn closed(&mut self, at: u64, link: usize, by: &str) {
         let Some(place) = self.places[link] else { return };
         let node = self.script.cast.name;
-        let closes = |what: &What| matches!(what, What::Closed { link: other, by } if *other == link && by == node);
+        let closes =
+            |what: &What| matches!(what, What::Closed { link: other, by } if *other == link && by == node);
         let has_own_line = self.recording.lines.iter().any(|line| closes(&line.what));
         if self.script.links[place].own_close.is_none() && (by == node || !has_own_line) {
             self.step(at, Step::Closed { link: place });
@@ -270,7 +274,7 @@ impl Writer<'_> {
         let script = &mut self.script;
         let peer = &script.links[place].peer;
         let row = EXCEPTIONS.iter().position(|row| {
-            !matches!(row.effect, Effect::Extra(_))
+            !matches!(row.effect, Effect::Extra(..))
                 && row.is_in(script.part())
                 && row.is_about(peer, Some(kind), at)
         })?;

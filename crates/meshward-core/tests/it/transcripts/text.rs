@@ -86,11 +86,12 @@ pub(super) fn number(message: &[u8], key: &str) -> Option<u32> {
     std::str::from_utf8(&message[digits(message, key)?]).ok()?.parse().ok()
 }
 
-/// The message with another number in its first field `key`.
+/// The message with another number in its first field `key`, if it has one.
 pub(super) fn with_number(message: &[u8], key: &str, value: u32) -> Vec<u8> {
-    let at = digits(message, key).expect("the message has the field");
     let mut changed = message.to_vec();
-    changed.splice(at, value.to_string().into_bytes());
+    if let Some(at) = digits(message, key) {
+        changed.splice(at, value.to_string().into_bytes());
+    }
     changed
 }
 

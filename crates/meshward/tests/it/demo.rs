@@ -1,0 +1,25 @@
+//! `meshward demo`, the README's first command.
+
+use crate::program::{run, text};
+
+/// Runs a small demonstration to its end; its last line as JSON.
+fn demo(args: &[&str]) -> serde_json::Value {
+    let output = run(&[&["demo", "--once", "--json", "--latency", "0", "--rate", "0"], args].concat());
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_chain_and_a_star_are_updated() {
+    for (topology, nodes) in [("chain", 3), ("star", 8)] {
+        let result = demo(&["--topology", topology, "--nodes", &nodes.to_string(), "--seed", "5"]);
+        assert_eq!((&result["nodes"], &result["updated"]), (&nodes.into(), &nodes.into()), "{result}");
+        assert_eq!((&result["failed"], &result["seed"]), (&0.into(), &5.into()));
+        assert_eq!(result["topology"], topology);
+        assert_eq!(result["scheme"], "unicast");
+        let sha256 = "a69f70927458a0d46fdbb2dee921752855206f5f4dfe65e9b31c6b5a2df440cd";
+        assert_eq!(result["image_sha256"], sha256);
+        // Every byte of the image crosses every link at least once, in base64.
+        assert!(result["tcp_bytes"].as_u64().unwrap() > nodes * 528_944 * 4 / 3, "{result}");
+    }
+}

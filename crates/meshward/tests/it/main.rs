@@ -1,0 +1,8 @@
+//! The program as its users run it: processes, exit codes, output.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
+mod bad_input;
+mod demo;
+mod processes;
+mod program;
