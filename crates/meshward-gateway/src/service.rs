@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use meshward_core::mesh::{MeshConfig, MeshEvent};
 use meshward_core::node::{Event, Node, NodeConfig};
-use meshward_core::ota::{DistributorEvent, ImagePlan, StartError, TargetReport, TargetState};
+use meshward_core::ota::{DistributorEvent, ImagePlan, Scheme, StartError, TargetReport, TargetState};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::firmware::{ImageError, ImageInfo, inspect};
@@ -43,6 +43,8 @@ pub struct RolloutRequest {
     pub role: String,
     /// The receivers' hardware.
     pub hardware: String,
+    /// How the parts travel.
+    pub scheme: Scheme,
     /// Whom; `None` for every node in the mesh.
     pub nodes: Option<Vec<NodeId>>,
     /// Send an image even though it is none that the receivers can run.
@@ -80,6 +82,8 @@ pub struct Rollout {
     pub role: String,
     /// To which hardware.
     pub hardware: String,
+    /// How the parts travel.
+    pub scheme: Scheme,
     /// When it began.
     pub started: Instant,
     /// When the last node was done.
@@ -161,6 +165,7 @@ impl Gateway {
         }
         let everybody = || node.mesh().tree().ids().collect();
         let plan = ImagePlan {
+            scheme: request.scheme,
             image: firmware.image.to_vec(),
             role: request.role.clone().into_bytes(),
             hardware: request.hardware.clone().into_bytes(),
@@ -177,6 +182,7 @@ impl Gateway {
             firmware,
             role: request.role,
             hardware: request.hardware,
+            scheme: request.scheme,
             started: now,
             finished: None,
             nodes: node.rollout_report(),
@@ -218,6 +224,9 @@ impl Gateway {
         match event {
             DistributorEvent::Target(report) => {
                 tracing::debug!(node = %report.node, state = ?report.state, "roll-out");
+            }
+            DistributorEvent::ForeignSender(sender) => {
+                tracing::warn!(%sender, "another node sends firmware for the same role: the roll-out waits");
             }
             DistributorEvent::Finished => {
                 self.refresh(node);

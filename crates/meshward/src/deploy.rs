@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use meshward_gateway::rest::model::{NewRollout, Rollout, RolloutNodeState, RolloutState};
+use meshward_gateway::rest::model::{NewRollout, Rollout, RolloutNodeState, RolloutState, Scheme};
 
 use crate::client::{Client, GatewayArgs};
 use crate::list::table;
@@ -12,6 +12,36 @@ use crate::progress::Progress;
 
 /// Between two looks at a roll-out under way.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How an image travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SchemeArg {
+    /// The best that the nodes understand.
+    Auto,
+    /// Every part goes out once for all nodes.
+    Turbo,
+    /// Every node asks for every part, as with the C++ library's sender.
+    Unicast,
+}
+
+impl From<SchemeArg> for Scheme {
+    fn from(scheme: SchemeArg) -> Self {
+        match scheme {
+            SchemeArg::Auto => Self::Auto,
+            SchemeArg::Turbo => Self::Turbo,
+            SchemeArg::Unicast => Self::Unicast,
+        }
+    }
+}
+
+/// How a scheme is called in reports.
+pub(crate) const fn scheme_name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Auto => "auto",
+        Scheme::Turbo => "turbo",
+        Scheme::Unicast => "unicast",
+    }
+}
 
 /// Options of `meshward ota deploy`.
 #[derive(clap::Args)]
@@ -30,6 +60,9 @@ pub(crate) struct Args {
     /// Send the image even though it does not look like one that the nodes can run.
     #[arg(long)]
     force_image: bool,
+    /// How the parts travel.
+    #[arg(long, value_enum, default_value_t = SchemeArg::Auto)]
+    scheme: SchemeArg,
     /// Bytes in a part, 256 to 1400.
     #[arg(long, default_value_t = 1024)]
     part_size: u32,
@@ -71,6 +104,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let firmware = client.upload(&name, image).await?;
     let new = NewRollout {
         hardware: args.hardware,
+        scheme: args.scheme.into(),
         nodes: (!args.nodes.is_empty()).then_some(args.nodes),
         force_image: args.force_image,
         part_size: args.part_size,
@@ -120,6 +154,7 @@ pub(crate) fn state_text(state: RolloutNodeState) -> &'static str {
     match state {
         RolloutNodeState::Waiting => "waiting",
         RolloutNodeState::Announced => "announced",
+        RolloutNodeState::Listening => "listening",
         RolloutNodeState::Receiving => "receiving",
         RolloutNodeState::Ready => "ready",
         RolloutNodeState::Finishing => "finishing",

@@ -293,6 +293,10 @@ impl Node {
                     let priority = if chunk { Priority::Chunk } else { Priority::Normal };
                     self.mesh.send_single_frame(dest, &frame, priority)
                 }
+                Package::Broadcast { frame } => {
+                    self.mesh.send_broadcast_frame(&frame, Priority::Chunk);
+                    Ok(())
+                }
                 Package::Probe(dest) => self.mesh.probe(now, dest),
             };
         }
@@ -364,6 +368,8 @@ impl Inbox<'_> {
 
     fn announce(&mut self, inbound: &Inbound<'_>) -> Option<()> {
         let announce = Announce::decode(inbound.bytes).ok()?;
+        let offer = &announce.offer;
+        self.distributor.handle_sender(self.now, announce.from, &offer.role, &offer.hardware);
         if let Some(receiver) = self.receiver {
             receiver.handle_announce(self.now, &announce);
         }
@@ -377,11 +383,16 @@ impl Inbox<'_> {
     }
 
     fn data(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        // Most relays are not receiving: they need not decode what they pass on.
-        let Some(receiver) = self.receiver.as_mut().filter(|receiver| receiver.wants_data()) else {
+        // Most relays neither send nor receive: they need not decode what they pass on.
+        let wanted = self.receiver.as_ref().is_some_and(StockReceiver::wants_data);
+        if !wanted && !self.distributor.is_active() {
             return Some(());
-        };
-        receiver.handle_data(self.now, &Data::decode(inbound.bytes).ok()?);
+        }
+        let data = Data::decode(inbound.bytes).ok()?;
+        self.distributor.handle_sender(self.now, data.from, &data.offer.role, &data.offer.hardware);
+        if let Some(receiver) = self.receiver {
+            receiver.handle_data(self.now, &data);
+        }
         Some(())
     }
 

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 pub use boot::{BootRecord, write_record};
 pub use distributor::{
-    Distributor, DistributorEvent, FailReason, ImagePlan, StartError, TargetReport, TargetState,
+    Distributor, DistributorEvent, FailReason, ImagePlan, Scheme, StartError, TargetReport, TargetState,
 };
 pub use md5::Md5Sum;
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
@@ -30,6 +30,11 @@ pub enum Package {
         dest: NodeId,
         /// Whether it is a firmware chunk, which other traffic overtakes.
         chunk: bool,
+        /// The JSON text.
+        frame: Vec<u8>,
+    },
+    /// An encoded frame for everybody: a firmware chunk.
+    Broadcast {
         /// The JSON text.
         frame: Vec<u8>,
     },

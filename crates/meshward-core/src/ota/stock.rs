@@ -23,6 +23,8 @@ use crate::wire::{Announce, Data, DataRequest, NodeId, Offer};
 
 /// Between two requests for one part.
 const RETRY: Duration = Duration::from_secs(30);
+/// Image bytes that may wait for the flash: an erase takes as long as several parts on the air.
+const PENDING_MAX: usize = 8 * 1024;
 /// Requests for one part before the receiver waits for an Announce.
 const TRIES: u8 = 10;
 /// From the last part to the restart, so that the mesh can finish what it is doing.
@@ -101,10 +103,10 @@ pub enum ReceiverState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A request is out, or in broadcast mode the next part will pass.
-    Waiting,
-    /// A part is being written.
-    Writing,
+    /// Parts are wanted; some may be on their way into the flash.
+    Receiving,
+    /// The last part is on its way into the flash.
+    Closing,
     /// The slot is read back, from this offset on.
     Verifying(u32),
     /// The boot record is being written.
@@ -147,7 +149,12 @@ pub struct StockReceiver {
     /// An image that cannot fit: not asked for again.
     unfit: Option<Md5Sum>,
     commands: VecDeque<FlashOp>,
-    in_flight: bool,
+    /// Bytes that the command under way programs, if one is.
+    in_flight: Option<usize>,
+    /// Bytes that wait for the flash, the command under way included.
+    pending: usize,
+    /// Parts not taken because the flash was behind.
+    parts_dropped: u64,
     packages: VecDeque<Package>,
     events: VecDeque<ReceiverEvent>,
 }
@@ -162,7 +169,9 @@ impl StockReceiver {
             update: None,
             unfit: None,
             commands: VecDeque::new(),
-            in_flight: false,
+            in_flight: None,
+            pending: 0,
+            parts_dropped: 0,
             packages: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -172,7 +181,7 @@ impl StockReceiver {
     pub fn state(&self) -> ReceiverState {
         let Some(update) = &self.update else { return ReceiverState::Idle };
         match update.phase {
-            Phase::Waiting | Phase::Writing => {
+            Phase::Receiving | Phase::Closing => {
                 ReceiverState::Receiving { done: update.next, parts: update.offer.parts }
             }
             Phase::Verifying(_) => ReceiverState::Verifying,
@@ -216,7 +225,7 @@ impl StockReceiver {
 
     fn begin(&mut self, now: Instant, md5: Md5Sum, announce: &Announce<'_>) {
         let asks = !announce.offer.broadcasted || self.config.root;
-        self.commands.clear();
+        self.forget_commands();
         self.update = Some(Update {
             offer: announce.offer.clone().into_owned(),
             md5,
@@ -227,14 +236,16 @@ impl StockReceiver {
             size: 0,
             carry: Vec::new(),
             verify: Md5::new(),
-            phase: Phase::Waiting,
+            phase: Phase::Receiving,
         });
         self.events.push_back(ReceiverEvent::Started(md5));
     }
 
     /// Sends the request that is due, if one is.
     fn ask(&mut self, now: Instant) {
-        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Waiting) else {
+        let idle = self.pending == 0;
+        let Some(update) = self.update.as_mut().filter(|update| idle && update.phase == Phase::Receiving)
+        else {
             return;
         };
         let Some(asking) = update.asking.as_mut().filter(|asking| asking.next <= now) else { return };
@@ -260,7 +271,7 @@ impl StockReceiver {
 
     /// Whether a part could be of use now.
     pub fn wants_data(&self) -> bool {
-        self.update.as_ref().is_some_and(|update| update.phase == Phase::Waiting)
+        self.update.as_ref().is_some_and(|update| update.phase == Phase::Receiving)
     }
 
     /// A type 12 arrived, asked for or not.
@@ -268,7 +279,7 @@ impl StockReceiver {
         if !self.is_mine(&data.offer) {
             return;
         }
-        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Waiting) else {
+        let Some(update) = self.update.as_mut().filter(|update| update.phase == Phase::Receiving) else {
             return;
         };
         let theirs = (Md5Sum::parse(&data.offer.md5), data.offer.parts);
@@ -277,7 +288,15 @@ impl StockReceiver {
         }
         if data.part == update.next {
             update.source = data.from;
-            return self.take(data);
+            if self.pending + data.data.len() > PENDING_MAX {
+                self.parts_dropped += 1;
+                return;
+            }
+            self.take(data);
+            if self.commands.is_empty() && self.in_flight.is_none() {
+                self.advance(now);
+            }
+            return;
         }
         if update.offer.broadcasted && data.offer.broadcasted && data.part > update.next {
             // A part has been missed: from here on this node asks for itself.
@@ -313,16 +332,20 @@ impl StockReceiver {
         for sector in at.div_ceil(SECTOR)..end.div_ceil(SECTOR) {
             self.commands.push_back(FlashOp::Erase { address: region.start + sector * SECTOR });
         }
+        self.pending += bytes.len();
         if !bytes.is_empty() {
             self.commands.push_back(FlashOp::Program { address: region.start + at, data: bytes });
         }
         update.size = size;
-        update.phase = Phase::Writing;
+        update.next = data.part + 1;
+        if last {
+            update.phase = Phase::Closing;
+        }
     }
 
     /// A flash command is done; `now` is when.
     pub fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
-        self.in_flight = false;
+        self.pending -= self.in_flight.take().unwrap_or(0).min(self.pending);
         let Some(update) = &mut self.update else { return };
         match (update.phase, completion) {
             (_, Completion::Failed) => return self.fail(UpdateError::Flash),
@@ -342,18 +365,17 @@ impl StockReceiver {
         let region = self.region();
         let Some(update) = &mut self.update else { return };
         match update.phase {
-            Phase::Writing => {
-                update.next += 1;
-                update.phase = Phase::Waiting;
-                if update.next == update.offer.parts {
-                    update.phase = Phase::Verifying(0);
-                    return self.advance(now);
-                }
-                if update.asking.is_some() || update.gave_up {
+            Phase::Receiving => {
+                // A command of an update that was given up for this one says nothing about its parts.
+                if update.next > 0 && (update.asking.is_some() || update.gave_up) {
                     update.gave_up = false;
                     update.asking = Some(Asking { next: now, tries: 0 });
                     self.ask(now);
                 }
+            }
+            Phase::Closing => {
+                update.phase = Phase::Verifying(0);
+                self.advance(now);
             }
             Phase::Verifying(offset) if offset < update.size => {
                 let len = SECTOR.min(update.size - offset);
@@ -367,7 +389,7 @@ impl StockReceiver {
                 }
                 self.events.extend(record.map(ReceiverEvent::Installed));
             }
-            Phase::Waiting | Phase::Restarting(_) => {}
+            Phase::Restarting(_) => {}
         }
     }
 
@@ -392,8 +414,18 @@ impl StockReceiver {
 
     fn fail(&mut self, error: UpdateError) {
         self.update = None;
-        self.commands.clear();
+        self.forget_commands();
         self.events.push_back(ReceiverEvent::Failed(error));
+    }
+
+    fn forget_commands(&mut self) {
+        self.commands.clear();
+        self.pending = self.in_flight.unwrap_or(0);
+    }
+
+    /// Parts that came faster than the flash takes them; they are asked for again.
+    pub fn parts_dropped(&self) -> u64 {
+        self.parts_dropped
     }
 
     /// Repeats a request or restarts, when it is time.
@@ -412,18 +444,18 @@ impl StockReceiver {
         let update = self.update.as_ref()?;
         match update.phase {
             Phase::Restarting(at) => Some(at),
-            Phase::Waiting => update.asking.map(|asking| asking.next),
+            Phase::Receiving if self.pending == 0 => update.asking.map(|asking| asking.next),
             _ => None,
         }
     }
 
     /// The next flash command, once the one before is done.
     pub fn poll_flash(&mut self) -> Option<FlashOp> {
-        if self.in_flight {
+        if self.in_flight.is_some() {
             return None;
         }
         let command = self.commands.pop_front()?;
-        self.in_flight = true;
+        self.in_flight = Some(if let FlashOp::Program { data, .. } = &command { data.len() } else { 0 });
         Some(command)
     }
 

@@ -4,7 +4,7 @@
 
 use meshward_core::mesh::{CloseReason, Limits, LinkId, LinkRole, MeshConfig, MeshEvent, Outgoing};
 use meshward_core::node::{Event, Node, NodeConfig};
-use meshward_core::ota::ImagePlan;
+use meshward_core::ota::{ImagePlan, Scheme};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -276,6 +276,7 @@ fn requests_for_parts_that_do_not_exist_are_counted() {
     let mut victim = Victim::new(Limits::NODE);
     let link = victim.neighbour(PEER);
     let plan = ImagePlan {
+        scheme: Scheme::Unicast,
         image: vec![0xE9; 3_000],
         role: b"r".to_vec(),
         hardware: b"ESP32".to_vec(),

@@ -3,7 +3,7 @@
 use crate::net::{Net, plain, receiving};
 use meshward_core::mesh::{CloseReason, MeshEvent, Priority, SendError};
 use meshward_core::node::Event;
-use meshward_core::ota::{DistributorEvent, ImagePlan, TargetState};
+use meshward_core::ota::{DistributorEvent, ImagePlan, Scheme, TargetState};
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
 
@@ -151,6 +151,7 @@ fn a_whole_chain_is_updated_leaves_first() {
     }
     assert!(net.run(Duration::from_secs(5), all_know_all));
     let plan = ImagePlan {
+        scheme: Scheme::Unicast,
         image: image.clone(),
         role: b"demo".to_vec(),
         hardware: b"ESP32".to_vec(),

@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use meshward_core::node::Node as MeshNode;
-use meshward_core::ota::{TargetReport, TargetState};
+use meshward_core::ota::{self, TargetReport, TargetState};
 use meshward_core::wire::NodeId;
 use meshward_fleet::roster::Entry;
 
 use super::model::{
-    Firmware, Link, Node, NodeState, Rollout, RolloutNode, RolloutNodeState, RolloutState, Topology,
+    Firmware, Link, Node, NodeState, Rollout, RolloutNode, RolloutNodeState, RolloutState, Scheme, Topology,
 };
 use crate::service::{self, Gateway};
 
@@ -74,6 +74,7 @@ fn rollout_node(report: &TargetReport) -> RolloutNode {
     let (state, reason) = match report.state {
         TargetState::Waiting => (RolloutNodeState::Waiting, None),
         TargetState::Announced => (RolloutNodeState::Announced, None),
+        TargetState::Listening => (RolloutNodeState::Listening, None),
         TargetState::Receiving => (RolloutNodeState::Receiving, None),
         TargetState::Ready => (RolloutNodeState::Ready, None),
         TargetState::Finishing => (RolloutNodeState::Finishing, None),
@@ -98,6 +99,16 @@ pub(super) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rol
         firmware: firmware(&rollout.firmware),
         role: rollout.role.clone(),
         hardware: rollout.hardware.clone(),
+        scheme: match rollout.scheme {
+            ota::Scheme::Turbo => Scheme::Turbo,
+            ota::Scheme::Unicast => Scheme::Unicast,
+        },
+        foreign_sender: rollout
+            .finished
+            .is_none()
+            .then(|| mesh.distributor().foreign_sender())
+            .flatten()
+            .map(|id| id.0),
         started_at: timestamp(gateway.civil(rollout.started)),
         finished_at: rollout.finished.map(|at| timestamp(gateway.civil(at))),
         nodes: rollout.nodes.iter().map(rollout_node).collect(),

@@ -86,6 +86,19 @@ pub struct Firmware {
     pub version: Option<String>,
 }
 
+/// How the parts of an image travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// The best that the nodes understand.
+    #[default]
+    Auto,
+    /// Every part goes out once for all nodes.
+    Turbo,
+    /// Every node asks for every part.
+    Unicast,
+}
+
 /// A roll-out to be started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +110,9 @@ pub struct NewRollout {
     /// The receivers' hardware: `ESP32` or `ESP8266`.
     #[serde(default = "default_hardware")]
     pub hardware: String,
+    /// How the parts travel.
+    #[serde(default)]
+    pub scheme: Scheme,
     /// Whom; every node in the mesh when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<u32>>,
@@ -121,6 +137,7 @@ impl NewRollout {
             firmware,
             role,
             hardware: default_hardware(),
+            scheme: Scheme::Auto,
             nodes: None,
             force_image: false,
             slot_size: default_slot_size(),
@@ -166,6 +183,8 @@ pub enum RolloutNodeState {
     Waiting,
     /// The image was announced to it.
     Announced,
+    /// It takes the broadcast pass, silently.
+    Listening,
     /// It asks for parts.
     Receiving,
     /// It has all but the last part, which is held back until the nodes behind it are done.
@@ -220,6 +239,11 @@ pub struct Rollout {
     pub role: String,
     /// To which hardware.
     pub hardware: String,
+    /// How the parts travel; never `auto`.
+    pub scheme: Scheme,
+    /// A node that sends firmware for the same role; this roll-out waits until it has stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_sender: Option<u32>,
     /// When it began.
     pub started_at: Timestamp,
     /// When the last node was done.

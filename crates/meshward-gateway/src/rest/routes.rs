@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use meshward_core::node::Node as MeshNode;
-use meshward_core::ota::StartError;
+use meshward_core::ota::{self, StartError};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::firmware::ImageInfo;
 use problem_details::ProblemDetails;
 use serde::Deserialize;
 
-use super::model::{Firmware, NewRollout, Node, Page, Rollout, Topology};
+use super::model::{Firmware, NewRollout, Node, Page, Rollout, Scheme, Topology};
 use super::{FIRMWARE_MAX, convert};
 use crate::service::{Gateway, RolloutError, RolloutRequest};
 use crate::shell::{NodeHandle, Stopped};
@@ -33,7 +33,6 @@ impl IntoResponse for Problem {
         self.0.into_response()
     }
 }
-
 
 pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
     Router::new()
@@ -155,6 +154,10 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
         firmware,
         role: new.role,
         hardware: new.hardware,
+        scheme: match new.scheme {
+            Scheme::Auto | Scheme::Turbo => ota::Scheme::Turbo,
+            Scheme::Unicast => ota::Scheme::Unicast,
+        },
         nodes: new.nodes.map(|nodes| nodes.into_iter().map(NodeId).collect()),
         force_image: new.force_image,
         slot_size: new.slot_size,

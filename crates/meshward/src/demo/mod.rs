@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::wire::NodeId;
 use meshward_gateway::rest::model::{NewRollout, Rollout};
@@ -23,6 +22,7 @@ use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
 use crate::client::{Client, GatewayArgs};
+use crate::deploy::SchemeArg;
 use crate::{deploy, shutdown};
 use mesh::VirtualMesh;
 pub(crate) use shape::Topology;
@@ -38,15 +38,6 @@ const GATEWAY: NodeId = NodeId(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at the mesh.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// How the image travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scheme {
-    /// The best that the nodes understand.
-    Auto,
-    /// Each node asks for each part, as the C++ library does it.
-    Unicast,
-}
 
 /// Options of `meshward demo`.
 #[derive(clap::Args)]
@@ -64,8 +55,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
     /// How the image travels.
-    #[arg(long, value_enum, default_value_t = Scheme::Auto)]
-    scheme: Scheme,
+    #[arg(long, value_enum, default_value_t = SchemeArg::Auto)]
+    scheme: SchemeArg,
     /// Seed of the random tree and of every jitter.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -113,7 +104,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         seconds: started.elapsed().as_secs_f64(),
         tcp_bytes: mesh.bytes() + gateway.bytes(),
         image: &new,
-        scheme: Scheme::Unicast,
+        scheme: rollout.scheme,
         topology: args.topology,
         seed: args.seed,
     };
@@ -205,7 +196,9 @@ impl VirtualGateway {
 
     async fn deploy(&self, args: &Args, image: Vec<u8>) -> anyhow::Result<Rollout> {
         let firmware = self.client.upload("demo", image).await?;
-        let started = self.client.start(&NewRollout::new(firmware.sha256, ROLE.to_owned())).await?;
+        let new =
+            NewRollout { scheme: args.scheme.into(), ..NewRollout::new(firmware.sha256, ROLE.to_owned()) };
+        let started = self.client.start(&new).await?;
         deploy::watch(&self.client, started, !args.json).await
     }
 

@@ -1,11 +1,11 @@
 //! What the demonstration says at its end.
 
-use meshward_gateway::rest::model::Rollout;
+use meshward_gateway::rest::model::{Rollout, Scheme};
 use sha2::{Digest as _, Sha256};
 
+use super::Topology;
 use super::mesh::NodeOutcome;
-use super::{Scheme, Topology};
-use crate::deploy::state_text;
+use crate::deploy::{scheme_name, state_text};
 use crate::list::table;
 
 /// The whole run in one line.
@@ -32,10 +32,7 @@ impl Summary<'_> {
             "seconds": (self.seconds * 1_000.0).round() / 1_000.0,
             "tcp_bytes": self.tcp_bytes,
             "image_sha256": hex(&Sha256::digest(self.image)),
-            "scheme": match self.scheme {
-                Scheme::Auto => "auto",
-                Scheme::Unicast => "unicast",
-            },
+            "scheme": scheme_name(self.scheme),
             "topology": self.topology.name(),
             "seed": self.seed,
         })

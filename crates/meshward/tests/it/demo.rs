@@ -11,12 +11,13 @@ fn demo(args: &[&str]) -> serde_json::Value {
 
 #[test]
 fn a_chain_and_a_star_are_updated() {
-    for (topology, nodes) in [("chain", 3), ("star", 8)] {
-        let result = demo(&["--topology", topology, "--nodes", &nodes.to_string(), "--seed", "5"]);
+    for (topology, nodes, scheme) in [("chain", 3, "unicast"), ("star", 8, "turbo")] {
+        let count = nodes.to_string();
+        let result = demo(&["--topology", topology, "--nodes", &count, "--seed", "5", "--scheme", scheme]);
         assert_eq!((&result["nodes"], &result["updated"]), (&nodes.into(), &nodes.into()), "{result}");
         assert_eq!((&result["failed"], &result["seed"]), (&0.into(), &5.into()));
         assert_eq!(result["topology"], topology);
-        assert_eq!(result["scheme"], "unicast");
+        assert_eq!(result["scheme"], scheme);
         let sha256 = "a69f70927458a0d46fdbb2dee921752855206f5f4dfe65e9b31c6b5a2df440cd";
         assert_eq!(result["image_sha256"], sha256);
         // Every byte of the image crosses every link at least once, in base64.

@@ -1,15 +1,26 @@
-//! Brings one image to many stock nodes (types 10, 11, 12), one request at a time.
+//! Brings one image to many stock nodes (types 10, 11, 12).
 //!
-//! Every target gets an Announce of its own (`routing: 1`), so only who is meant is asked. Parts are answered
-//! as they are requested. The last part is held back until every target below a node in the tree is done:
-//! a stock node restarts 2 s after its last part, and whoever is still receiving behind it would wait out a
-//! 30 s retry. So the mesh restarts leaves first.
+//! Every target gets an Announce of its own (`routing: 1`), so only who is meant takes part. Then, by scheme,
+//!
+//! - *turbo*: all parts but the last go out once for everybody ([`pass`]), paced by what relays can hold
+//!   ([`pacing`]);
+//! - *unicast*: parts are answered as each node requests them.
+//!
+//! The last part is held back until every target below a node in the tree is done: a stock node restarts 2 s
+//! after its last part, and whoever is still receiving behind it would wait out a 30 s retry. So the mesh
+//! restarts leaves first. A node that missed something asks for it when its last part comes, and is served
+//! alone; one that came late, rebooted or never understood the pass is announced to and served alone too.
 //!
 //! A stock node never says that it is updated. After it has restarted and rejoined it gets one more Announce
 //! with a delay probe behind it: if the probe's answer comes and no request does, it runs the image.
 //!
+//! A second sender for the same role ruins every stock receiver's update, so an Announce or Data of somebody
+//! else's stops this one until it has been silent for [`FOREIGN_QUIET`].
+//!
 //! Refused: images without bytes, plans without targets, a second plan while one runs.
 
+mod pacing;
+mod pass;
 mod target;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,13 +31,33 @@ use core::fmt;
 pub use target::{FailReason, TargetReport, TargetState};
 
 use super::{Md5Sum, Package};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::{Announce, Data, DataRequest, NodeId, Offer, Tree};
-use target::{Step, Target};
+use pass::Pass;
+use target::{Leave, Step, Target};
+
+/// How long a foreign sender must have been silent; the C++ library announces every 60 s.
+const FOREIGN_QUIET: Duration = Duration::from_secs(90);
+/// Who asks in our name does so every 30 s: after this long nobody does any more.
+const NAMELESS_QUIET: Duration = Duration::from_secs(40);
+/// Bytes of a Data around its payload, at most: for pacing.
+const DATA_OVERHEAD: u64 = 256;
+
+/// How the parts travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// One broadcast per part for all nodes.
+    #[default]
+    Turbo,
+    /// Every node asks for every part.
+    Unicast,
+}
 
 /// What to bring to whom.
 #[derive(Clone, Debug)]
 pub struct ImagePlan {
+    /// How the parts travel.
+    pub scheme: Scheme,
     /// The image.
     pub image: Vec<u8>,
     /// The receivers' role.
@@ -78,6 +109,8 @@ impl core::error::Error for StartError {}
 pub enum DistributorEvent {
     /// A target has moved on.
     Target(TargetReport),
+    /// Somebody else sends firmware for the same role: the roll-out waits until that has ended.
+    ForeignSender(NodeId),
     /// Every target is updated, has declined, or has failed.
     Finished,
 }
@@ -92,7 +125,13 @@ struct Session {
     parents: BTreeMap<NodeId, NodeId>,
     /// Targets in order of service: the deepest first.
     order: Vec<NodeId>,
+    /// The broadcast pass, until it is over.
+    pass: Option<Pass>,
+    /// When somebody asked last in our name, after the pass.
+    nameless: Option<Instant>,
     paused: bool,
+    /// Until when somebody else's roll-out stops this one, and whose.
+    foreign: Option<(Instant, NodeId)>,
 }
 
 /// See the module's page.
@@ -141,9 +180,24 @@ impl Distributor {
             broadcasted: false,
             compressed: false,
         };
-        let targets = targets.into_iter().map(|id| (id, Target::new(now))).collect();
-        let session =
-            Session { plan, md5, offer, targets, parents: BTreeMap::new(), order: Vec::new(), paused: false };
+        let targets: BTreeMap<NodeId, Target> =
+            targets.into_iter().map(|id| (id, Target::new(now))).collect();
+        let pass = (plan.scheme == Scheme::Turbo).then(|| {
+            let bytes = u64::from(plan.part_size).div_ceil(3) * 4 + DATA_OVERHEAD;
+            Pass::new(offer.parts, bytes, tree, |id| targets.contains_key(&id))
+        });
+        let session = Session {
+            plan,
+            md5,
+            offer,
+            targets,
+            parents: BTreeMap::new(),
+            order: Vec::new(),
+            pass,
+            nameless: None,
+            paused: false,
+            foreign: None,
+        };
         self.session = Some(session);
         self.handle_topology(now, tree);
         Ok(())
@@ -168,6 +222,8 @@ impl Distributor {
     pub fn abort(&mut self, now: Instant) {
         if let Some(session) = &mut self.session {
             session.paused = false;
+            session.foreign = None;
+            session.pass = None;
         }
         self.for_each_open(|target| target.fail(FailReason::Aborted));
         self.work(now);
@@ -196,7 +252,7 @@ impl Distributor {
     /// A line per target, in order of id.
     pub fn report(&self) -> Vec<TargetReport> {
         let Some(session) = &self.session else { return Vec::new() };
-        session.targets.iter().map(|(id, target)| target.report(*id, session.offer.parts)).collect()
+        session.targets.iter().map(|(id, target)| session.report(*id, target)).collect()
     }
 
     /// The tree has changed.
@@ -213,39 +269,103 @@ impl Distributor {
         for (id, target) in &mut session.targets {
             target.seen(now, depths.contains_key(id));
         }
+        if let Some(pass) = &mut session.pass {
+            pass.handle_topology(tree, |id| session.targets.contains_key(&id));
+        }
         self.work(now);
+    }
+
+    /// An Announce or Data for `role` and `hardware` was seen, whoever it is for.
+    pub fn handle_sender(&mut self, now: Instant, from: NodeId, role: &[u8], hardware: &[u8]) {
+        let own = self.id;
+        let Some(session) = self.session.as_mut().filter(|session| !session.finished()) else { return };
+        if from == own || *session.plan.role != *role || *session.plan.hardware != *hardware {
+            return;
+        }
+        let known = session.foreign.is_some();
+        session.foreign = Some((now + FOREIGN_QUIET, from));
+        if !known {
+            self.events.push_back(DistributorEvent::ForeignSender(from));
+        }
+    }
+
+    /// Who else sends firmware for the same role just now.
+    pub fn foreign_sender(&self) -> Option<NodeId> {
+        self.session.as_ref().and_then(|session| session.foreign).map(|(_, from)| from)
     }
 
     /// A type 11 arrived.
     pub fn handle_request(&mut self, now: Instant, request: &DataRequest<'_>) {
         let Some(session) = &mut self.session else { return };
         let known = Md5Sum::parse(&request.offer.md5) == Some(session.md5);
-        let Some(target) = session.targets.get_mut(&request.from).filter(|_| known) else {
-            self.bad_requests += 1;
-            return;
-        };
         if request.part >= session.offer.parts {
             self.bad_requests += 1;
             return;
         }
-        target.asked(now, request.part, request.part + 1 == session.offer.parts);
+        if known && request.from == self.id {
+            // The stock library's bug: whoever left broadcast mode asks in our name.
+            return self.handle_nameless(now, request);
+        }
+        let Some(target) = session.targets.get_mut(&request.from).filter(|_| known) else {
+            self.bad_requests += 1;
+            return;
+        };
+        let last = request.part + 1 == session.offer.parts;
+        target.asked(now, request.part, last, session.pass.is_some());
+        if let Some(pass) = session.pass.as_mut().filter(|_| !request.offer.broadcasted) {
+            pass.missed(request.part);
+        }
         // A part more changes nothing for the others; a new state may.
-        if self.serve(now, request.from) {
-            self.work(now);
+        if self.serve(now, request.from) { self.work(now) } else { self.shoot(now) }
+    }
+
+    /// Somebody who left broadcast mode asks for a part, in our name. During the pass that is a loss to be
+    /// repaired; afterwards the part goes to one node after the other that may be it: whoever takes it asks
+    /// for the next one in its own name.
+    fn handle_nameless(&mut self, now: Instant, request: &DataRequest<'_>) {
+        let Some(session) = &mut self.session else { return };
+        if let Some(pass) = &mut session.pass {
+            if !request.offer.broadcasted {
+                pass.missed(request.part);
+            }
+            return self.shoot(now);
+        }
+        session.nameless = Some(now);
+        if session.is_held() || request.part + 1 >= session.offer.parts {
+            return;
+        }
+        for (id, target) in &session.targets {
+            if target.may_straggle() {
+                let frame = session.frame(self.id, *id, Step::Test(request.part));
+                self.packages.push_back(Package::Single { dest: *id, chunk: true, frame });
+            }
         }
     }
 
     /// A delay probe came back.
     pub fn handle_delay(&mut self, now: Instant, from: NodeId) {
-        if let Some(target) = self.session.as_mut().and_then(|session| session.targets.get_mut(&from)) {
-            target.probe_answered(now);
+        let Some(session) = &mut self.session else { return };
+        let listens = session.pass.is_some();
+        if let Some(pass) = &mut session.pass {
+            pass.answered(now, from);
         }
-        self.work(now);
+        if let Some(target) = session.targets.get_mut(&from) {
+            target.probe_answered(now, listens);
+        }
+        if self.serve(now, from) { self.work(now) } else { self.shoot(now) }
     }
 
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.for_each_open(|target| target.overdue(now));
+        if let Some(session) = self.session.as_mut().filter(|session| session.foreign.is_some()) {
+            session.foreign = session.foreign.filter(|(until, _)| *until > now);
+        }
+        if self.session.as_ref().is_some_and(Session::is_held) {
+            return;
+        }
+        let nameless = self.session.as_ref().and_then(|session| session.nameless);
+        let stragglers = nameless.is_some_and(|last| now.since(last) < NAMELESS_QUIET);
+        self.for_each_open(|target| target.overdue(now, stragglers));
         self.work(now);
     }
 
@@ -256,8 +376,12 @@ impl Distributor {
 
     /// When to call [`Distributor::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let session = self.session.as_ref().filter(|session| !session.paused)?;
-        session.targets.values().filter_map(Target::deadline).min()
+        let session = self.session.as_ref().filter(|session| !session.paused && !session.finished())?;
+        if let Some((until, _)) = session.foreign {
+            return Some(until);
+        }
+        let pass = session.pass.as_ref().and_then(Pass::overdue);
+        session.targets.values().filter_map(Target::deadline).chain(pass).min()
     }
 
     /// The next frame to be sent.
@@ -273,46 +397,75 @@ impl Distributor {
     /// Lets every target take the steps that it may take now.
     fn work(&mut self, now: Instant) {
         let Some(session) = &self.session else { return };
-        let order = session.order.clone();
-        for id in order {
+        for id in session.order.clone() {
             self.serve(now, id);
         }
+        self.shoot(now);
     }
 
     /// Lets one target take its steps; whether it has moved on.
     fn serve(&mut self, now: Instant, id: NodeId) -> bool {
-        let Some(session) = self.session.as_mut().filter(|session| !session.paused) else { return false };
-        let waits = session.targets.get(&id).is_some_and(Target::waits_for_leave);
-        let may_start = waits && session.receiving() < session.plan.concurrency;
-        let may_finish = waits && session.nothing_open_below(id);
+        let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return false };
+        let leave = session.leave(id);
         let Some(target) = session.targets.get_mut(&id) else { return false };
         let mut steps = Vec::new();
-        while let Some(step) = target.next_step(now, may_start, may_finish) {
+        while let Some(step) = target.next_step(now, leave) {
             steps.push(step);
         }
         let moved = target.take_changed();
-        let report = target.report(id, session.offer.parts);
         for step in steps {
-            match step {
-                Step::Announce => self.packages.extend([
-                    Package::Single { dest: id, chunk: false, frame: session.announce(self.id, id) },
-                    Package::Probe(id),
-                ]),
-                Step::Part(part) => {
-                    let frame = session.part(self.id, id, part);
-                    self.packages.push_back(Package::Single { dest: id, chunk: true, frame });
-                }
+            let chunk = !matches!(step, Step::Announce { .. });
+            let frame = session.frame(self.id, id, step);
+            self.packages.push_back(Package::Single { dest: id, chunk, frame });
+            if !chunk {
+                self.packages.push_back(Package::Probe(id));
             }
         }
         if moved {
-            self.events.push_back(DistributorEvent::Target(report));
+            let report = session.targets.get(&id).map(|target| session.report(id, target));
+            self.events.extend(report.map(DistributorEvent::Target));
             if session.finished() {
                 session.plan.image = Vec::new();
+                session.pass = None;
                 self.events.push_back(DistributorEvent::Finished);
             }
         }
         moved
     }
+
+    /// Sends what the broadcast pass may send now, and ends it when it has sent everything.
+    fn shoot(&mut self, now: Instant) {
+        let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return };
+        if session.targets.values().any(Target::holds_up_pass) {
+            return;
+        }
+        let Some(mut pass) = session.pass.take() else { return };
+        if !session.targets.values().any(Target::is_listening) {
+            // Nobody listens: whoever wants the image asks for it.
+            return self.work(now);
+        }
+        while let Some(shot) = pass.next_shot(now) {
+            let flags = Flags { broadcasted: shot.broadcasted, to_all: true, parts: session.offer.parts };
+            let frame = session.data(self.id, self.id, shot.part, flags);
+            self.packages.push_back(Package::Broadcast { frame });
+            self.packages.extend(shot.probe.map(Package::Probe));
+        }
+        self.packages.extend(pass.ask_again(now).map(Package::Probe));
+        if pass.is_done() {
+            let last = session.offer.parts.saturating_sub(1);
+            session.targets.values_mut().for_each(|target| target.pass_over(last));
+            self.work(now);
+        } else {
+            session.pass = Some(pass);
+        }
+    }
+}
+
+/// What a Data says besides its part.
+struct Flags {
+    broadcasted: bool,
+    to_all: bool,
+    parts: u32,
 }
 
 impl Session {
@@ -320,8 +473,27 @@ impl Session {
         self.targets.values().all(Target::is_final)
     }
 
-    fn receiving(&self) -> usize {
-        self.targets.values().filter(|target| target.is_receiving()).count()
+    /// Whether nothing may be sent.
+    fn is_held(&self) -> bool {
+        self.paused || self.foreign.is_some()
+    }
+
+    fn report(&self, id: NodeId, target: &Target) -> TargetReport {
+        let passed = self.pass.as_ref().map_or(0, Pass::sent);
+        target.report(id, self.offer.parts, passed)
+    }
+
+    /// What a target may do now.
+    fn leave(&self, id: NodeId) -> Leave {
+        let listen = self.pass.as_ref().is_some_and(|pass| pass.sent() == 0);
+        let waits = self.targets.get(&id).is_some_and(Target::waits_for_leave);
+        if !waits {
+            return Leave { listen, ..Leave::default() };
+        }
+        let receiving = self.targets.values().filter(|target| target.is_receiving()).count();
+        // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
+        let start = receiving < self.plan.concurrency && (listen || self.pass.is_none());
+        Leave { start, finish: self.nothing_open_below(id), listen }
     }
 
     /// Whether no open target is behind `id`.
@@ -344,23 +516,27 @@ impl Session {
             .any(|(other, target)| *other != id && target.holds_up_parents() && behind(*other))
     }
 
-    fn announce(&self, from: NodeId, to: NodeId) -> Vec<u8> {
-        Announce { from, to: Some(to), offer: self.offer.clone() }.encode()
+    fn frame(&self, from: NodeId, to: NodeId, step: Step) -> Vec<u8> {
+        let single = Flags { broadcasted: false, to_all: false, parts: self.offer.parts };
+        match step {
+            Step::Announce { broadcasted } => {
+                let offer = Offer { broadcasted, ..self.offer.clone() };
+                Announce { from, to: Some(to), offer }.encode()
+            }
+            Step::Part(part) | Step::Test(part) => self.data(from, to, part, single),
+            Step::Last(part) => self.data(from, to, part, Flags { broadcasted: true, ..single }),
+            Step::Rescue(part) => {
+                self.data(from, to, part, Flags { parts: part.saturating_add(1), ..single })
+            }
+        }
     }
 
-    fn part(&self, from: NodeId, dest: NodeId, part: u32) -> Vec<u8> {
+    fn data(&self, from: NodeId, dest: NodeId, part: u32, flags: Flags) -> Vec<u8> {
         let size = self.plan.part_size as usize;
         let start = (part as usize).saturating_mul(size);
         let end = start.saturating_add(size).min(self.plan.image.len());
         let bytes = self.plan.image.get(start..end).unwrap_or_default();
-        let data = Data {
-            from,
-            dest,
-            routing_broadcast: false,
-            offer: self.offer.clone(),
-            part,
-            data: bytes.into(),
-        };
-        data.encode()
+        let offer = Offer { broadcasted: flags.broadcasted, parts: flags.parts, ..self.offer.clone() };
+        Data { from, dest, routing_broadcast: flags.to_all, offer, part, data: bytes.into() }.encode()
     }
 }

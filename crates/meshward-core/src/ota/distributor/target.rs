@@ -23,6 +23,8 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(12);
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Between two Announces to a node that may be a straggler.
+const STRAGGLER_PATIENCE: Duration = Duration::from_secs(10);
 /// Complete transfers after which a node still asks for the image.
 const FAILURES: u8 = 2;
 
@@ -63,6 +65,8 @@ pub enum TargetState {
     Waiting,
     /// The image was announced to it.
     Announced,
+    /// It takes the broadcast pass, silently.
+    Listening,
     /// It asks for parts.
     Receiving,
     /// It waits for the last part, which is held back until all behind it are done.
@@ -98,9 +102,29 @@ pub struct TargetReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// An Announce and a probe.
-    Announce,
+    Announce {
+        /// For the broadcast pass: the node listens instead of asking.
+        broadcasted: bool,
+    },
     /// This part.
     Part(u32),
+    /// The last part, to a node that may not have all the others: it tells, if so.
+    Last(u32),
+    /// This part, to find out whether this node is the one who asks for it in our name.
+    Test(u32),
+    /// A part that makes the node forget what it has: its counter is left over from another image.
+    Rescue(u32),
+}
+
+/// What the rest of the session allows a target now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leave {
+    /// To begin.
+    pub(super) start: bool,
+    /// To take the last part.
+    pub(super) finish: bool,
+    /// To listen to the broadcast pass instead of asking.
+    pub(super) listen: bool,
 }
 
 /// See the module's page.
@@ -122,6 +146,11 @@ pub(super) struct Target {
     probing: bool,
     probe_answered: bool,
     last_part_at: Option<Instant>,
+    /// Whether it has ever asked for a part in this session.
+    heard: bool,
+    /// Whether it left the mesh after its last part.
+    restarted: bool,
+    rescue: bool,
     failures: u8,
     changed: bool,
 }
@@ -139,13 +168,17 @@ impl Target {
             probing: false,
             probe_answered: false,
             last_part_at: None,
+            heard: false,
+            restarted: false,
+            rescue: false,
             failures: 0,
             changed: true,
         }
     }
 
-    pub(super) fn report(&self, node: NodeId, parts: u32) -> TargetReport {
-        TargetReport { node, state: self.state, done: self.done.min(parts), parts }
+    pub(super) fn report(&self, node: NodeId, parts: u32, passed: u32) -> TargetReport {
+        let done = if self.is_listening() { passed } else { self.done };
+        TargetReport { node, state: self.state, done: done.min(parts), parts }
     }
 
     pub(super) fn take_changed(&mut self) -> bool {
@@ -156,9 +189,39 @@ impl Target {
         matches!(self.state, TargetState::Updated | TargetState::Declined | TargetState::Failed(_))
     }
 
+    /// Whether it may be the one who asks in our name: it has been sent its last part and nothing happened.
+    pub(super) fn may_straggle(&self) -> bool {
+        self.present
+            && !self.heard
+            && !self.restarted
+            && matches!(self.state, TargetState::Ready | TargetState::Finishing | TargetState::Verifying)
+    }
+
     /// Whether it takes up one of the plan's places.
     pub(super) fn is_receiving(&self) -> bool {
         self.present && matches!(self.state, TargetState::Announced | TargetState::Receiving)
+    }
+
+    /// Whether the broadcast pass is for it.
+    pub(super) fn is_listening(&self) -> bool {
+        self.state == TargetState::Listening
+    }
+
+    /// Whether the broadcast pass should wait until it is known to listen.
+    pub(super) fn holds_up_pass(&self) -> bool {
+        self.present && matches!(self.state, TargetState::Waiting | TargetState::Announced)
+    }
+
+    /// The broadcast pass has sent everything up to the last part, `last`.
+    pub(super) fn pass_over(&mut self, last: u32) {
+        if self.state != TargetState::Listening {
+            return;
+        }
+        // Who has asked meanwhile has said where it is.
+        let part = self.wanted.unwrap_or(last);
+        self.wanted = Some(part);
+        self.done = part;
+        self.enter(if part == last { TargetState::Ready } else { TargetState::Receiving }, None);
     }
 
     /// Whether it waits for [`Target::next_step`]'s `may_start` or `may_finish`.
@@ -200,9 +263,12 @@ impl Target {
         self.present = present;
         match (present, self.state) {
             (false, TargetState::Finishing) => {
+                self.restarted = true;
                 self.enter(TargetState::Restarting, Some(now + RETURNS_WITHIN));
             }
             (false, TargetState::Verifying) => self.deadline = Some(now + RETURNS_WITHIN),
+            // Whether a listener that comes back still has what it had shows when it gets its last part.
+            (false, TargetState::Listening) => self.deadline = Some(now + RETURNS_WITHIN),
             (false, _) => {
                 self.wanted = None;
                 self.announce = false;
@@ -212,7 +278,7 @@ impl Target {
                 self.tries = 0;
                 self.enter(TargetState::Verifying, Some(now + SETTLE));
             }
-            (true, TargetState::Waiting) => self.deadline = None,
+            (true, TargetState::Waiting | TargetState::Listening) => self.deadline = None,
             // It may have lost its memory: an Announce finds out, and disturbs nobody who is in progress.
             (true, _) => {
                 self.announce = true;
@@ -221,12 +287,28 @@ impl Target {
         }
     }
 
-    /// It asked for a part.
-    pub(super) fn asked(&mut self, now: Instant, part: u32, last: bool) {
+    /// It asked for a part; `listens` says whether a broadcast pass is under way, in which a root asks too.
+    pub(super) fn asked(&mut self, now: Instant, part: u32, last: bool, listens: bool) {
         if self.is_final() || self.state == TargetState::Waiting {
             return;
         }
-        if matches!(self.state, TargetState::Verifying | TargetState::Restarting) {
+        if self.state == TargetState::Announced && listens {
+            self.enter(TargetState::Listening, None);
+        }
+        if self.state == TargetState::Listening {
+            self.heard = true;
+            self.wanted = Some(part);
+            return;
+        }
+        if part > 0 && !self.heard && self.state == TargetState::Announced {
+            // Parts of this image, or of another one: nobody can tell.
+            self.rescue = true;
+            self.wanted = Some(part);
+            return;
+        }
+        let first = !core::mem::replace(&mut self.heard, true);
+        let complete = !first || self.restarted;
+        if complete && matches!(self.state, TargetState::Verifying | TargetState::Restarting) {
             self.failures += 1;
             if self.failures >= FAILURES {
                 return self.fail(FailReason::StillAsks);
@@ -250,15 +332,18 @@ impl Target {
     }
 
     /// The probe behind the last Announce came back.
-    pub(super) fn probe_answered(&mut self, now: Instant) {
+    pub(super) fn probe_answered(&mut self, now: Instant, listens: bool) {
+        if self.state == TargetState::Announced && self.probing && listens {
+            return self.enter(TargetState::Listening, None);
+        }
         if matches!(self.state, TargetState::Announced | TargetState::Verifying) && self.probing {
             self.probe_answered = true;
             self.deadline = Some(now + GRACE);
         }
     }
 
-    /// Its deadline may have passed.
-    pub(super) fn overdue(&mut self, now: Instant) {
+    /// Its deadline may have passed. `stragglers` says whether somebody unknown still asks for parts.
+    pub(super) fn overdue(&mut self, now: Instant, stragglers: bool) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -275,6 +360,16 @@ impl Target {
                 self.enter(TargetState::Declined, None);
             }
             TargetState::Announced if self.tries >= ANNOUNCES => self.fail(FailReason::Stalled),
+            TargetState::Verifying if self.probe_answered && !(self.heard || self.restarted) => {
+                if stragglers {
+                    // It may be one of those who ask in our name, and then it does not answer an Announce.
+                    self.probe_answered = false;
+                    self.tries = 0;
+                    self.deadline = Some(now + STRAGGLER_PATIENCE);
+                } else {
+                    self.enter(TargetState::Declined, None);
+                }
+            }
             TargetState::Verifying if self.probe_answered => self.enter(TargetState::Updated, None),
             TargetState::Verifying if self.tries >= ANNOUNCES => self.fail(FailReason::Unverified),
             TargetState::Receiving | TargetState::Ready if self.tries >= STALLS => {
@@ -291,22 +386,21 @@ impl Target {
     }
 
     /// What may be sent to it now.
-    pub(super) fn next_step(&mut self, now: Instant, may_start: bool, may_finish: bool) -> Option<Step> {
+    pub(super) fn next_step(&mut self, now: Instant, leave: Leave) -> Option<Step> {
         if !self.present || self.is_final() {
             return None;
         }
-        if self.state == TargetState::Waiting && may_start {
+        if self.state == TargetState::Waiting && leave.start {
             self.enter(TargetState::Announced, None);
             self.announce = true;
         }
+        if core::mem::take(&mut self.rescue) {
+            // The Announce behind it starts the node properly.
+            self.announce = true;
+            return self.wanted.take().map(Step::Rescue);
+        }
         if core::mem::take(&mut self.announce) {
-            self.tries += 1;
-            self.probing = true;
-            self.probe_answered = false;
-            let waits = matches!(self.state, TargetState::Receiving | TargetState::Ready);
-            let wait = if waits { STALL } else { PROBE_TIMEOUT };
-            self.deadline = Some(now + wait);
-            return Some(Step::Announce);
+            return Some(self.announce(now, leave));
         }
         let part = self.wanted?;
         match self.state {
@@ -314,17 +408,29 @@ impl Target {
                 self.wanted = None;
                 Some(Step::Part(part))
             }
-            TargetState::Ready | TargetState::Finishing if may_finish => {
-                self.wanted = None;
-                if self.last_part_at.is_some_and(|at| now.since(at) < LAST_PART_SPACING) {
-                    return None;
-                }
-                self.last_part_at = Some(now);
-                self.done = part + 1;
-                self.enter(TargetState::Finishing, Some(now + LEAVES_WITHIN));
-                Some(Step::Part(part))
-            }
+            TargetState::Ready | TargetState::Finishing if leave.finish => self.last_part(now, part),
             _ => None,
         }
+    }
+
+    fn announce(&mut self, now: Instant, leave: Leave) -> Step {
+        self.tries += 1;
+        self.probing = true;
+        self.probe_answered = false;
+        let waits = matches!(self.state, TargetState::Receiving | TargetState::Ready);
+        let wait = if waits { STALL } else { PROBE_TIMEOUT };
+        self.deadline = Some(now + wait);
+        Step::Announce { broadcasted: leave.listen && self.state == TargetState::Announced }
+    }
+
+    fn last_part(&mut self, now: Instant, part: u32) -> Option<Step> {
+        self.wanted = None;
+        if self.last_part_at.is_some_and(|at| now.since(at) < LAST_PART_SPACING) {
+            return None;
+        }
+        self.last_part_at = Some(now);
+        self.done = part + 1;
+        self.enter(TargetState::Finishing, Some(now + LEAVES_WITHIN));
+        Some(if self.heard { Step::Part(part) } else { Step::Last(part) })
     }
 }

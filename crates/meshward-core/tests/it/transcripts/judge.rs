@@ -17,13 +17,13 @@ use super::verdicts::Verdict;
 
 /// How much earlier than the real node ours may send and close, in microseconds: the recording machine was
 /// busy at times (the longest such wait is 8.2 ms, in 10), and the schedulers of real nodes are late.
-const EARLY_MAX: u64 = 10_000;
+pub(super) const EARLY_MAX: u64 = 10_000;
 /// How much later, in microseconds: a timer of a real node may fire within the millisecond before it is due.
-const LATE_MAX: u64 = 1_000;
+pub(super) const LATE_MAX: u64 = 1_000;
 /// How much later a time answer may be, in microseconds: it is held for up to 16 ms.
-const ANSWER_LATE_MAX: u64 = 17_000;
+pub(super) const ANSWER_LATE_MAX: u64 = 17_000;
 /// How much our clock may differ from the real node's, in microseconds: a settled one is right within 5 ms.
-const CLOCK_APART_MAX: u32 = 5_000;
+pub(super) const CLOCK_APART_MAX: u32 = 5_000;
 /// How long a time answer is held, in microseconds.
 const HOLD: std::ops::RangeInclusive<u32> = 1_000..=16_000;
 

@@ -20,7 +20,7 @@ use base64::Engine as _;
 
 use cast::{Gift, SCENARIOS, Scenario};
 use exceptions::{EVERYWHERE, EXCEPTIONS, Effect, Everywhere, OWN_CLOSES};
-use judge::Report;
+use judge::{ANSWER_LATE_MAX, CLOCK_APART_MAX, EARLY_MAX, LATE_MAX, Report};
 use part::{How, Sabotage};
 use recording::{Recording, What};
 use script::Script;
@@ -213,13 +213,27 @@ fn delays_are_measured() {
     assert_eq!(measured, [3, 0, 1], "by A, B and C");
 }
 
-/// What the tolerances are chosen by: run with `--ignored --nocapture`.
 #[test]
-#[ignore = "prints a table, checks nothing"]
-fn print_how_close_it_is() {
-    for role in SCENARIOS.iter().flat_map(roles) {
-        let report = role.play(None);
-        let (part, apart) = (role.script.part(), report.clock_apart);
-        println!("{part:?}: {} compared, clock {apart} µs away, {:?}", report.compared, report.spread);
+fn tolerances_are_as_wide_as_they_must_be_and_no_wider() {
+    let mut widest: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut clock_apart = 0;
+    for report in SCENARIOS.iter().flat_map(roles).map(|role| role.play(None)) {
+        clock_apart = clock_apart.max(report.clock_apart);
+        for (what, (early, late)) in report.spread {
+            let so_far = widest.entry(what).or_default();
+            *so_far = (so_far.0.max(early), so_far.1.max(late));
+        }
     }
+    let (answers, others) = (widest["time answers"], widest["all others"]);
+    for (what, used, allowed) in [
+        ("early", others.0, EARLY_MAX),
+        ("late", others.1, LATE_MAX),
+        ("late time answers", answers.1, ANSWER_LATE_MAX),
+    ] {
+        assert!(used <= allowed, "{what}: {used} of {allowed} µs");
+        assert!(allowed < 2 * used, "{what}: {allowed} µs are allowed, and {used} µs would do");
+    }
+    assert!(answers.0 <= EARLY_MAX, "early time answers: {} µs", answers.0);
+    // This one is not measured: it is what the protocol takes for settled.
+    assert!(clock_apart <= CLOCK_APART_MAX, "clocks: {clock_apart} µs");
 }

@@ -264,6 +264,7 @@ impl<'a> Part<'a> {
 
     fn plan(&self) -> ImagePlan {
         ImagePlan {
+            scheme: meshward_core::ota::Scheme::Unicast,
             image: self.image.clone(),
             role: b"sensor".to_vec(),
             hardware: b"ESP32".to_vec(),

@@ -1,0 +1,262 @@
+//! How fast a broadcast pass may go: two brakes, both fed by delay probes (type 3), which stock nodes answer.
+//!
+//! C++ nodes queue without limit, so a sender without brakes exhausts the memory of a relay.
+//!
+//! - *The window*: a part goes out only when a leaf has answered a probe that was sent at most `window` parts
+//!   ago. Leaves take turns, so every branch is asked. The window is such that the busiest relay, which holds
+//!   every part once per child, never has more than [`RELAY_BYTES`] queued.
+//! - *The delay*: what a probe takes beyond the fastest one seen from the same depth is queueing. Above the
+//!   target the window shrinks, below it grows again (RFC 6817, LEDBAT, is the model).
+//!
+//! A silent leaf stops the pass until it answers, leaves the tree, or has been asked [`TRIES`] times: then it
+//! is left out of the turns, and the next one is asked.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::time::{Duration, Instant};
+use crate::wire::NodeId;
+
+/// What the busiest relay may hold.
+const RELAY_BYTES: u64 = 20 * 1024;
+/// Most parts under way, however small the mesh is.
+const WINDOW_MAX: u64 = 16;
+/// The least a probe is given to come back.
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+/// Probes to one leaf without an answer before it is passed over.
+const TRIES: u8 = 10;
+/// The least queueing that counts as too much.
+const TARGET_MIN: Duration = Duration::from_millis(200);
+/// A hop takes this long, whatever it carries, and …
+const HOP_BASE_NANOS: u64 = 2_090_000;
+/// … this long per byte (fitted to a published ESP8266 measurement; `docs/benchmarks.md` has the model).
+const HOP_BYTE_NANOS: u64 = 7_640;
+
+/// Time that a message of `bytes` takes on one hop of a real mesh.
+pub(super) const fn hop_time(bytes: u64) -> Duration {
+    Duration::from_micros((HOP_BASE_NANOS + HOP_BYTE_NANOS * bytes) / 1_000)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    leaf: NodeId,
+    /// How many broadcasts had been sent when it left.
+    behind: u64,
+    sent: Instant,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    leaves: Vec<NodeId>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Unanswered probes of the leaf whose turn it is.
+    tries: u8,
+    sent: u64,
+    /// Broadcasts that a leaf has proved to have passed.
+    proved: u64,
+    window_max: u64,
+    /// The window, in thousandths of a part.
+    window: u64,
+    outstanding: VecDeque<Probe>,
+    /// The fastest answer seen.
+    fastest: Option<Duration>,
+    smoothed: Duration,
+    target: Duration,
+}
+
+impl Pacer {
+    /// A pacer for parts of `bytes` on the wire in a tree with these leaves, this many links, and relays with
+    /// at most `children` children.
+    pub(super) fn new(leaves: Vec<NodeId>, links: usize, children: usize, bytes: u64) -> Self {
+        let share = bytes.saturating_mul(children.max(1) as u64).max(1);
+        let window_max = (RELAY_BYTES / share).clamp(1, WINDOW_MAX);
+        let all_links = hop_time(bytes).saturating_mul(links as u64);
+        let target = Duration::from_micros(all_links.as_micros() * 3 / 2).max(TARGET_MIN);
+        Self {
+            leaves,
+            turn: 0,
+            tries: 0,
+            sent: 0,
+            proved: 0,
+            window_max,
+            window: window_max * 1_000,
+            outstanding: VecDeque::new(),
+            fastest: None,
+            smoothed: Duration::ZERO,
+            target,
+        }
+    }
+
+    /// Whether one more broadcast may go.
+    pub(super) fn may_send(&self) -> bool {
+        self.leaves.is_empty() || self.sent.saturating_sub(self.proved) < self.window.div_ceil(1_000)
+    }
+
+    /// Broadcasts sent so far.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Broadcasts known to have gone through.
+    pub(super) const fn proved(&self) -> u64 {
+        self.proved
+    }
+
+    /// A broadcast has gone; the leaf to be probed behind it.
+    pub(super) fn sent_one(&mut self, now: Instant) -> Option<NodeId> {
+        self.sent += 1;
+        self.turn = self.turn.wrapping_add(1);
+        self.tries = 0;
+        self.probe(now)
+    }
+
+    fn probe(&mut self, now: Instant) -> Option<NodeId> {
+        let index = self.turn.checked_rem(self.leaves.len())?;
+        let leaf = *self.leaves.get(index)?;
+        self.outstanding.push_back(Probe { leaf, behind: self.sent, sent: now });
+        while self.outstanding.len() > 2 * WINDOW_MAX as usize {
+            self.outstanding.pop_front();
+        }
+        Some(leaf)
+    }
+
+    /// A probe has come back.
+    pub(super) fn answered(&mut self, now: Instant, from: NodeId) {
+        let Some(index) = self.outstanding.iter().position(|probe| probe.leaf == from) else { return };
+        let Some(probe) = self.outstanding.remove(index) else { return };
+        self.proved = self.proved.max(probe.behind);
+        self.tries = 0;
+        let took = now.since(probe.sent);
+        let fastest = self.fastest.map_or(took, |fastest| fastest.min(took));
+        self.fastest = Some(fastest);
+        self.smoothed = match self.smoothed {
+            Duration::ZERO => took,
+            old => Duration::from_micros((old.as_micros() * 7 + took.as_micros()) / 8),
+        };
+        let queueing = took.as_micros().saturating_sub(fastest.as_micros());
+        // One window of answers moves the window by at most one part.
+        let step = 1_000_000 / self.window.max(1_000);
+        if queueing > self.target.as_micros() {
+            self.window = self.window.saturating_sub(step).max(1_000);
+        } else {
+            self.window = (self.window + step).min(self.window_max * 1_000);
+        }
+    }
+
+    /// When the pass is stuck on a probe that may be lost.
+    pub(super) fn overdue(&self) -> Option<Instant> {
+        if self.may_send() {
+            return None;
+        }
+        let newest = self.outstanding.iter().map(|probe| probe.sent).max();
+        Some(newest.unwrap_or(Instant::ORIGIN) + self.patience())
+    }
+
+    fn patience(&self) -> Duration {
+        self.smoothed.saturating_mul(4).max(PROBE_TIMEOUT_MIN)
+    }
+
+    /// Asks again if the answer is overdue; the leaf to be probed.
+    pub(super) fn ask_again(&mut self, now: Instant) -> Option<NodeId> {
+        self.overdue().filter(|due| *due <= now)?;
+        self.tries += 1;
+        if self.tries >= TRIES {
+            let silent = self.turn.checked_rem(self.leaves.len())?;
+            self.leaves.remove(silent);
+            self.tries = 0;
+        }
+        self.probe(now)
+    }
+
+    /// The tree has changed: only these leaves are there now.
+    pub(super) fn set_leaves(&mut self, leaves: Vec<NodeId>) {
+        self.outstanding.retain(|probe| leaves.contains(&probe.leaf));
+        self.leaves = leaves;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_millis(millis)
+    }
+
+    fn pacer(leaves: u32) -> Pacer {
+        Pacer::new((1..=leaves).map(NodeId).collect(), 20, 4, 1_600)
+    }
+
+    #[test]
+    fn the_window_keeps_the_busiest_relay_below_its_limit() {
+        for (children, bytes, window) in
+            [(4, 1_600, 3), (1, 1_600, 12), (10, 1_600, 1), (1, 400, 16), (50, 2_000, 1)]
+        {
+            let pacer = Pacer::new(Vec::from([NodeId(1)]), 20, children, bytes);
+            assert_eq!(pacer.window_max, window, "{children} children, {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn parts_wait_for_the_leaves_in_turn() {
+        let mut pacer = pacer(2);
+        let first = pacer.sent_one(at(0)).unwrap();
+        let second = pacer.sent_one(at(1)).unwrap();
+        assert_ne!(first, second);
+        pacer.sent_one(at(2));
+        assert!(!pacer.may_send());
+        pacer.answered(at(50), second);
+        assert_eq!(pacer.proved(), 2);
+        assert!(pacer.may_send());
+        pacer.answered(at(51), NodeId(99));
+        assert_eq!(pacer.proved(), 2, "a stranger proves nothing");
+    }
+
+    #[test]
+    fn a_lost_probe_is_repeated_and_a_silent_leaf_passed_over() {
+        let mut pacer = pacer(2);
+        let mut asked = Vec::new();
+        while pacer.may_send() {
+            asked.push(pacer.sent_one(at(0)).unwrap());
+        }
+        assert_eq!(pacer.ask_again(at(1_999)), None);
+        let silent = pacer.ask_again(at(2_000)).unwrap();
+        for round in 2..TRIES {
+            assert_eq!(pacer.ask_again(at(u64::from(round) * 2_000)), Some(silent));
+        }
+        let other = pacer.ask_again(at(60_000)).unwrap();
+        assert_ne!(other, silent);
+        pacer.answered(at(60_001), other);
+        assert!(pacer.may_send());
+    }
+
+    #[test]
+    fn queueing_shrinks_the_window_and_its_end_restores_it() {
+        let mut pacer = pacer(1);
+        let round = |pacer: &mut Pacer, now: u64, took: u64| {
+            let leaf = pacer.sent_one(at(now)).unwrap();
+            pacer.answered(at(now + took), leaf);
+        };
+        round(&mut pacer, 0, 10);
+        for index in 1..20 {
+            round(&mut pacer, index * 5_000, 4_000);
+        }
+        assert_eq!(pacer.window, 1_000);
+        for index in 20..40 {
+            round(&mut pacer, index * 5_000, 20);
+        }
+        assert_eq!(pacer.window, pacer.window_max * 1_000);
+    }
+
+    #[test]
+    fn leaves_that_are_gone_hold_nothing_up() {
+        let mut pacer = pacer(3);
+        while pacer.may_send() {
+            pacer.sent_one(at(0));
+        }
+        pacer.set_leaves(Vec::new());
+        assert!(pacer.may_send());
+    }
+}

@@ -1,0 +1,160 @@
+//! `meshward sim …`: runs of the simulator, and figures from it.
+//!
+//! Exit codes of `swarm` and `replay`: 0 pass, 2 the program crashed, 3 something happened that must not,
+//! 4 something did not happen in time. The worst of several runs counts, in this order.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use meshward_sim::capture;
+use meshward_sim::plant::Plant;
+use meshward_sim::swarm::{self, Options, Report, Verdict};
+
+/// Commands of the simulator.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Run many seeds, each with its own mesh, faults and update, and judge all of them.
+    Swarm(SwarmArgs),
+    /// Run one seed again, and tell what happened.
+    Replay(ReplayArgs),
+}
+
+/// Options of `meshward sim swarm`.
+#[derive(clap::Args)]
+pub(crate) struct SwarmArgs {
+    /// How many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first one.
+    #[arg(long, default_value_t = 0)]
+    start: u64,
+    /// Run with this bug on purpose, to see it found.
+    #[arg(long, value_name = "BUG", value_parser = plant)]
+    plant: Option<Plant>,
+    /// Print every run, not only those that fail.
+    #[arg(long)]
+    verbose: bool,
+}
+
+/// Options of `meshward sim replay`.
+#[derive(clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// The seed.
+    seed: u64,
+    /// Print every frame.
+    #[arg(long)]
+    trace: bool,
+    /// Write every frame to this file, in the format of testdata/wire.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+    /// Run with this bug on purpose.
+    #[arg(long, value_name = "BUG", value_parser = plant)]
+    plant: Option<Plant>,
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    let known = || Plant::ALL.map(Plant::name).join(", ");
+    Plant::parse(name).ok_or_else(|| format!("there is no such bug; there are {}", known()))
+}
+
+/// Runs a command of the simulator.
+pub(crate) fn run(command: Command) -> ExitCode {
+    let outcome = match command {
+        Command::Swarm(args) => Ok(swarm(&args)),
+        Command::Replay(args) => replay(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn swarm(args: &SwarmArgs) -> ExitCode {
+    let options = Options { plant: args.plant, capture: false };
+    let started = std::time::Instant::now();
+    let reports = in_parallel(args.seeds, |index| swarm::run(args.start.wrapping_add(index), options));
+    let took = started.elapsed().as_secs_f64();
+    for report in reports.iter().filter(|report| args.verbose || report.verdict != Verdict::Pass) {
+        tell(report, options);
+    }
+    let count = |code| reports.iter().filter(|report| report.verdict.exit_code() == code).count();
+    let lasted: f64 = reports.iter().map(|report| report.lasted.as_secs_f64()).sum();
+    let frames: u64 = reports.iter().map(|report| report.frames).sum();
+    println!(
+        "seeds {} to {}: {} passed, {} crashed, {} wrong, {} stuck; {:.1} h of mesh time and {frames} frames in {took:.1} s",
+        args.start,
+        args.start.wrapping_add(args.seeds - 1),
+        count(0),
+        count(2),
+        count(3),
+        count(4),
+        lasted / 3_600.0,
+    );
+    let worst = [2, 3, 4].into_iter().find(|code| count(*code) > 0);
+    ExitCode::from(worst.unwrap_or(0))
+}
+
+fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let options = Options { plant: args.plant, capture: args.trace || args.capture.is_some() };
+    let report = swarm::run(args.seed, options);
+    if args.trace {
+        print!("{}", capture::ladder(&report.lines));
+    }
+    if let Some(path) = &args.capture {
+        write(path, &capture::to_ndjson(&report.lines))?;
+    }
+    tell(&report, options);
+    Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn tell(report: &Report, options: Options) {
+    println!("seed {}: {}", report.seed, report.verdict);
+    println!("  {}", report.knobs);
+    for finding in &report.findings {
+        println!("  {finding}");
+    }
+    println!(
+        "  trace {:016x}, {:.0} s of mesh time, {} frames",
+        report.trace_hash,
+        report.lasted.as_secs_f64(),
+        report.frames
+    );
+    if report.verdict != Verdict::Pass {
+        println!("  to repeat: {}", report.command(options));
+    }
+}
+
+/// Runs `work` for 0 to `count` − 1 on all cores; the results are in order. Each run is single-threaded.
+fn in_parallel<R: Send>(count: u64, work: impl Fn(u64) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicU64::new(0);
+    let done: Mutex<Vec<(u64, R)>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        return;
+                    }
+                    let result = work(index);
+                    // A poisoned lock still holds what was done before.
+                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
