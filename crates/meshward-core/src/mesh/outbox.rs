@@ -19,7 +19,7 @@ pub enum Priority {
     Normal,
     /// After everything else but firmware chunks.
     Low,
-    /// Firmware chunks (type 12), which the application's traffic overtakes.
+    /// Firmware chunks (type 12), which the application's traffic overtakes, and the delay probes among them.
     Chunk,
 }
 

@@ -43,12 +43,19 @@ impl fmt::Display for SendError {
 impl core::error::Error for SendError {}
 
 /// How a frame of somebody else travels on, by type. Types 4, 5 and 6 are never somebody else's, and the
-/// delay probes of others (type 3) must not crowd out our own signs of life: only chunks are special.
+/// delay probes of others (type 3) must not crowd out our own signs of life. They queue with the chunks,
+/// as they do in a C++ relay's one queue, so that who paces chunks by them sees what chunks wait.
 fn forwarded(kind: i32) -> (Priority, Class) {
     match kind {
         kind::OTA_DATA => (Priority::Chunk, Class::Chunk),
+        kind::TIME_DELAY => (Priority::Chunk, Class::User),
         _ => (Priority::Normal, Class::User),
     }
+}
+
+/// What this node's own frames are, by their priority.
+fn class_of(priority: Priority) -> Class {
+    if priority == Priority::Chunk { Class::Chunk } else { Class::User }
 }
 
 impl Mesh {
@@ -91,14 +98,16 @@ impl Mesh {
             return Err(SendError::ToSelf);
         }
         let link = self.routes.link_to(dest).ok_or(SendError::NoRoute(dest))?;
-        let class = if priority == Priority::Chunk { Class::Chunk } else { Class::User };
-        if self.queue(link, frame, priority, class) { Ok(()) } else { Err(SendError::QueueFull(dest)) }
+        if self.queue(link, frame, priority, class_of(priority)) {
+            Ok(())
+        } else {
+            Err(SendError::QueueFull(dest))
+        }
     }
 
     /// Sends an encoded package of this node's own to everybody. Returns to how many links it went.
     pub fn send_broadcast_frame(&mut self, frame: &[u8], priority: Priority) -> usize {
-        let class = if priority == Priority::Chunk { Class::Chunk } else { Class::User };
-        self.broadcast_frame(frame, priority, class)
+        self.broadcast_frame(frame, priority, class_of(priority))
     }
 
     fn broadcast_frame(&mut self, frame: &[u8], priority: Priority, class: Class) -> usize {

@@ -191,14 +191,15 @@ impl Mesh {
         }
     }
 
-    /// Measures the way to `dest` and back (type 3); the answer comes as [`MeshEvent::Delay`], or never.
+    /// Measures the way to `dest` and back (type 3); the answer comes as [`MeshEvent::Delay`], or never. With
+    /// [`Priority::Chunk`] it queues behind firmware chunks, and so measures what they wait.
     ///
     /// # Errors
     /// [`SendError`] when `dest` cannot be reached.
-    pub fn probe(&mut self, now: Instant, dest: NodeId) -> Result<(), SendError> {
+    pub fn probe(&mut self, now: Instant, dest: NodeId, priority: Priority) -> Result<(), SendError> {
         let t0 = self.clock.at(now);
         let request = Clock { delay: true, dest, from: self.config.id, stamp: Stamp::Request { t0 } };
-        self.send_single_frame(dest, &request.encode(), Priority::Normal)?;
+        self.send_single_frame(dest, &request.encode(), priority)?;
         self.probes.insert(dest, t0, now);
         Ok(())
     }

@@ -229,7 +229,7 @@ impl Node {
     /// # Errors
     /// [`SendError`], and nothing was sent.
     pub fn probe(&mut self, now: Instant, dest: NodeId) -> Result<(), SendError> {
-        self.mesh.probe(now, dest)
+        self.mesh.probe(now, dest, Priority::Normal)
     }
 
     /// Starts to bring an image to other nodes.
@@ -297,7 +297,7 @@ impl Node {
                     self.mesh.send_broadcast_frame(&frame, Priority::Chunk);
                     Ok(())
                 }
-                Package::Probe(dest) => self.mesh.probe(now, dest),
+                Package::Probe(dest) => self.mesh.probe(now, dest, Priority::Chunk),
             };
         }
     }

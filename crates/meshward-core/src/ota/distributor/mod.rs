@@ -68,8 +68,8 @@ pub struct ImagePlan {
     pub targets: Vec<NodeId>,
     /// Bytes in a part; the C++ examples use 1 024.
     pub part_size: u32,
-    /// Nodes that receive at the same time. Each has one part of 1.6 KB under way, and the C++ relay next to
-    /// the sender holds them all: 12 keep it below 20 KB.
+    /// Nodes to which a part of their own may be under way. The C++ relay next to the sender holds them all:
+    /// 12 parts of 1.6 KB keep it below 20 KB.
     pub concurrency: usize,
 }
 
@@ -349,10 +349,9 @@ impl Distributor {
         if let Some(pass) = &mut session.pass {
             pass.answered(now, from);
         }
-        if let Some(target) = session.targets.get_mut(&from) {
-            target.probe_answered(now, listens);
-        }
-        if self.serve(now, from) { self.work(now) } else { self.shoot(now) }
+        let target = session.targets.get_mut(&from);
+        let free = target.is_some_and(|target| target.probe_answered(now, listens));
+        if self.serve(now, from) || free { self.work(now) } else { self.shoot(now) }
     }
 
     /// Fires what is due.
@@ -415,11 +414,10 @@ impl Distributor {
         let moved = target.take_changed();
         for step in steps {
             let chunk = !matches!(step, Step::Announce { .. });
+            let probed = matches!(step, Step::Announce { .. } | Step::Last { .. });
             let frame = session.frame(self.id, id, step);
             self.packages.push_back(Package::Single { dest: id, chunk, frame });
-            if !chunk {
-                self.packages.push_back(Package::Probe(id));
-            }
+            self.packages.extend(probed.then_some(Package::Probe(id)));
         }
         if moved {
             let report = session.targets.get(&id).map(|target| session.report(id, target));
@@ -493,7 +491,10 @@ impl Session {
         let receiving = self.targets.values().filter(|target| target.is_receiving()).count();
         // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
         let start = receiving < self.plan.concurrency && (listen || self.pass.is_none());
-        Leave { start, finish: self.nothing_open_below(id), listen }
+        // Last parts of a whole level at once would fill the relays' queues.
+        let loading = self.targets.values().filter(|target| target.loads_relays()).count();
+        let finish = loading < self.plan.concurrency && self.nothing_open_below(id);
+        Leave { start, finish, listen }
     }
 
     /// Whether no open target is behind `id`.
@@ -524,7 +525,7 @@ impl Session {
                 Announce { from, to: Some(to), offer }.encode()
             }
             Step::Part(part) | Step::Test(part) => self.data(from, to, part, single),
-            Step::Last(part) => self.data(from, to, part, Flags { broadcasted: true, ..single }),
+            Step::Last { part, broadcasted } => self.data(from, to, part, Flags { broadcasted, ..single }),
             Step::Rescue(part) => {
                 self.data(from, to, part, Flags { parts: part.saturating_add(1), ..single })
             }

@@ -17,8 +17,10 @@ const STALL: Duration = Duration::from_secs(45);
 const STALLS: u8 = 5;
 /// The last part is not repeated sooner: a second start of the receiver's flash writer would ruin the image.
 const LAST_PART_SPACING: Duration = Duration::from_secs(5);
-/// A node that has its last part leaves the tree within this time, or was too quick to be seen leaving.
+/// A node that has its last part leaves the tree within this time.
 const LEAVES_WITHIN: Duration = Duration::from_secs(12);
+/// How often the last part is sent: the third time more than 30 s have passed, and whoever asks has asked.
+const LAST_PARTS: u8 = 3;
 /// How long a restarted node may stay away, and an unfinished one.
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
@@ -108,8 +110,13 @@ pub(super) enum Step {
     },
     /// This part.
     Part(u32),
-    /// The last part, to a node that may not have all the others: it tells, if so.
-    Last(u32),
+    /// The last part, and a probe.
+    Last {
+        /// Its number.
+        part: u32,
+        /// For a node that may not have all the others: it tells, if so.
+        broadcasted: bool,
+    },
     /// This part, to find out whether this node is the one who asks for it in our name.
     Test(u32),
     /// A part that makes the node forget what it has: its counter is left over from another image.
@@ -146,6 +153,7 @@ pub(super) struct Target {
     probing: bool,
     probe_answered: bool,
     last_part_at: Option<Instant>,
+    last_parts: u8,
     /// Whether it has ever asked for a part in this session.
     heard: bool,
     /// Whether it left the mesh after its last part.
@@ -168,6 +176,7 @@ impl Target {
             probing: false,
             probe_answered: false,
             last_part_at: None,
+            last_parts: 0,
             heard: false,
             restarted: false,
             rescue: false,
@@ -200,6 +209,11 @@ impl Target {
     /// Whether it takes up one of the plan's places.
     pub(super) fn is_receiving(&self) -> bool {
         self.present && matches!(self.state, TargetState::Announced | TargetState::Receiving)
+    }
+
+    /// Whether its last part may still be in a relay's queue.
+    pub(super) fn loads_relays(&self) -> bool {
+        self.state == TargetState::Finishing && self.probing
     }
 
     /// Whether the broadcast pass is for it.
@@ -327,19 +341,29 @@ impl Target {
             self.enter(state, None);
         }
         if state == TargetState::Receiving {
+            self.last_parts = 0;
             self.deadline = Some(now + STALL);
         }
     }
 
-    /// The probe behind the last Announce came back.
-    pub(super) fn probe_answered(&mut self, now: Instant, listens: bool) {
-        if self.state == TargetState::Announced && self.probing && listens {
-            return self.enter(TargetState::Listening, None);
+    /// The probe behind what was sent last came back; whether a place has become free for others.
+    pub(super) fn probe_answered(&mut self, now: Instant, listens: bool) -> bool {
+        if !self.probing {
+            return false;
         }
-        if matches!(self.state, TargetState::Announced | TargetState::Verifying) && self.probing {
-            self.probe_answered = true;
-            self.deadline = Some(now + GRACE);
+        match self.state {
+            TargetState::Announced if listens => self.enter(TargetState::Listening, None),
+            TargetState::Announced | TargetState::Verifying => {
+                self.probe_answered = true;
+                self.deadline = Some(now + GRACE);
+            }
+            TargetState::Finishing => {
+                self.probing = false;
+                return true;
+            }
+            _ => {}
         }
+        false
     }
 
     /// Its deadline may have passed. `stragglers` says whether somebody unknown still asks for parts.
@@ -360,22 +384,26 @@ impl Target {
                 self.enter(TargetState::Declined, None);
             }
             TargetState::Announced if self.tries >= ANNOUNCES => self.fail(FailReason::Stalled),
-            TargetState::Verifying if self.probe_answered && !(self.heard || self.restarted) => {
-                if stragglers {
-                    // It may be one of those who ask in our name, and then it does not answer an Announce.
-                    self.probe_answered = false;
-                    self.tries = 0;
-                    self.deadline = Some(now + STRAGGLER_PATIENCE);
-                } else {
-                    self.enter(TargetState::Declined, None);
-                }
+            TargetState::Verifying if self.probe_answered && self.restarted => {
+                self.enter(TargetState::Updated, None);
             }
-            TargetState::Verifying if self.probe_answered => self.enter(TargetState::Updated, None),
+            TargetState::Verifying if self.probe_answered && stragglers && !self.heard => {
+                // It may be one of those who ask in our name, and then it does not answer an Announce.
+                self.probe_answered = false;
+                self.tries = 0;
+                self.deadline = Some(now + STRAGGLER_PATIENCE);
+            }
+            TargetState::Verifying if self.probe_answered && self.heard => self.fail(FailReason::Stalled),
+            TargetState::Verifying if self.probe_answered => self.enter(TargetState::Declined, None),
             TargetState::Verifying if self.tries >= ANNOUNCES => self.fail(FailReason::Unverified),
             TargetState::Receiving | TargetState::Ready if self.tries >= STALLS => {
                 self.fail(FailReason::Stalled);
             }
-            // Too quick to be seen leaving, or it never restarted: asking tells.
+            TargetState::Finishing if self.last_parts < LAST_PARTS => {
+                self.probing = false;
+                self.wanted = Some(self.done.saturating_sub(1));
+            }
+            // It did not restart, so it does not run the image; an Announce tells whether it wants it.
             TargetState::Finishing => {
                 self.tries = 0;
                 self.enter(TargetState::Verifying, None);
@@ -428,9 +456,12 @@ impl Target {
         if self.last_part_at.is_some_and(|at| now.since(at) < LAST_PART_SPACING) {
             return None;
         }
+        let again = self.last_parts > 0;
         self.last_part_at = Some(now);
+        self.last_parts = self.last_parts.saturating_add(1);
         self.done = part + 1;
         self.enter(TargetState::Finishing, Some(now + LEAVES_WITHIN));
-        Some(if self.heard { Step::Part(part) } else { Step::Last(part) })
+        self.probing = true;
+        Some(Step::Last { part, broadcasted: again || !self.heard })
     }
 }

@@ -188,9 +188,14 @@ impl<'a> Judge<'a> {
     fn is_listed_extra(&mut self, link: usize, at: u64, clock: MeshTime, frame: &[u8]) -> bool {
         let (script, kind) = (self.script, Kind::of(frame));
         let stamp = kind.own_stamps().last().and_then(|key| text::number(frame, key));
+        // Parts follow each other: behind a part means behind the last one.
+        let all_sent = self.links[link].sent.len() == script.links[link].expected.len();
+        let last = self.links[link].last;
         let row = EXCEPTIONS.iter().position(|row| {
             matches!(row.effect, Effect::Extra(text, after)
-                    if text.as_bytes() == text::without_stamps(frame) && after == self.links[link].last)
+                    if text.as_bytes() == text::without_stamps(frame)
+                        && after == last
+                        && (after != Kind::Part || all_sent))
                 && row.is_in(script.part())
                 && row.is_about(&script.links[link].peer, Some(kind), at)
         });
