@@ -250,7 +250,8 @@ impl Application for Gateway {
         match event {
             Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.topology_changed(now, node),
             Event::Mesh(MeshEvent::LinkDown { peer, reason, .. }) => {
-                tracing::info!(peer = ?peer, %reason, "a link to the mesh ended");
+                let peer = peer.unwrap_or(NodeId::NONE);
+                tracing::info!(%peer, %reason, "a link to the mesh ended");
             }
             Event::Mesh(event) => tracing::debug!(?event),
             Event::Message { from, text, .. } => {

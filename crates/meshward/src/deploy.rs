@@ -63,6 +63,9 @@ pub(crate) struct Args {
     /// How the parts travel.
     #[arg(long, value_enum, default_value_t = SchemeArg::Auto)]
     scheme: SchemeArg,
+    /// Bytes that a node's slot holds; Arduino's default partitions have 1310720.
+    #[arg(long, default_value_t = 0x1E_0000, value_name = "BYTES")]
+    slot_size: u32,
     /// Bytes in a part, 256 to 1400.
     #[arg(long, default_value_t = 1024)]
     part_size: u32,
@@ -107,6 +110,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         scheme: args.scheme.into(),
         nodes: (!args.nodes.is_empty()).then_some(args.nodes),
         force_image: args.force_image,
+        slot_size: args.slot_size,
         part_size: args.part_size,
         concurrency: args.concurrency,
         ..NewRollout::new(firmware.sha256, args.role)

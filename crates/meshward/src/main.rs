@@ -62,6 +62,8 @@ impl Command {
     const fn log_level(&self) -> &'static str {
         match self {
             Self::Gateway(_) | Self::Node(_) => "info",
+            // Its nodes lose their neighbours on purpose.
+            Self::Demo(_) => "error",
             _ => "warn",
         }
     }

@@ -9,9 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
+use meshward_sim::bench::{self, Case, Row, Scheme};
 use meshward_sim::capture;
 use meshward_sim::plant::Plant;
 use meshward_sim::swarm::{self, Options, Report, Verdict};
+use meshward_sim::topology::Topology;
+use meshward_sim::world::Channel;
 
 /// Commands of the simulator.
 #[derive(clap::Subcommand)]
@@ -20,6 +23,8 @@ pub(crate) enum Command {
     Swarm(SwarmArgs),
     /// Run one seed again, and tell what happened.
     Replay(ReplayArgs),
+    /// Measure updates in the model: time, channel, bytes, by mesh, scheme and loss.
+    Bench(BenchArgs),
 }
 
 /// Options of `meshward sim swarm`.
@@ -55,6 +60,42 @@ pub(crate) struct ReplayArgs {
     plant: Option<Plant>,
 }
 
+/// Options of `meshward sim bench`. Without --n, --topology, --loss, --scheme and --image it measures the rows
+/// of docs/benchmarks.md.
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Nodes to be updated; several with commas.
+    #[arg(long, value_delimiter = ',', value_name = "NODES")]
+    n: Vec<usize>,
+    /// star, chain, or random-N with at most N children a node.
+    #[arg(long, value_delimiter = ',', value_parser = topology)]
+    topology: Vec<Topology>,
+    /// Forwarded frames that die at a relay, in per cent.
+    #[arg(long, value_delimiter = ',', value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=90))]
+    loss: Vec<u32>,
+    /// stock-unicast, stock-broadcast, meshward-unicast, meshward-turbo.
+    #[arg(long, value_delimiter = ',', value_parser = scheme)]
+    scheme: Vec<Scheme>,
+    /// Bytes of the image.
+    #[arg(long, value_delimiter = ',', value_name = "BYTES")]
+    image: Vec<usize>,
+    /// Seeds a row.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Print an object a row instead of the page's section.
+    #[arg(long)]
+    json: bool,
+}
+
+fn topology(name: &str) -> Result<Topology, String> {
+    Topology::parse(name).ok_or_else(|| "take star, chain or random-N, such as random-4".to_owned())
+}
+
+fn scheme(name: &str) -> Result<Scheme, String> {
+    let known = || Scheme::ALL.map(Scheme::name).join(", ");
+    Scheme::parse(name).ok_or_else(|| format!("there are {}", known()))
+}
+
 fn plant(name: &str) -> Result<Plant, String> {
     let known = || Plant::ALL.map(Plant::name).join(", ");
     Plant::parse(name).ok_or_else(|| format!("there is no such bug; there are {}", known()))
@@ -65,6 +106,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
     let outcome = match command {
         Command::Swarm(args) => Ok(swarm(&args)),
         Command::Replay(args) => replay(&args),
+        Command::Bench(args) => bench(&args),
     };
     match outcome {
         Ok(code) => code,
@@ -111,6 +153,57 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     tell(&report, options);
     Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+impl BenchArgs {
+    fn cases(&self) -> Vec<Case> {
+        let nothing = self.n.is_empty()
+            && self.topology.is_empty()
+            && self.loss.is_empty()
+            && self.scheme.is_empty()
+            && self.image.is_empty();
+        if nothing {
+            return bench::standard_cases();
+        }
+        fn or<T: Copy>(given: &[T], otherwise: &[T]) -> Vec<T> {
+            if given.is_empty() { otherwise.to_vec() } else { given.to_vec() }
+        }
+        let mut cases = Vec::new();
+        for n in or(&self.n, &[50]) {
+            for topology in or(&self.topology, &[Topology::Random(4)]) {
+                for image in or(&self.image, &[64 * 1024]) {
+                    for loss in or(&self.loss, &[0]) {
+                        for scheme in or(&self.scheme, &Scheme::ALL) {
+                            cases.push(Case { n, topology, image, scheme, loss, channel: Channel::default() });
+                        }
+                    }
+                }
+            }
+        }
+        cases
+    }
+}
+
+fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(!args.n.contains(&0) && !args.image.contains(&0), "there is nothing to update");
+    let cases = args.cases();
+    let per_case = args.seeds;
+    let runs = in_parallel(cases.len() as u64 * per_case, |index| {
+        bench::run_one(&cases[(index / per_case) as usize], index % per_case)
+    });
+    let rows: Vec<Row> = cases
+        .iter()
+        .zip(runs.chunks(per_case as usize))
+        .map(|(case, runs)| bench::row(case, runs))
+        .collect();
+    if args.json {
+        for row in &rows {
+            println!("{}", serde_json::to_string(row)?);
+        }
+    } else {
+        println!("{}\n{}", bench::MODEL, bench::markdown(&rows));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

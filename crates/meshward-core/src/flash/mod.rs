@@ -123,6 +123,8 @@ impl Slot {
 /// Where things are on a board's flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// Bytes of the whole chip.
+    pub size: u32,
     /// The two image slots.
     pub slots: [Region; 2],
     /// Two sectors with copies of the boot record.
@@ -133,14 +135,14 @@ impl Layout {
     /// A 4 MB module as most ESP32 boards carry: boot records behind the partition table, then two slots of
     /// 1 920 KB each.
     pub const FOUR_MEGABYTES: Self = Self {
+        size: 4 * 1024 * 1024,
         slots: [Region { start: 0x1_0000, len: 0x1E_0000 }, Region { start: 0x1F_0000, len: 0x1E_0000 }],
         boot: [Region { start: 0xD000, len: SECTOR }, Region { start: 0xE000, len: SECTOR }],
     };
 
-    /// Bytes that the chip must have.
-    pub fn chip_size(&self) -> u32 {
-        let regions = self.slots.iter().chain(&self.boot);
-        regions.map(|region| region.start.saturating_add(region.len)).max().unwrap_or(0)
+    /// Bytes of the whole chip.
+    pub const fn chip_size(&self) -> u32 {
+        self.size
     }
 
     /// Where a slot is.
@@ -177,6 +179,6 @@ mod tests {
         let mut regions = [layout.boot[0], layout.boot[1], layout.slots[0], layout.slots[1]];
         regions.sort_by_key(|region| region.start);
         assert!(regions.windows(2).all(|pair| pair[0].start + pair[0].len <= pair[1].start));
-        assert!(layout.chip_size() <= 4 * 1024 * 1024);
+        assert!(regions.iter().all(|region| region.start + region.len <= layout.chip_size()));
     }
 }

@@ -1,6 +1,6 @@
 //! The mesh clock: local time plus an offset that neighbours agree on, by SNTP arithmetic.
 
-use crate::time::{Instant, MeshTime};
+use crate::time::{Duration, Instant, MeshTime};
 
 /// A reply counts only if the round trip is at most this many times what the answerer took
 /// (`MAX_CPU_TRIP_RATIO` of the C++ library).
@@ -30,6 +30,11 @@ impl Exchange {
     pub(super) fn within_ratio(&self) -> bool {
         let trip = self.t3.0.wrapping_sub(self.t0.0);
         trip <= self.t2.0.wrapping_sub(self.t1.0).wrapping_mul(TRIP_RATIO)
+    }
+
+    /// From the question to the answer's arrival, the answerer's own part included.
+    pub(super) fn trip(&self) -> Duration {
+        Duration::from_micros(u64::from(self.t3.0.wrapping_sub(self.t0.0)))
     }
 
     /// How far our clock is behind the answerer's, in microseconds; small differences by a quarter.

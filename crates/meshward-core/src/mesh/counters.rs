@@ -25,7 +25,7 @@ pub struct Counters {
     pub packages_malformed: u64,
     /// Singles for nodes that are not in the tree, or only behind the link they came from: dropped.
     pub frames_without_route: u64,
-    /// Firmware chunks dropped because a queue was full.
+    /// Firmware chunks, and delay probes queued among them, dropped because a queue was full.
     pub chunks_dropped: u64,
     /// Other routed frames dropped because a queue was full.
     pub messages_dropped: u64,

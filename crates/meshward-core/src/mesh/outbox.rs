@@ -2,8 +2,8 @@
 //!
 //! A lane is a run of NUL-terminated frames in one buffer, so that forwarding is one copy, a backlog is one
 //! write, and nothing is allocated per message. A started message is finished first; then the lane of the
-//! highest priority goes. On overflow firmware chunks go first, then user data is refused; the protocol's
-//! own messages may use as much again, and after that the link is beyond help.
+//! highest priority goes. On overflow firmware chunks go first, then user data is refused; this
+//! node's own messages of the protocol may use as much again, and after that the link is beyond help.
 
 use alloc::vec::Vec;
 

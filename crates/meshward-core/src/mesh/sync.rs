@@ -2,8 +2,8 @@
 //!
 //! Every request is answered at once with our tree less the asker's branch. A change on one link is told to
 //! all others. Bursts are coalesced: while a request on a link is unanswered, or was sent less than
-//! [`timers::SYNC_SPACING`] ago, further changes wait and go as one, so that a long chain settles without a
-//! storm of copies.
+//! [`timers::SYNC_SPACING`] or twice its round trip ago, further changes wait and go as one, so that a long
+//! chain settles without a storm of copies and a crowded channel is not crowded further.
 
 use alloc::vec::Vec;
 
@@ -154,7 +154,11 @@ impl Mesh {
         if link.sync.deadline.is_some() {
             return;
         }
-        match link.sync.last.map(|last| last + timers::SYNC_SPACING) {
+        // On a crowded channel an answer takes long, and a storm of syncs would make it take longer still,
+        // until the time-out closes links and makes more changes: leave the channel alone twice as long.
+        let crowded = link.round_trip.unwrap_or_default().saturating_mul(2);
+        let spacing = timers::SYNC_SPACING.max(crowded);
+        match link.sync.last.map(|last| last + spacing) {
             Some(earliest) if earliest > now => link.sync.next = earliest,
             _ => self.send_sync_request(now, id),
         }

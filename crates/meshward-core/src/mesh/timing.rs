@@ -5,8 +5,9 @@
 //!
 //! A C++ node throws a reply away when the round trip exceeds 85 × (t2 − t1), and then asks five times a
 //! second for ever. A fast answerer must therefore be slow on purpose: we hold a time answer for
-//! [`HOLD_MIN`], which serves round trips up to 84 ms, and twice as long whenever the neighbour asks again
-//! within a second. For the same reason we take a reply that breaks the rule once [`DISCARDS_MAX`] in a row
+//! [`HOLD_MIN`], which serves round trips up to 84 ms, twice as long whenever the neighbour asks again soon,
+//! and longer where the last node sync took long: on a channel full of firmware a round trip takes seconds,
+//! and polls would fill what is left. For the same reason we take a reply that breaks the rule once [`DISCARDS_MAX`] in a row
 //! have been thrown away: its error is at most half the round trip, and no clock at all is worse.
 
 use alloc::collections::BTreeMap;
@@ -21,10 +22,14 @@ use crate::wire::{Clock, NodeId, Stamp};
 
 /// How long a time answer is held back at least.
 const HOLD_MIN: Duration = Duration::from_millis(1);
-/// And at most: enough for round trips of 1.3 s.
+/// And at most, because a neighbour asks again: enough for round trips of 1.3 s.
 const HOLD_MAX: Duration = Duration::from_millis(16);
 /// A neighbour that asks again within this time did not like the answer.
-const ASKS_AGAIN: Duration = Duration::from_secs(1);
+const ASKS_AGAIN: Duration = Duration::from_secs(5);
+/// The part of a node sync's round trip for which an answer is held; below 84, with something to spare.
+const TRIP_SHARE: u64 = 64;
+/// The most that a long round trip makes of it.
+const TRIP_HOLD_MAX: Duration = Duration::from_millis(100);
 /// Answers held per link; a neighbour that asks faster gets no more.
 const HELD_MAX: usize = 8;
 /// Replies in a row that the 85× rule may throw away.
@@ -122,7 +127,9 @@ impl Mesh {
             _ => HOLD_MIN,
         };
         link.time.last_ask = Some((now, hold));
-        link.time.held.push_back(HeldAnswer { due: now + hold, t0, t1 });
+        let trip = link.round_trip.unwrap_or_default();
+        let for_trip = Duration::from_micros(trip.as_micros() / TRIP_SHARE).min(TRIP_HOLD_MAX);
+        link.time.held.push_back(HeldAnswer { due: now + hold.max(for_trip), t0, t1 });
         link.time.next = Some(now + timers::TIME_SYNC);
     }
 
@@ -140,17 +147,19 @@ impl Mesh {
 
     fn handle_time_reply(&mut self, now: Instant, id: LinkId, exchange: Exchange) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        // Where an exchange takes seconds it cannot be exact, and asking at once again only adds to the crowd.
+        let again = timers::TIME_SYNC_AGAIN.max(exchange.trip().saturating_mul(4));
         if exchange.within_ratio() {
             link.time.discards = 0;
         } else if link.time.discards < DISCARDS_MAX {
             link.time.discards += 1;
-            link.time.next = Some(now + timers::TIME_SYNC_AGAIN);
+            link.time.next = Some(now + again);
             self.counters.time_replies_discarded += 1;
             return;
         }
         let step = exchange.step();
         let settled = step.unsigned_abs() < ACCURACY as u32;
-        let pause = if settled { timers::TIME_SYNC } else { timers::TIME_SYNC_AGAIN };
+        let pause = if settled { timers::TIME_SYNC } else { again };
         link.time.next = Some(now + pause);
         if step != 0 {
             self.clock.step(step);

@@ -310,7 +310,9 @@ impl Node {
                 MeshEvent::TopologyChanged { .. } if self.distributor.is_active() => {
                     self.distributor.handle_topology(now, &self.mesh.tree());
                 }
-                MeshEvent::Delay { from, .. } => self.distributor.handle_delay(now, *from),
+                MeshEvent::Delay { from, round_trip } => {
+                    self.distributor.handle_delay(now, *from, *round_trip);
+                }
                 _ => {}
             }
             self.push(Event::Mesh(event));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +24,12 @@ use crate::shell::{NodeHandle, Stopped};
 
 type Handle = State<NodeHandle<Gateway>>;
 type Answer<T> = Result<T, Problem>;
+type Id = Result<Path<u64>, PathRejection>;
+
+/// The number in a roll-out's path.
+fn number(id: Id) -> Answer<u64> {
+    id.map(|Path(id)| id).map_err(|error| problem(StatusCode::BAD_REQUEST, error.body_text()))
+}
 
 /// What is answered instead; boxed, because it is rare and large.
 struct Problem(Box<ProblemDetails>);
@@ -46,6 +52,9 @@ pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
         .route("/api/v1/rollouts/{id}/pause", post(pause_rollout))
         .route("/api/v1/rollouts/{id}/resume", post(resume_rollout))
         .route("/api/v1/rollouts/{id}/abort", post(abort_rollout))
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
+        })
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is nothing at this path"))
         .layer(DefaultBodyLimit::max(FIRMWARE_MAX))
         .with_state(gateway)
@@ -99,9 +108,10 @@ struct Upload {
 
 async fn add_firmware(
     State(gateway): Handle,
-    Query(upload): Query<Upload>,
+    upload: Result<Query<Upload>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<(StatusCode, Json<Firmware>)> {
+    let Query(upload) = upload.map_err(|error| problem(error.status(), error.body_text()))?;
     let body = body.map_err(|error| problem(error.status(), error.body_text()))?;
     if body.is_empty() {
         return Err(problem(StatusCode::BAD_REQUEST, "the image is empty: send its bytes as the body"));
@@ -135,7 +145,8 @@ fn no_rollout(id: u64) -> Problem {
     problem(StatusCode::NOT_FOUND, format!("there is no roll-out {id}"))
 }
 
-async fn get_rollout(State(gateway): Handle, Path(id): Path<u64>) -> Answer<Json<Rollout>> {
+async fn get_rollout(State(gateway): Handle, id: Id) -> Answer<Json<Rollout>> {
+    let id = number(id)?;
     let found = gateway.with(move |_, node, gateway| find(gateway, node, id)).await.map_err(stopped)?;
     found.map(Json).ok_or_else(|| no_rollout(id))
 }
@@ -191,24 +202,25 @@ async fn start_rollout(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
 }
 
-async fn pause_rollout(gateway: Handle, id: Path<u64>) -> Answer<Json<Rollout>> {
+async fn pause_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
     control(gateway, id, |_, node| node.pause_rollout()).await
 }
 
-async fn resume_rollout(gateway: Handle, id: Path<u64>) -> Answer<Json<Rollout>> {
+async fn resume_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
     control(gateway, id, |now, node| node.resume_rollout(now)).await
 }
 
-async fn abort_rollout(gateway: Handle, id: Path<u64>) -> Answer<Json<Rollout>> {
+async fn abort_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
     control(gateway, id, |now, node| node.abort_rollout(now)).await
 }
 
 /// Acts on the roll-out under way, if that is the one meant.
 async fn control(
     State(gateway): Handle,
-    Path(id): Path<u64>,
+    id: Id,
     act: impl FnOnce(Instant, &mut MeshNode) + Send + 'static,
 ) -> Answer<Json<Rollout>> {
+    let id = number(id)?;
     let acted = gateway
         .with(move |now, node, gateway| {
             let running = gateway.running().is_some_and(|rollout| rollout.id == id);

@@ -20,6 +20,8 @@ const GOOD_LINK: Duration = Duration::from_secs(5);
 struct Target {
     peer: Peer,
     pause: Duration,
+    /// Whether the last dial failed: only the first failure in a row is worth a warning.
+    failing: bool,
 }
 
 /// See the module's page.
@@ -33,7 +35,8 @@ pub(super) struct Dialler {
 
 impl Dialler {
     pub(super) fn new(peers: Vec<Peer>, seed: u64) -> Self {
-        let targets = peers.into_iter().map(|peer| Target { peer, pause: PAUSE_MIN }).collect();
+        let targets =
+            peers.into_iter().map(|peer| Target { peer, pause: PAUSE_MIN, failing: false }).collect();
         Self { targets, dials: JoinSet::new(), rng: Rng::new(seed), started: false }
     }
 
@@ -48,10 +51,20 @@ impl Dialler {
         loop {
             match self.dials.join_next().await {
                 None => std::future::pending().await,
-                Some(Ok((index, Ok(stream)))) => return (index, stream),
+                Some(Ok((index, Ok(stream)))) => {
+                    if let Some(target) = self.targets.get_mut(index) {
+                        target.failing = false;
+                    }
+                    return (index, stream);
+                }
                 Some(Ok((index, Err(error)))) => {
-                    if let Some(target) = self.targets.get(index) {
-                        tracing::debug!(peer = target.peer.address(), %error, "a dial failed");
+                    if let Some(target) = self.targets.get_mut(index) {
+                        let peer = target.peer.address();
+                        if core::mem::replace(&mut target.failing, true) {
+                            tracing::debug!(peer, %error, "a dial failed");
+                        } else {
+                            tracing::warn!(peer, %error, "cannot reach the peer; trying again and again");
+                        }
                     }
                     self.again(index);
                 }

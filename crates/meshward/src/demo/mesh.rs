@@ -58,7 +58,8 @@ fn compact_layout(longest: usize) -> Layout {
     let len = (longest as u32).div_ceil(SECTOR).max(1) * SECTOR;
     let at = |start| Region { start, len };
     let boot = |start| Region { start, len: SECTOR };
-    Layout { slots: [at(2 * SECTOR), at(2 * SECTOR + len)], boot: [boot(0), boot(SECTOR)] }
+    let slots = [at(2 * SECTOR), at(2 * SECTOR + len)];
+    Layout { size: 2 * SECTOR + 2 * len, slots, boot: [boot(0), boot(SECTOR)] }
 }
 
 /// Ids as MACs give them: spread over all 32 bits, never the gateway's.

@@ -36,6 +36,8 @@ const ROLE: &str = "demo";
 const GATEWAY: NodeId = NodeId(1);
 /// How long the mesh may take to form, and the nodes to be back after the update.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The deepest tree: every node takes two of the 255 levels of JSON that nodes read.
+const DEPTH_MAX: usize = 120;
 /// Between two looks at the mesh.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -75,6 +77,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    let deepest = args.topology.depth(args.nodes as usize, args.seed);
+    anyhow::ensure!(
+        deepest <= DEPTH_MAX,
+        "this mesh would be {deepest} nodes deep; painlessMesh's JSON carries trees of up to {DEPTH_MAX}: take \
+         fewer nodes or another topology"
+    );
     let base = image(args.base.as_ref(), BASE)?;
     let new = image(args.image.as_ref(), IMAGE)?;
     let say = |text: String| {

@@ -56,9 +56,29 @@ impl Topology {
     }
 }
 
+impl Topology {
+    /// Nodes on the longest way down.
+    pub(crate) fn depth(self, nodes: usize, seed: u64) -> usize {
+        let mut depths: Vec<usize> = Vec::with_capacity(nodes);
+        for parent in self.parents(nodes, seed) {
+            let above = parent.and_then(|parent| depths.get(parent)).copied().unwrap_or(0);
+            depths.push(above + 1);
+        }
+        depths.into_iter().max().unwrap_or(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn depths_are_counted() {
+        assert_eq!(Topology::Chain.depth(7, 0), 7);
+        assert_eq!(Topology::Star.depth(7, 0), 2);
+        assert_eq!(Topology::Binary.depth(7, 0), 3);
+        assert_eq!(Topology::Random.depth(1, 0), 1);
+    }
 
     #[test]
     fn every_shape_is_a_tree() {

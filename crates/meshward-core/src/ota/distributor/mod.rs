@@ -34,7 +34,7 @@ use super::{Md5Sum, Package};
 use crate::time::{Duration, Instant};
 use crate::wire::{Announce, Data, DataRequest, NodeId, Offer, Tree};
 use pass::Pass;
-use target::{Leave, Step, Target};
+use target::{Leave, Seen, Step, Target};
 
 /// How long a foreign sender must have been silent; the C++ library announces every 60 s.
 const FOREIGN_QUIET: Duration = Duration::from_secs(90);
@@ -127,9 +127,13 @@ struct Session {
     order: Vec<NodeId>,
     /// The broadcast pass, until it is over.
     pass: Option<Pass>,
+    /// Whether messages have been lost.
+    lossy: bool,
     /// When somebody asked last in our name, after the pass.
     nameless: Option<Instant>,
     paused: bool,
+    /// Whether its end has been reported.
+    told: bool,
     /// Until when somebody else's roll-out stops this one, and whose.
     foreign: Option<(Instant, NodeId)>,
 }
@@ -194,8 +198,10 @@ impl Distributor {
             parents: BTreeMap::new(),
             order: Vec::new(),
             pass,
+            lossy: false,
             nameless: None,
             paused: false,
+            told: false,
             foreign: None,
         };
         self.session = Some(session);
@@ -270,7 +276,7 @@ impl Distributor {
             target.seen(now, depths.contains_key(id));
         }
         if let Some(pass) = &mut session.pass {
-            pass.handle_topology(tree, |id| session.targets.contains_key(&id));
+            pass.handle_topology(now, tree, |id| session.targets.contains_key(&id));
         }
         self.work(now);
     }
@@ -313,7 +319,7 @@ impl Distributor {
         let last = request.part + 1 == session.offer.parts;
         target.asked(now, request.part, last, session.pass.is_some());
         if let Some(pass) = session.pass.as_mut().filter(|_| !request.offer.broadcasted) {
-            pass.missed(request.part);
+            pass.missed(now, request.part);
         }
         // A part more changes nothing for the others; a new state may.
         if self.serve(now, request.from) { self.work(now) } else { self.shoot(now) }
@@ -326,10 +332,11 @@ impl Distributor {
         let Some(session) = &mut self.session else { return };
         if let Some(pass) = &mut session.pass {
             if !request.offer.broadcasted {
-                pass.missed(request.part);
+                pass.missed(now, request.part);
             }
             return self.shoot(now);
         }
+        session.lossy = true;
         session.nameless = Some(now);
         if session.is_held() || request.part + 1 >= session.offer.parts {
             return;
@@ -343,11 +350,11 @@ impl Distributor {
     }
 
     /// A delay probe came back.
-    pub fn handle_delay(&mut self, now: Instant, from: NodeId) {
+    pub fn handle_delay(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
         let Some(session) = &mut self.session else { return };
         let listens = session.pass.is_some();
         if let Some(pass) = &mut session.pass {
-            pass.answered(now, from);
+            pass.answered(now, from, round_trip);
         }
         let target = session.targets.get_mut(&from);
         let free = target.is_some_and(|target| target.probe_answered(now, listens));
@@ -362,9 +369,10 @@ impl Distributor {
         if self.session.as_ref().is_some_and(Session::is_held) {
             return;
         }
-        let nameless = self.session.as_ref().and_then(|session| session.nameless);
-        let stragglers = nameless.is_some_and(|last| now.since(last) < NAMELESS_QUIET);
-        self.for_each_open(|target| target.overdue(now, stragglers));
+        let Some(session) = &self.session else { return };
+        let stragglers = session.nameless.is_some_and(|last| now.since(last) < NAMELESS_QUIET);
+        let seen = Seen { stragglers, lossy: session.lossy };
+        self.for_each_open(|target| target.overdue(now, seen));
         self.work(now);
     }
 
@@ -379,7 +387,7 @@ impl Distributor {
         if let Some((until, _)) = session.foreign {
             return Some(until);
         }
-        let pass = session.pass.as_ref().and_then(Pass::overdue);
+        let pass = session.pass.as_ref().filter(|_| session.pass_may_run()).and_then(Pass::overdue);
         session.targets.values().filter_map(Target::deadline).chain(pass).min()
     }
 
@@ -422,7 +430,8 @@ impl Distributor {
         if moved {
             let report = session.targets.get(&id).map(|target| session.report(id, target));
             self.events.extend(report.map(DistributorEvent::Target));
-            if session.finished() {
+            if session.finished() && !session.told {
+                session.told = true;
                 session.plan.image = Vec::new();
                 session.pass = None;
                 self.events.push_back(DistributorEvent::Finished);
@@ -434,7 +443,7 @@ impl Distributor {
     /// Sends what the broadcast pass may send now, and ends it when it has sent everything.
     fn shoot(&mut self, now: Instant) {
         let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return };
-        if session.targets.values().any(Target::holds_up_pass) {
+        if !session.pass_may_run() {
             return;
         }
         let Some(mut pass) = session.pass.take() else { return };
@@ -449,6 +458,7 @@ impl Distributor {
             self.packages.extend(shot.probe.map(Package::Probe));
         }
         self.packages.extend(pass.ask_again(now).map(Package::Probe));
+        session.lossy |= pass.is_lossy();
         if pass.is_done() {
             let last = session.offer.parts.saturating_sub(1);
             session.targets.values_mut().for_each(|target| target.pass_over(last));
@@ -469,6 +479,11 @@ struct Flags {
 impl Session {
     fn finished(&self) -> bool {
         self.targets.values().all(Target::is_final)
+    }
+
+    /// Whether everybody who is there is known to listen, or not to.
+    fn pass_may_run(&self) -> bool {
+        !self.targets.values().any(Target::holds_up_pass)
     }
 
     /// Whether nothing may be sent.

@@ -5,8 +5,8 @@
 //! - *The window*: a part goes out only when a leaf has answered a probe that was sent at most `window` parts
 //!   ago. Leaves take turns, so every branch is asked. The window is such that the busiest relay, which holds
 //!   every part once per child, never has more than [`RELAY_BYTES`] queued.
-//! - *The delay*: what a probe takes beyond the fastest one seen from the same depth is queueing. Above the
-//!   target the window shrinks, below it grows again (RFC 6817, LEDBAT, is the model).
+//! - *The delay*: what a probe takes beyond the fastest one seen is queueing. The window starts at one part;
+//!   below the target it grows, above it shrinks (RFC 6817, LEDBAT, is the model).
 //!
 //! A silent leaf stops the pass until it answers, leaves the tree, or has been asked [`TRIES`] times: then it
 //! is left out of the turns, and the next one is asked.
@@ -21,12 +21,16 @@ use crate::wire::NodeId;
 const RELAY_BYTES: u64 = 20 * 1024;
 /// Most parts under way, however small the mesh is.
 const WINDOW_MAX: u64 = 16;
-/// The least a probe is given to come back.
-const PROBE_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+/// The least and the most that a probe is given to come back before it is repeated.
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Probes to one leaf without an answer before it is passed over.
 const TRIES: u8 = 10;
 /// The least queueing that counts as too much.
 const TARGET_MIN: Duration = Duration::from_millis(200);
+/// Queueing that keeps the channel busy, in percent of what one part takes on all links. More makes the
+/// nodes' own syncs wait until they time out and close links.
+const TARGET_PERCENT: u64 = 75;
 /// A hop takes this long, whatever it carries, and …
 const HOP_BASE_NANOS: u64 = 2_090_000;
 /// … this long per byte (fitted to a published ESP8266 measurement; `docs/benchmarks.md` has the model).
@@ -73,7 +77,7 @@ impl Pacer {
         let share = bytes.saturating_mul(children.max(1) as u64).max(1);
         let window_max = (RELAY_BYTES / share).clamp(1, WINDOW_MAX);
         let all_links = hop_time(bytes).saturating_mul(links as u64);
-        let target = Duration::from_micros(all_links.as_micros() * 3 / 2).max(TARGET_MIN);
+        let target = Duration::from_micros(all_links.as_micros() * TARGET_PERCENT / 100).max(TARGET_MIN);
         Self {
             leaves,
             turn: 0,
@@ -81,7 +85,7 @@ impl Pacer {
             sent: 0,
             proved: 0,
             window_max,
-            window: window_max * 1_000,
+            window: 1_000,
             outstanding: VecDeque::new(),
             fastest: None,
             smoothed: Duration::ZERO,
@@ -122,13 +126,17 @@ impl Pacer {
         Some(leaf)
     }
 
-    /// A probe has come back.
-    pub(super) fn answered(&mut self, now: Instant, from: NodeId) {
-        let Some(index) = self.outstanding.iter().position(|probe| probe.leaf == from) else { return };
-        let Some(probe) = self.outstanding.remove(index) else { return };
+    /// A probe has come back after `round_trip`, which tells which of a leaf's probes it was.
+    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
+        let sent = now - round_trip;
+        let distance = |probe: &Probe| probe.sent.since(sent) + sent.since(probe.sent);
+        let own = self.outstanding.iter().filter(|probe| probe.leaf == from);
+        let Some(probe) = own.min_by_key(|probe| distance(probe)).copied() else { return };
+        // Answers of one leaf come in order: what it was asked before is lost.
+        self.outstanding.retain(|other| other.leaf != from || other.sent > probe.sent);
         self.proved = self.proved.max(probe.behind);
         self.tries = 0;
-        let took = now.since(probe.sent);
+        let took = round_trip;
         let fastest = self.fastest.map_or(took, |fastest| fastest.min(took));
         self.fastest = Some(fastest);
         self.smoothed = match self.smoothed {
@@ -155,7 +163,7 @@ impl Pacer {
     }
 
     fn patience(&self) -> Duration {
-        self.smoothed.saturating_mul(4).max(PROBE_TIMEOUT_MIN)
+        self.smoothed.saturating_mul(2).clamp(PROBE_TIMEOUT_MIN, PROBE_TIMEOUT_MAX)
     }
 
     /// Asks again if the answer is overdue; the leaf to be probed.
@@ -202,15 +210,16 @@ mod tests {
     #[test]
     fn parts_wait_for_the_leaves_in_turn() {
         let mut pacer = pacer(2);
+        pacer.window = 3_000;
         let first = pacer.sent_one(at(0)).unwrap();
         let second = pacer.sent_one(at(1)).unwrap();
         assert_ne!(first, second);
         pacer.sent_one(at(2));
         assert!(!pacer.may_send());
-        pacer.answered(at(50), second);
+        pacer.answered(at(50), second, Duration::from_millis(49));
         assert_eq!(pacer.proved(), 2);
         assert!(pacer.may_send());
-        pacer.answered(at(51), NodeId(99));
+        pacer.answered(at(51), NodeId(99), Duration::from_millis(51));
         assert_eq!(pacer.proved(), 2, "a stranger proves nothing");
     }
 
@@ -221,14 +230,14 @@ mod tests {
         while pacer.may_send() {
             asked.push(pacer.sent_one(at(0)).unwrap());
         }
-        assert_eq!(pacer.ask_again(at(1_999)), None);
-        let silent = pacer.ask_again(at(2_000)).unwrap();
+        assert_eq!(pacer.ask_again(at(499)), None);
+        let silent = pacer.ask_again(at(500)).unwrap();
         for round in 2..TRIES {
-            assert_eq!(pacer.ask_again(at(u64::from(round) * 2_000)), Some(silent));
+            assert_eq!(pacer.ask_again(at(u64::from(round) * 500)), Some(silent));
         }
         let other = pacer.ask_again(at(60_000)).unwrap();
         assert_ne!(other, silent);
-        pacer.answered(at(60_001), other);
+        pacer.answered(at(60_001), other, Duration::from_millis(1));
         assert!(pacer.may_send());
     }
 
@@ -237,7 +246,7 @@ mod tests {
         let mut pacer = pacer(1);
         let round = |pacer: &mut Pacer, now: u64, took: u64| {
             let leaf = pacer.sent_one(at(now)).unwrap();
-            pacer.answered(at(now + took), leaf);
+            pacer.answered(at(now + took), leaf, Duration::from_millis(took));
         };
         round(&mut pacer, 0, 10);
         for index in 1..20 {

@@ -18,6 +18,10 @@ use crate::wire::{NodeId, Tree};
 
 /// Most copies of a part.
 const COPIES_MAX: u32 = 8;
+/// What a node adds to a sync of the whole tree.
+const SYNC_BYTES_PER_NODE: u64 = 24;
+/// For this long after a change of the tree a loss says nothing about the relays.
+const DISTURBED: Duration = Duration::from_secs(30);
 /// Bytes of a request on the wire, for comparing costs.
 const REQUEST_BYTES: u64 = 178;
 
@@ -82,8 +86,12 @@ pub(super) struct Pass {
     part_bytes: u64,
     shape: Shape,
     pacer: Pacer,
-    /// Broadcasts at the first loss: nodes may chatter from then on.
+    /// Somebody has lost something: nodes may chatter from then on.
     lossy: bool,
+    /// When the tree changed last: what is lost then was cut off, not dropped by a relay.
+    disturbed: Option<Instant>,
+    /// Whether the next broadcast waits for the tree to settle.
+    waits_for_tree: bool,
 }
 
 impl Pass {
@@ -92,11 +100,28 @@ impl Pass {
         let shape = Shape::of(tree, targets);
         let pacer = Pacer::new(shape.leaves.clone(), shape.links as usize, shape.children, part_bytes);
         let end = parts.saturating_sub(1);
-        Self { end, next: 0, high: 0, copies: 1, gone: 0, part_bytes, shape, pacer, lossy: false }
+        Self {
+            end,
+            next: 0,
+            high: 0,
+            copies: 1,
+            gone: 0,
+            part_bytes,
+            shape,
+            pacer,
+            lossy: false,
+            disturbed: None,
+            waits_for_tree: false,
+        }
     }
 
     pub(super) const fn is_done(&self) -> bool {
         self.next >= self.end
+    }
+
+    /// Whether somebody has lost something.
+    pub(super) const fn is_lossy(&self) -> bool {
+        self.lossy
     }
 
     /// Parts that nodes without losses have.
@@ -105,14 +130,17 @@ impl Pass {
     }
 
     /// The tree has changed.
-    pub(super) fn handle_topology(&mut self, tree: &Tree, targets: impl Fn(NodeId) -> bool) {
+    pub(super) fn handle_topology(&mut self, now: Instant, tree: &Tree, targets: impl Fn(NodeId) -> bool) {
+        self.disturbed = Some(now);
+        self.waits_for_tree = true;
         self.shape = Shape::of(tree, targets);
         self.pacer.set_leaves(self.shape.leaves.clone());
     }
 
     /// The next broadcast, if it may go now.
     pub(super) fn next_shot(&mut self, now: Instant) -> Option<Shot> {
-        if self.is_done() || !self.pacer.may_send() {
+        self.waits_for_tree = self.held_until().is_some_and(|until| until > now);
+        if self.is_done() || self.waits_for_tree || !self.pacer.may_send() {
             return None;
         }
         let part = self.next;
@@ -128,13 +156,21 @@ impl Pass {
         Some(shot)
     }
 
+    /// After a change of the tree every link carries the news; on a channel full of parts they would come so
+    /// late that nodes close links, which is the next change. So the pass waits for about a wave of syncs.
+    fn held_until(&self) -> Option<Instant> {
+        let links = u64::from(self.shape.links);
+        let wave = hop_time(SYNC_BYTES_PER_NODE.saturating_mul(links)).saturating_mul(2 * links);
+        self.disturbed.map(|at| at + wave)
+    }
+
     /// A probe has come back.
-    pub(super) fn answered(&mut self, now: Instant, from: NodeId) {
-        self.pacer.answered(now, from);
+    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
+        self.pacer.answered(now, from, round_trip);
     }
 
     /// Somebody, nobody knows who, asks for `part`.
-    pub(super) fn missed(&mut self, part: u32) {
+    pub(super) fn missed(&mut self, now: Instant, part: u32) {
         if part >= self.next || self.copies > 1 {
             // It is up to date, or it will be served alone at the end.
             return;
@@ -147,7 +183,9 @@ impl Pass {
         self.lossy = true;
         self.next = part;
         self.gone = 0;
-        self.copies = self.best_copies();
+        if self.disturbed.is_none_or(|at| now.since(at) > DISTURBED) {
+            self.copies = self.best_copies();
+        }
     }
 
     /// How many copies of the remaining parts cost least channel time, stragglers included.
@@ -181,7 +219,14 @@ impl Pass {
 
     /// When [`Pass::ask_again`] has something to do.
     pub(super) fn overdue(&self) -> Option<Instant> {
-        if self.is_done() { None } else { self.pacer.overdue() }
+        if self.is_done() {
+            return None;
+        }
+        // While held, there is nothing to do before; afterwards only a probe may be overdue.
+        match (self.held_until().filter(|_| self.waits_for_tree), self.pacer.overdue()) {
+            (Some(held), _) => Some(held),
+            (None, overdue) => overdue,
+        }
     }
 
     /// The leaf to be probed again, if an answer is overdue.
@@ -239,7 +284,7 @@ mod tests {
         while shots.len() < limit {
             let Some(shot) = pass.next_shot(Instant::ORIGIN) else { break };
             if let Some(leaf) = shot.probe {
-                pass.answered(Instant::from_micros(1), leaf);
+                pass.answered(Instant::from_micros(1), leaf, Duration::from_micros(1));
             }
             shots.push(shot);
         }
@@ -260,7 +305,7 @@ mod tests {
     fn a_rare_loss_is_repeated_in_step_and_then_the_pass_goes_on() {
         let mut pass = pass(1_000, 5);
         fire(&mut pass, 900);
-        pass.missed(895);
+        pass.missed(Instant::ORIGIN, 895);
         let shots = fire(&mut pass, 1_000);
         assert_eq!(shots[0], Shot { part: 895, broadcasted: false, probe: shots[0].probe });
         assert!(!shots[4].broadcasted && shots[5].broadcasted, "silent until where it was");
@@ -271,12 +316,12 @@ mod tests {
     fn an_early_loss_means_copies_and_nobody_is_made_to_chatter() {
         let mut pass = pass(400, 8);
         fire(&mut pass, 3);
-        pass.missed(1);
+        pass.missed(Instant::ORIGIN, 1);
         assert!(pass.copies >= 2, "{} copies", pass.copies);
         let shots = fire(&mut pass, 10_000);
         assert!(shots.iter().all(|shot| !shot.broadcasted));
         assert_eq!(shots.len() as u32, (399 - 1) * pass.copies);
-        pass.missed(50);
+        pass.missed(Instant::ORIGIN, 50);
         assert!(pass.is_done(), "a straggler is served alone");
     }
 
@@ -284,11 +329,11 @@ mod tests {
     fn chatter_about_parts_on_their_way_is_no_loss() {
         let mut pass = pass(1_000, 5);
         fire(&mut pass, 900);
-        pass.missed(895);
+        pass.missed(Instant::ORIGIN, 895);
         fire(&mut pass, 5);
         let next = pass.next;
         while pass.next_shot(Instant::ORIGIN).is_some() {}
-        pass.missed(next);
+        pass.missed(Instant::ORIGIN, next);
         assert!(pass.next > next, "it was still on its way");
     }
 
@@ -298,7 +343,7 @@ mod tests {
         (2..10).for_each(|id| star.graft(&Tree::leaf(NodeId(id))));
         let mut pass = Pass::new(100, 1_600, &star, |_| true);
         fire(&mut pass, 50);
-        pass.missed(49);
+        pass.missed(Instant::ORIGIN, 49);
         assert_eq!(pass.copies, 1);
     }
 }

@@ -19,8 +19,17 @@ const STALLS: u8 = 5;
 const LAST_PART_SPACING: Duration = Duration::from_secs(5);
 /// A node that has its last part leaves the tree within this time.
 const LEAVES_WITHIN: Duration = Duration::from_secs(12);
-/// How often the last part is sent: the third time more than 30 s have passed, and whoever asks has asked.
+/// How often the last part is sent: at the third time more than 30 s have passed, and whoever asks has asked.
 const LAST_PARTS: u8 = 3;
+/// How often in a mesh that loses messages.
+const LAST_PARTS_LOSSY: u8 = 8;
+/// How often when nothing comes back: while other nodes restart, routes come and go.
+const LAST_PARTS_SENT: u8 = 20;
+/// How often a node that has asked before is announced to, when it neither restarts nor asks: until its ten
+/// requests, 30 s apart, must have ended, and with them the state in which it ignores Announces.
+const LAST_ANNOUNCES: u8 = 12;
+/// Between two of these.
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(30);
 /// How long a restarted node may stay away, and an unfinished one.
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
@@ -35,8 +44,12 @@ const FAILURES: u8 = 2;
 pub enum FailReason {
     /// It is not in the mesh.
     Absent,
+    /// It answers neither Announces nor probes.
+    Silent,
     /// It stopped asking for parts.
     Stalled,
+    /// It got its last part and did not restart.
+    DidNotRestart,
     /// It got every part, restarted, and did not come back.
     DidNotReturn,
     /// It got every part twice and still asks for the image.
@@ -51,7 +64,9 @@ impl fmt::Display for FailReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Absent => "is not in the mesh",
+            Self::Silent => "answers neither announces nor probes",
             Self::Stalled => "stopped asking for parts",
+            Self::DidNotRestart => "got its last part, did not restart, and asks for nothing",
             Self::DidNotReturn => "restarted after the last part and did not come back in 3 minutes",
             Self::StillAsks => "got the whole image twice and still asks for it",
             Self::Unverified => "came back but does not answer, so its image is unknown",
@@ -134,6 +149,21 @@ pub(super) struct Leave {
     pub(super) listen: bool,
 }
 
+/// What the session has seen of the mesh.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Somebody unknown still asks for parts.
+    pub(super) stragglers: bool,
+    /// Messages have been lost.
+    pub(super) lossy: bool,
+}
+
+impl Seen {
+    const fn last_parts(self) -> u8 {
+        if self.lossy { LAST_PARTS_LOSSY } else { LAST_PARTS }
+    }
+}
+
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -153,12 +183,16 @@ pub(super) struct Target {
     probing: bool,
     probe_answered: bool,
     last_part_at: Option<Instant>,
+    /// Last parts sent, and those whose probe came back: they have gone through.
     last_parts: u8,
+    last_parts_through: u8,
     /// Whether it has ever asked for a part in this session.
     heard: bool,
     /// Whether it left the mesh after its last part.
     restarted: bool,
     rescue: bool,
+    /// Whether it has been given the time in which a node in mid-update asks by itself.
+    waited: bool,
     failures: u8,
     changed: bool,
 }
@@ -177,16 +211,22 @@ impl Target {
             probe_answered: false,
             last_part_at: None,
             last_parts: 0,
+            last_parts_through: 0,
             heard: false,
             restarted: false,
             rescue: false,
+            waited: false,
             failures: 0,
             changed: true,
         }
     }
 
     pub(super) fn report(&self, node: NodeId, parts: u32, passed: u32) -> TargetReport {
-        let done = if self.is_listening() { passed } else { self.done };
+        let done = match self.state {
+            TargetState::Listening => passed,
+            TargetState::Declined => 0,
+            _ => self.done,
+        };
         TargetReport { node, state: self.state, done: done.min(parts), parts }
     }
 
@@ -280,9 +320,15 @@ impl Target {
                 self.restarted = true;
                 self.enter(TargetState::Restarting, Some(now + RETURNS_WITHIN));
             }
-            (false, TargetState::Verifying) => self.deadline = Some(now + RETURNS_WITHIN),
-            // Whether a listener that comes back still has what it had shows when it gets its last part.
-            (false, TargetState::Listening) => self.deadline = Some(now + RETURNS_WITHIN),
+            (false, TargetState::Verifying) => {
+                // The news of its restart may have come late.
+                self.restarted |= self.last_parts > 0;
+                self.deadline = Some(now + RETURNS_WITHIN);
+            }
+            // Whether a node that comes back still has what it had shows when it gets its last part.
+            (false, TargetState::Listening | TargetState::Ready) => {
+                self.deadline = Some(now + RETURNS_WITHIN);
+            }
             (false, _) => {
                 self.wanted = None;
                 self.announce = false;
@@ -292,7 +338,9 @@ impl Target {
                 self.tries = 0;
                 self.enter(TargetState::Verifying, Some(now + SETTLE));
             }
-            (true, TargetState::Waiting | TargetState::Listening) => self.deadline = None,
+            (true, TargetState::Waiting | TargetState::Listening | TargetState::Ready) => {
+                self.deadline = None
+            }
             // It may have lost its memory: an Announce finds out, and disturbs nobody who is in progress.
             (true, _) => {
                 self.announce = true;
@@ -321,7 +369,8 @@ impl Target {
             return;
         }
         let first = !core::mem::replace(&mut self.heard, true);
-        let complete = !first || self.restarted;
+        // It restarted, or started over because what it had was not the image.
+        let complete = self.restarted || (part == 0 && !first);
         if complete && matches!(self.state, TargetState::Verifying | TargetState::Restarting) {
             self.failures += 1;
             if self.failures >= FAILURES {
@@ -340,8 +389,10 @@ impl Target {
         if state != self.state {
             self.enter(state, None);
         }
+        self.restarted = false;
         if state == TargetState::Receiving {
             self.last_parts = 0;
+            self.last_parts_through = 0;
             self.deadline = Some(now + STALL);
         }
     }
@@ -359,6 +410,7 @@ impl Target {
             }
             TargetState::Finishing => {
                 self.probing = false;
+                self.last_parts_through = self.last_parts_through.saturating_add(1);
                 return true;
             }
             _ => {}
@@ -366,8 +418,8 @@ impl Target {
         false
     }
 
-    /// Its deadline may have passed. `stragglers` says whether somebody unknown still asks for parts.
-    pub(super) fn overdue(&mut self, now: Instant, stragglers: bool) {
+    /// Its deadline may have passed.
+    pub(super) fn overdue(&mut self, now: Instant, seen: Seen) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -383,23 +435,36 @@ impl Target {
             TargetState::Announced if self.probe_answered && self.tries >= ANNOUNCES => {
                 self.enter(TargetState::Declined, None);
             }
-            TargetState::Announced if self.tries >= ANNOUNCES => self.fail(FailReason::Stalled),
+            // One that was in the middle of this image before does not mind Announces; it asks every 30 s.
+            TargetState::Announced if self.probe_answered && self.tries == ANNOUNCES - 1 && !self.waited => {
+                self.waited = true;
+                self.deadline = Some(now + ANNOUNCE_PAUSE + GRACE);
+            }
+            TargetState::Announced if self.tries >= ANNOUNCES => self.fail(FailReason::Silent),
             TargetState::Verifying if self.probe_answered && self.restarted => {
                 self.enter(TargetState::Updated, None);
             }
-            TargetState::Verifying if self.probe_answered && stragglers && !self.heard => {
+            TargetState::Verifying if self.probe_answered && seen.stragglers && !self.heard => {
                 // It may be one of those who ask in our name, and then it does not answer an Announce.
                 self.probe_answered = false;
                 self.tries = 0;
                 self.deadline = Some(now + STRAGGLER_PATIENCE);
             }
-            TargetState::Verifying if self.probe_answered && self.heard => self.fail(FailReason::Stalled),
+            TargetState::Verifying if self.probe_answered && self.heard && self.tries < LAST_ANNOUNCES => {
+                self.probe_answered = false;
+                self.deadline = Some(now + ANNOUNCE_PAUSE);
+            }
+            TargetState::Verifying if self.probe_answered && self.heard => {
+                self.fail(FailReason::DidNotRestart);
+            }
             TargetState::Verifying if self.probe_answered => self.enter(TargetState::Declined, None),
-            TargetState::Verifying if self.tries >= ANNOUNCES => self.fail(FailReason::Unverified),
-            TargetState::Receiving | TargetState::Ready if self.tries >= STALLS => {
+            TargetState::Verifying if self.tries >= LAST_ANNOUNCES => self.fail(FailReason::Unverified),
+            TargetState::Receiving if self.tries >= STALLS => {
                 self.fail(FailReason::Stalled);
             }
-            TargetState::Finishing if self.last_parts < LAST_PARTS => {
+            TargetState::Finishing
+                if self.last_parts_through < seen.last_parts() && self.last_parts < LAST_PARTS_SENT =>
+            {
                 self.probing = false;
                 self.wanted = Some(self.done.saturating_sub(1));
             }
@@ -445,8 +510,7 @@ impl Target {
         self.tries += 1;
         self.probing = true;
         self.probe_answered = false;
-        let waits = matches!(self.state, TargetState::Receiving | TargetState::Ready);
-        let wait = if waits { STALL } else { PROBE_TIMEOUT };
+        let wait = if self.state == TargetState::Receiving { STALL } else { PROBE_TIMEOUT };
         self.deadline = Some(now + wait);
         Step::Announce { broadcasted: leave.listen && self.state == TargetState::Announced }
     }
