@@ -1,6 +1,6 @@
 //! The one binary: gateway, node, demonstration, and clients of the gateway's REST interface.
 //!
-//! Exit codes: 0 done; 1 not done, for a reason that is printed; 2 wrong usage; 3 the gateway cannot be
+//! Exit codes (but `sim`, which says its own): 0 done; 1 not done, for a reason that is printed; 2 wrong usage; 3 the gateway cannot be
 //! reached.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a console program")]
 
@@ -12,6 +12,7 @@ mod list;
 mod node;
 mod progress;
 mod shutdown;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,9 @@ enum Command {
     /// Firmware updates over the air.
     #[command(subcommand)]
     Ota(Ota),
+    /// Virtual meshes in virtual time: swarms of faults, replays, figures.
+    #[command(subcommand)]
+    Sim(sim::Command),
 }
 
 #[derive(Subcommand)]
@@ -74,6 +78,10 @@ fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(cli.command.log_level()));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // The simulator knows neither sockets nor real time, and has exit codes of its own.
+    if let Command::Sim(command) = cli.command {
+        return sim::run(command);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -105,5 +113,6 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Pause(args)) => deploy::control(args, "pause").await,
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
+        Command::Sim(_) => anyhow::bail!("the simulator runs without a runtime"),
     }
 }

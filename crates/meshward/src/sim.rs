@@ -39,6 +39,9 @@ pub(crate) struct SwarmArgs {
     /// Run with this bug on purpose, to see it found.
     #[arg(long, value_name = "BUG", value_parser = plant)]
     plant: Option<Plant>,
+    /// Forgive no known fault of the core.
+    #[arg(long)]
+    strict: bool,
     /// Print every run, not only those that fail.
     #[arg(long)]
     verbose: bool,
@@ -55,6 +58,9 @@ pub(crate) struct ReplayArgs {
     /// Write every frame to this file, in the format of testdata/wire.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
+    /// Forgive no known fault of the core.
+    #[arg(long)]
+    strict: bool,
     /// Run with this bug on purpose.
     #[arg(long, value_name = "BUG", value_parser = plant)]
     plant: Option<Plant>,
@@ -79,6 +85,9 @@ pub(crate) struct BenchArgs {
     /// Bytes of the image.
     #[arg(long, value_delimiter = ',', value_name = "BYTES")]
     image: Vec<usize>,
+    /// Node and time syncs take no channel time: for meshes so large that they alone would fill it.
+    #[arg(long)]
+    free_sync: bool,
     /// Seeds a row.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -118,7 +127,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
 }
 
 fn swarm(args: &SwarmArgs) -> ExitCode {
-    let options = Options { plant: args.plant, capture: false };
+    let options = Options { plant: args.plant, capture: false, strict: args.strict };
     let started = std::time::Instant::now();
     let reports = in_parallel(args.seeds, |index| swarm::run(args.start.wrapping_add(index), options));
     let took = started.elapsed().as_secs_f64();
@@ -143,7 +152,8 @@ fn swarm(args: &SwarmArgs) -> ExitCode {
 }
 
 fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { plant: args.plant, capture: args.trace || args.capture.is_some() };
+    let options =
+        Options { plant: args.plant, capture: args.trace || args.capture.is_some(), strict: args.strict };
     let report = swarm::run(args.seed, options);
     if args.trace {
         print!("{}", capture::ladder(&report.lines));
@@ -168,13 +178,14 @@ impl BenchArgs {
         fn or<T: Copy>(given: &[T], otherwise: &[T]) -> Vec<T> {
             if given.is_empty() { otherwise.to_vec() } else { given.to_vec() }
         }
+        let channel = Channel { free_sync: self.free_sync, ..Channel::default() };
         let mut cases = Vec::new();
         for n in or(&self.n, &[50]) {
             for topology in or(&self.topology, &[Topology::Random(4)]) {
                 for image in or(&self.image, &[64 * 1024]) {
                     for loss in or(&self.loss, &[0]) {
                         for scheme in or(&self.scheme, &Scheme::ALL) {
-                            cases.push(Case { n, topology, image, scheme, loss, channel: Channel::default() });
+                            cases.push(Case { n, topology, image, scheme, loss, channel });
                         }
                     }
                 }
@@ -191,11 +202,8 @@ fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let runs = in_parallel(cases.len() as u64 * per_case, |index| {
         bench::run_one(&cases[(index / per_case) as usize], index % per_case)
     });
-    let rows: Vec<Row> = cases
-        .iter()
-        .zip(runs.chunks(per_case as usize))
-        .map(|(case, runs)| bench::row(case, runs))
-        .collect();
+    let rows: Vec<Row> =
+        cases.iter().zip(runs.chunks(per_case as usize)).map(|(case, runs)| bench::row(case, runs)).collect();
     if args.json {
         for row in &rows {
             println!("{}", serde_json::to_string(row)?);

@@ -461,7 +461,7 @@ impl Distributor {
         session.lossy |= pass.is_lossy();
         if pass.is_done() {
             let last = session.offer.parts.saturating_sub(1);
-            session.targets.values_mut().for_each(|target| target.pass_over(last));
+            session.targets.values_mut().for_each(|target| target.pass_over(now, last));
             self.work(now);
         } else {
             session.pass = Some(pass);
@@ -483,7 +483,8 @@ impl Session {
 
     /// Whether everybody who is there is known to listen, or not to.
     fn pass_may_run(&self) -> bool {
-        !self.targets.values().any(Target::holds_up_pass)
+        let begun = self.pass.as_ref().is_some_and(|pass| pass.sent() > 0);
+        begun || !self.targets.values().any(Target::holds_up_pass)
     }
 
     /// Whether nothing may be sent.

@@ -48,8 +48,6 @@ pub enum FailReason {
     Silent,
     /// It stopped asking for parts.
     Stalled,
-    /// It got its last part and did not restart.
-    DidNotRestart,
     /// It got every part, restarted, and did not come back.
     DidNotReturn,
     /// It got every part twice and still asks for the image.
@@ -66,7 +64,6 @@ impl fmt::Display for FailReason {
             Self::Absent => "is not in the mesh",
             Self::Silent => "answers neither announces nor probes",
             Self::Stalled => "stopped asking for parts",
-            Self::DidNotRestart => "got its last part, did not restart, and asks for nothing",
             Self::DidNotReturn => "restarted after the last part and did not come back in 3 minutes",
             Self::StillAsks => "got the whole image twice and still asks for it",
             Self::Unverified => "came back but does not answer, so its image is unknown",
@@ -100,6 +97,13 @@ pub enum TargetState {
     Declined,
     /// It was not updated.
     Failed(FailReason),
+}
+
+impl TargetState {
+    /// Whether nothing more will happen.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Updated | Self::Declined | Self::Failed(_))
+    }
 }
 
 /// A target as readers see it.
@@ -235,7 +239,7 @@ impl Target {
     }
 
     pub(super) fn is_final(&self) -> bool {
-        matches!(self.state, TargetState::Updated | TargetState::Declined | TargetState::Failed(_))
+        self.state.is_final()
     }
 
     /// Whether it may be the one who asks in our name: it has been sent its last part and nothing happened.
@@ -267,7 +271,7 @@ impl Target {
     }
 
     /// The broadcast pass has sent everything up to the last part, `last`.
-    pub(super) fn pass_over(&mut self, last: u32) {
+    pub(super) fn pass_over(&mut self, now: Instant, last: u32) {
         if self.state != TargetState::Listening {
             return;
         }
@@ -275,7 +279,11 @@ impl Target {
         let part = self.wanted.unwrap_or(last);
         self.wanted = Some(part);
         self.done = part;
-        self.enter(if part == last { TargetState::Ready } else { TargetState::Receiving }, None);
+        if part == last {
+            self.enter(TargetState::Ready, None);
+        } else {
+            self.enter(TargetState::Receiving, Some(now + STALL));
+        }
     }
 
     /// Whether it waits for [`Target::next_step`]'s `may_start` or `may_finish`.
@@ -418,6 +426,12 @@ impl Target {
         false
     }
 
+    /// Nothing came of the last Announce: another one at this time.
+    fn wait(&mut self, until: Instant) {
+        self.probe_answered = false;
+        self.deadline = Some(until);
+    }
+
     /// Its deadline may have passed.
     pub(super) fn overdue(&mut self, now: Instant, seen: Seen) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
@@ -446,19 +460,21 @@ impl Target {
             }
             TargetState::Verifying if self.probe_answered && seen.stragglers && !self.heard => {
                 // It may be one of those who ask in our name, and then it does not answer an Announce.
-                self.probe_answered = false;
                 self.tries = 0;
-                self.deadline = Some(now + STRAGGLER_PATIENCE);
+                self.wait(now + STRAGGLER_PATIENCE);
             }
-            TargetState::Verifying if self.probe_answered && self.heard && self.tries < LAST_ANNOUNCES => {
-                self.probe_answered = false;
-                self.deadline = Some(now + ANNOUNCE_PAUSE);
+            // Its requests may be what is lost.
+            TargetState::Verifying if self.probe_answered && seen.lossy && self.tries < LAST_ANNOUNCES => {
+                self.wait(now + ANNOUNCE_PAUSE);
             }
+            // It has asked for every part, so it would ask for the last one again, or for the image.
             TargetState::Verifying if self.probe_answered && self.heard => {
-                self.fail(FailReason::DidNotRestart);
+                self.enter(TargetState::Updated, None);
             }
             TargetState::Verifying if self.probe_answered => self.enter(TargetState::Declined, None),
             TargetState::Verifying if self.tries >= LAST_ANNOUNCES => self.fail(FailReason::Unverified),
+            // It waited for its last part's time to come.
+            TargetState::Ready => {}
             TargetState::Receiving if self.tries >= STALLS => {
                 self.fail(FailReason::Stalled);
             }
@@ -468,7 +484,7 @@ impl Target {
                 self.probing = false;
                 self.wanted = Some(self.done.saturating_sub(1));
             }
-            // It did not restart, so it does not run the image; an Announce tells whether it wants it.
+            // Its restart was not seen; an Announce tells whether it wants the image.
             TargetState::Finishing => {
                 self.tries = 0;
                 self.enter(TargetState::Verifying, None);
@@ -516,10 +532,11 @@ impl Target {
     }
 
     fn last_part(&mut self, now: Instant, part: u32) -> Option<Step> {
-        self.wanted = None;
-        if self.last_part_at.is_some_and(|at| now.since(at) < LAST_PART_SPACING) {
+        if let Some(earliest) = self.last_part_at.map(|at| at + LAST_PART_SPACING).filter(|at| *at > now) {
+            self.deadline = Some(earliest);
             return None;
         }
+        self.wanted = None;
         let again = self.last_parts > 0;
         self.last_part_at = Some(now);
         self.last_parts = self.last_parts.saturating_add(1);

@@ -1,0 +1,246 @@
+//! How long an update takes, by scheme, mesh and loss: the table of `docs/benchmarks.md`.
+//!
+//! A [`Case`] is one row, [`run_one`] one seed of it, [`row`] their mean and spread, [`markdown`] the page.
+//! [`MODEL`] says what the figures hold for and stands above them. The mesh of a case has grown and is quiet
+//! when the update begins: it is built over fast lines, and then put on the one channel.
+
+mod model;
+mod table;
+
+use std::sync::Arc;
+
+use meshward_core::mesh::Limits;
+use meshward_core::ota::{ImagePlan, Scheme as Means};
+use meshward_core::rng::Rng;
+use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::{Data, NodeId, Offer};
+
+pub use model::{MODEL, standard_cases};
+pub use table::{Row, markdown, row};
+
+use crate::image::{Behaviour, Image};
+use crate::script::{Step, roomy};
+use crate::stock::StockOffer;
+use crate::topology::{self, Topology};
+use crate::world::{Act, Channel, HostSpec, Medium, Rule, Seat, World, WorldConfig};
+
+/// An update that has not ended by then has failed.
+const HORIZON: Duration = Duration::from_secs(4 * 3_600);
+/// So has one in which no Data has been seen for this long.
+const SILENCE: Duration = Duration::from_secs(900);
+/// Bytes in a part, as the C++ examples have them.
+const PART: usize = 1_024;
+/// Nodes that the unicast distributor serves at a time.
+const CONCURRENCY: usize = 12;
+/// From a reset until an ESP is back on its access point.
+const BOOT: Duration = Duration::from_secs(2);
+const ROLE: &str = "sensor";
+const HARDWARE: &str = "ESP32";
+
+/// Who sends, and how. The receivers are stock nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// The C++ library's own sender, one request per part.
+    StockUnicast,
+    /// The C++ library's own broadcast mode, with a receiver as the root that asks for all.
+    StockBroadcast,
+    /// Our sender, one request per part.
+    MeshwardUnicast,
+    /// Our sender, one broadcast per part.
+    MeshwardTurbo,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::StockUnicast, Self::StockBroadcast, Self::MeshwardUnicast, Self::MeshwardTurbo];
+
+    /// Its name on the command line and in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StockUnicast => "stock-unicast",
+            Self::StockBroadcast => "stock-broadcast",
+            Self::MeshwardUnicast => "meshward-unicast",
+            Self::MeshwardTurbo => "meshward-turbo",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scheme| scheme.name() == text)
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Nodes to be updated; the sender comes on top.
+    pub n: usize,
+    /// How they hang together; the sender is at the top.
+    pub topology: Topology,
+    /// Bytes of the image.
+    pub image: usize,
+    /// Who sends, and how.
+    pub scheme: Scheme,
+    /// Forwarded frames that die at a relay, in per cent.
+    pub loss: u32,
+    /// The one channel.
+    pub channel: Channel,
+}
+
+/// One seed of a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    /// Mean distance from the sender.
+    pub mean_depth: f64,
+    /// From the start to the boot of the last node; `None` when not all were updated.
+    pub seconds: Option<f64>,
+    /// The share of that time, or of the horizon, in which the channel was busy.
+    pub channel_busy: f64,
+    /// Bytes on links, each link counted.
+    pub link_bytes: u64,
+    /// Those of them that are not Data.
+    pub control_bytes: u64,
+    /// Nodes that run the image in the end.
+    pub completed: usize,
+}
+
+/// Runs one seed of a case.
+pub fn run_one(case: &Case, seed: u64) -> Run {
+    let mut rng = Rng::new(seed);
+    let parents = case.topology.parents(case.n + 1, &mut rng);
+    let old = Image::synthetic("old", 4_096, 1, Behaviour::Healthy);
+    let new = Image::synthetic("new", case.image, 2, Behaviour::Healthy);
+    let mut world = grown(case, &parents, &old, rng.next_u64());
+    world.add_image(&new);
+    if case.loss > 0 {
+        world.perform(Step::Fault(Rule::everywhere(Act::Lose, case.loss * 10_000)));
+    }
+    let (start, before) = (world.now(), world.totals());
+    begin(case, &mut world, &new);
+    let mut left: Vec<Seat> = world.seats().skip(1).collect();
+    let mut last_data = (start, before.firmware_bytes);
+    while !left.is_empty() && world.now().since(start) < HORIZON && !world.is_spinning() {
+        let data = world.totals().firmware_bytes;
+        if data > last_data.1 {
+            last_data = (world.now(), data);
+        } else if world.now().since(last_data.0) > SILENCE {
+            break;
+        }
+        // A tenth of a second is the resolution of all times.
+        world.run_for(Duration::from_millis(100));
+        let _unseen = world.records().count();
+        left.retain(|seat| world.running(*seat).is_none_or(|record| record.md5 != new.md5));
+    }
+    let (time, used) = (world.now().since(start).as_secs_f64(), world.totals().since(&before));
+    Run {
+        mean_depth: topology::mean_depth(&parents),
+        seconds: left.is_empty().then_some(time),
+        channel_busy: used.busy.as_secs_f64() / time,
+        link_bytes: used.bytes,
+        control_bytes: used.bytes - used.firmware_bytes,
+        completed: case.n - left.len(),
+    }
+}
+
+/// A mesh that has settled and is on the one channel.
+fn grown(case: &Case, parents: &[Option<usize>], image: &Arc<Image>, seed: u64) -> World {
+    let fast = Medium::Independent { latency: Duration::from_millis(1), byte_nanos: 80 };
+    let mut world = World::new(WorldConfig { seed, medium: fast, ..WorldConfig::default() });
+    for (index, parent) in parents.iter().enumerate() {
+        let id = 1_000_000_007 + 7_919 * index as u32;
+        let ours = matches!(case.scheme, Scheme::MeshwardUnicast | Scheme::MeshwardTurbo);
+        let sender = index == 0;
+        let mut spec =
+            if sender && ours { HostSpec::node(id, None) } else { HostSpec::stock(id, parent.map(Seat)) };
+        let room = roomy(parents.len());
+        spec.limits = if sender { Limits { links: room.links, ..Limits::GATEWAY } } else { room };
+        // Broadcast mode needs a root that is a receiver; ours does not mind which node it is.
+        spec.root = if case.scheme == Scheme::StockBroadcast { index == 1 } else { sender };
+        spec.boot_time = BOOT;
+        if !sender {
+            spec = spec.with_firmware(ROLE, image);
+        }
+        let seat = world.add_host(spec);
+        // One after the other, as a mesh grows.
+        world.plan(Instant::ORIGIN + Duration::from_millis(20 * index as u64), Step::Join(seat));
+    }
+    while !world.is_settled() && world.now().since(Instant::ORIGIN) < Duration::from_secs(600) {
+        world.run_for(Duration::from_secs(1));
+    }
+    world.run_for(Duration::from_secs(20));
+    world.set_medium(Medium::Shared(case.channel));
+    world.run_for(Duration::from_secs(5));
+    world
+}
+
+fn begin(case: &Case, world: &mut World, image: &Arc<Image>) {
+    let means = match case.scheme {
+        Scheme::MeshwardUnicast => Means::Unicast,
+        Scheme::MeshwardTurbo => Means::Turbo,
+        Scheme::StockUnicast | Scheme::StockBroadcast => {
+            let offer = StockOffer {
+                image: Arc::clone(&image.bytes),
+                part_size: PART,
+                role: ROLE.into(),
+                hardware: HARDWARE.into(),
+                forced: false,
+                broadcasted: case.scheme == Scheme::StockBroadcast,
+                compressed: false,
+            };
+            return world.perform(Step::Offer(Seat(0), Box::new(offer)));
+        }
+    };
+    let targets: Vec<NodeId> = world.seats().skip(1).map(|seat| world.id(seat)).collect();
+    let plan = ImagePlan {
+        scheme: means,
+        image: image.bytes.to_vec(),
+        role: ROLE.into(),
+        hardware: HARDWARE.into(),
+        targets,
+        part_size: PART as u32,
+        concurrency: CONCURRENCY,
+    };
+    world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
+}
+
+/// K · a · N: each of K parts crosses each of N links once, and nothing else is on the channel.
+pub fn bound_seconds(case: &Case) -> f64 {
+    let parts = case.image.div_ceil(PART) as u64;
+    case.channel.time(part_bytes()).saturating_mul(parts * case.n as u64).as_secs_f64()
+}
+
+/// A whole part on the wire, with its NUL.
+fn part_bytes() -> usize {
+    let offer = Offer {
+        md5: [b'0'; 32][..].into(),
+        hardware: HARDWARE.as_bytes().into(),
+        role: ROLE.as_bytes().into(),
+        forced: false,
+        parts: 64,
+        broadcasted: false,
+        compressed: false,
+    };
+    let (from, dest) = (NodeId(1_000_000_007), NodeId(1_000_007_926));
+    let data = Data { from, dest, routing_broadcast: false, offer, part: 10, data: vec![0; PART].into() };
+    data.encode().len() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_what_one_copy_per_link_takes() {
+        let case = Case {
+            n: 10,
+            topology: Topology::Star,
+            image: 64 * 1024,
+            scheme: Scheme::MeshwardTurbo,
+            loss: 0,
+            channel: Channel::default(),
+        };
+        assert_eq!(part_bytes(), 1_558);
+        assert!((bound_seconds(&case) - 64.0 * 10.0 * 0.013_993).abs() < 0.01, "{}", bound_seconds(&case));
+    }
+}

@@ -1,0 +1,136 @@
+//! Firmware images, and how a node behaves that runs one.
+//!
+//! The bytes are arbitrary; what an image does to its node stands in a table of the world, by its MD5, so
+//! that roll-outs have something to catch.
+
+use std::sync::Arc;
+
+use meshward_core::flash::{Layout, Slot};
+use meshward_core::ota::{BootRecord, Md5Sum, write_record};
+use meshward_core::rng::Rng;
+use meshward_core::time::Duration;
+
+use crate::flash::{Chip, Sector, sectors};
+
+/// How a node behaves that runs an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Behaviour {
+    /// As it should.
+    #[default]
+    Healthy,
+    /// It crashes before it has started its radio, again and again.
+    CrashesAtBoot,
+    /// It runs, but finds no neighbour and accepts none.
+    CannotJoin,
+    /// It runs out of memory and crashes this long after each boot.
+    Leaks(Duration),
+    /// It looks at what it has received only after this time.
+    Slow(Duration),
+    /// It broadcasts a status this often.
+    Chatty(Duration),
+}
+
+/// An image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What people call it.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+    /// Its MD5.
+    pub md5: Md5Sum,
+    /// What it does to its node.
+    pub behaviour: Behaviour,
+    sectors: Vec<Arc<Sector>>,
+}
+
+impl Image {
+    /// The image with these bytes.
+    pub fn new(name: &str, bytes: &[u8], behaviour: Behaviour) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            bytes: bytes.into(),
+            md5: Md5Sum::of(bytes),
+            behaviour,
+            sectors: sectors(bytes),
+        })
+    }
+
+    /// An image of `size` bytes that nothing can compress.
+    pub fn synthetic(name: &str, size: usize, seed: u64, behaviour: Behaviour) -> Arc<Self> {
+        let mut rng = Rng::new(seed);
+        let mut bytes = Vec::with_capacity(size + 8);
+        while bytes.len() < size {
+            bytes.extend_from_slice(&rng.next_u64().to_le_bytes());
+        }
+        bytes.truncate(size);
+        Self::new(name, &bytes, behaviour)
+    }
+
+    /// Puts the image on a chip as a factory would: into slot A, with the first boot record.
+    pub fn provision(&self, chip: &mut Chip, layout: &Layout) {
+        self.install(chip, layout, Slot::A, 1);
+    }
+
+    /// Puts the image into a slot and tells the boot loader, in no time and without any wear.
+    pub fn install(&self, chip: &mut Chip, layout: &Layout, slot: Slot, sequence: u32) {
+        chip.place(layout.slot(slot).start, &self.sectors);
+        let size = self.bytes.len() as u32;
+        for op in write_record(layout, &BootRecord { sequence, slot, size, md5: self.md5 }) {
+            // The boot sectors are on every chip as large as its layout.
+            let _always_done = chip.execute(&op);
+        }
+    }
+}
+
+/// What the boot loader starts, as the one in `meshward-gateway` chooses: the newest boot record whose image
+/// in its slot has the recorded MD5. `None` on a chip without a valid image.
+pub fn select(chip: &Chip, layout: &Layout) -> Option<BootRecord> {
+    newest_first(chip, layout)
+        .into_iter()
+        .find(|record| content(chip, layout, record).is_some_and(|image| Md5Sum::of(&image) == record.md5))
+}
+
+/// The boot records that are whole, the newest first; nobody has looked at their images.
+pub fn newest_first(chip: &Chip, layout: &Layout) -> Vec<BootRecord> {
+    let read = |start| chip.read(start, BootRecord::LEN).ok().and_then(|bytes| BootRecord::decode(&bytes));
+    let mut records: Vec<BootRecord> = layout.boot.iter().filter_map(|sector| read(sector.start)).collect();
+    records.sort_by_key(|record| core::cmp::Reverse(record.sequence));
+    records
+}
+
+/// What stands in the slot that a record names; `None` when it cannot be in there.
+pub fn content(chip: &Chip, layout: &Layout, record: &BootRecord) -> Option<Vec<u8>> {
+    let slot = layout.slot(record.slot);
+    if record.size > slot.len {
+        return None;
+    }
+    chip.read(slot.start, record.size).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meshward_core::flash::FlashOp;
+
+    #[test]
+    fn the_newest_whole_image_starts() {
+        let layout = Layout::FOUR_MEGABYTES;
+        let mut chip = Chip::erased(layout.chip_size());
+        assert_eq!(select(&chip, &layout), None);
+        let old = Image::synthetic("old", 5_000, 1, Behaviour::Healthy);
+        old.provision(&mut chip, &layout);
+        let old_record = select(&chip, &layout).unwrap();
+        assert_eq!(content(&chip, &layout, &old_record).unwrap(), &*old.bytes);
+
+        let new = Image::synthetic("new", 9_001, 2, Behaviour::Healthy);
+        chip.place(layout.slot(Slot::B).start, &new.sectors);
+        let record = BootRecord { sequence: 2, slot: Slot::B, size: 9_001, md5: new.md5 };
+        for op in write_record(&layout, &record) {
+            chip.execute(&op).unwrap();
+        }
+        assert_eq!(select(&chip, &layout), Some(record));
+        chip.execute(&FlashOp::Erase { address: layout.slot(Slot::B).start + 4096 }).unwrap();
+        assert_eq!(select(&chip, &layout), Some(old_record), "a damaged image is passed over");
+    }
+}

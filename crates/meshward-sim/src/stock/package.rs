@@ -1,0 +1,144 @@
+//! Types 10, 11 and 12 as the C++ classes `Announce`, `DataRequest` and `Data` read and write them.
+//!
+//! Refuses nothing, like `jsonObj["md5"].as<TSTRING>()`: what is missing reads as `null`, 0 or false, what is
+//! no base64 decodes to something. Driven by the receiver and the sender; writing is the core's, whose field
+//! order is that of the library.
+
+use std::borrow::Cow;
+
+use meshward_core::wire::{Announce, Data, DataRequest, NodeId, Offer, Value, fields};
+
+/// A package for the mesh, as `PackageHandler::sendPackage` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    /// For whom; everybody when `None`.
+    pub(super) dest: Option<NodeId>,
+    /// The JSON text.
+    pub(super) frame: Vec<u8>,
+}
+
+/// The fields of any of the three, as C++ reads them.
+#[derive(Clone, Debug)]
+pub(super) struct Package {
+    pub(super) from: NodeId,
+    pub(super) dest: NodeId,
+    pub(super) offer: Offer<'static>,
+    /// `partNo`.
+    pub(super) part: u32,
+    /// `data`, decoded; empty unless asked for.
+    pub(super) data: Vec<u8>,
+}
+
+impl Package {
+    /// Reads a frame. `data` is decoded only `with_data`.
+    pub(super) fn read(frame: &[u8], with_data: bool) -> Self {
+        let null = Value::NULL;
+        let (mut md5, mut hardware, mut role, mut data) = (null, null, null, null);
+        let (mut from, mut dest, mut part, mut parts) = (0, 0, 0, 0);
+        let (mut forced, mut broadcasted, mut compressed) = (false, false, false);
+        let flag = |value: Value<'_>| value.is_bool() && value.as_bool();
+        for (key, value) in fields(frame) {
+            match &*key.name() {
+                b"from" => from = value.as_u32(),
+                b"dest" => dest = value.as_u32(),
+                b"md5" => md5 = value,
+                b"hardware" => hardware = value,
+                b"role" => role = value,
+                b"forced" => forced = flag(value),
+                b"broadcasted" => broadcasted = flag(value),
+                b"compressed" => compressed = flag(value),
+                b"noPart" => parts = value.as_u32(),
+                b"partNo" => part = value.as_u32(),
+                b"data" => data = value,
+                _ => {}
+            }
+        }
+        let text = |value: Value<'_>| Cow::Owned(value.text().into_owned());
+        Self {
+            from: NodeId(from),
+            dest: NodeId(dest),
+            offer: Offer {
+                md5: text(md5),
+                hardware: text(hardware),
+                role: text(role),
+                forced,
+                parts,
+                broadcasted,
+                compressed,
+            },
+            part,
+            data: if with_data { decode_base64(&data.text()) } else { Vec::new() },
+        }
+    }
+}
+
+/// `offerOTA`'s announce.
+pub(super) fn announce(from: NodeId, offer: &Offer<'static>) -> Outgoing {
+    Outgoing { dest: None, frame: Announce { from, to: None, offer: offer.clone() }.encode() }
+}
+
+/// `DataRequest::replyTo(const Announce&, from, partNo)`.
+pub(super) fn request_for_announce(announce: &Package, from: NodeId, part: u32) -> Outgoing {
+    request(from, announce.from, announce.offer.clone(), part)
+}
+
+/// `DataRequest::replyTo(const Data&, partNo)`: its `from` is whoever the Data was for. In unicast that is
+/// this node; in broadcast mode it is the root.
+pub(super) fn request_for_data(data: &Package, part: u32, broadcasted: bool) -> Outgoing {
+    request(data.dest, data.from, Offer { broadcasted, ..data.offer.clone() }, part)
+}
+
+fn request(from: NodeId, dest: NodeId, offer: Offer<'static>, part: u32) -> Outgoing {
+    Outgoing { dest: Some(dest), frame: DataRequest { from, dest, offer, part }.encode() }
+}
+
+/// `Data::replyTo(const DataRequest&, data, partNo)`.
+pub(super) fn answer(request: &Package, data: &[u8]) -> Outgoing {
+    let broadcast = request.offer.broadcasted;
+    let data = Data {
+        from: request.dest,
+        dest: request.from,
+        routing_broadcast: broadcast,
+        offer: request.offer.clone(),
+        part: request.part,
+        data: Cow::Borrowed(data),
+    };
+    Outgoing { dest: (!broadcast).then_some(request.from), frame: data.encode() }
+}
+
+/// `base64::decode`: reads both alphabets, takes every other character for an `A`, and needs no padding.
+pub(super) fn decode_base64(text: &[u8]) -> Vec<u8> {
+    let len = text.len();
+    let from_end = |back: usize| len.checked_sub(back).and_then(|at| text.get(at)).copied();
+    if len == 0 {
+        return Vec::new();
+    }
+    let pad1 = !len.is_multiple_of(4) || from_end(1) == Some(b'=');
+    let pad2 = pad1 && (len % 4 > 2 || from_end(2) != Some(b'='));
+    let last = (len - usize::from(pad1)) / 4 * 4;
+    let sextet = |at: usize| text.get(at).map_or(0, |byte| sextet(*byte));
+    let mut out = Vec::with_capacity(last / 4 * 3 + 2);
+    for at in (0..last).step_by(4) {
+        let n = sextet(at) << 18 | sextet(at + 1) << 12 | sextet(at + 2) << 6 | sextet(at + 3);
+        out.extend([(n >> 16) as u8, (n >> 8) as u8, n as u8]);
+    }
+    if pad1 {
+        let n = sextet(last) << 18 | sextet(last + 1) << 12;
+        out.push((n >> 16) as u8);
+        if pad2 {
+            out.push(((n | sextet(last + 2) << 6) >> 8) as u8);
+        }
+    }
+    out
+}
+
+fn sextet(byte: u8) -> u32 {
+    u32::from(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' | b',' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => 0,
+    })
+}

@@ -1,0 +1,191 @@
+//! What runs on a host: a node of ours, or a model of the unmodified C++ node, behind the same verbs.
+
+use meshward_core::flash::{Completion, FlashOp};
+use meshward_core::mesh::{LinkId, LinkInfo, LinkRole, Mesh, MeshEvent, Outgoing, Priority, SendError};
+use meshward_core::node::{Event, Node};
+use meshward_core::ota::{DistributorEvent, ReceiverEvent};
+use meshward_core::time::Instant;
+use meshward_core::wire::NodeId;
+
+use crate::stock::{StockEvent, StockNode, StockOffer};
+
+/// A machine.
+#[derive(Debug)]
+pub enum Machine {
+    /// A node of ours.
+    Node(Box<Node>),
+    /// A model of the unmodified C++ node; whether its loop sleeps.
+    Stock(Box<StockNode>, bool),
+}
+
+/// What a machine reports, as far as the world or a checker cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Links, tree, delays.
+    Mesh(MeshEvent),
+    /// Text from an application.
+    Message {
+        /// Who sent it.
+        from: NodeId,
+        /// Whether everybody got it.
+        broadcast: bool,
+        /// The text.
+        text: Vec<u8>,
+    },
+    /// The node's own update.
+    Update(ReceiverEvent),
+    /// The roll-out that this node runs.
+    Rollout(DistributorEvent),
+    /// The machine wants to be reset.
+    Restart,
+    /// A package of a plug-in.
+    Package,
+    /// A stock node's update.
+    Stock(StockEvent),
+}
+
+impl Machine {
+    pub(super) fn handle_link_up(&mut self, now: Instant, role: LinkRole) -> Option<LinkId> {
+        match self {
+            Self::Node(node) => node.handle_link_up(now, role),
+            Self::Stock(node, _) => node.handle_link_up(now, role),
+        }
+    }
+
+    pub(super) fn handle_link_down(&mut self, now: Instant, link: LinkId) {
+        match self {
+            Self::Node(node) => node.handle_link_down(now, link),
+            Self::Stock(node, _) => node.handle_link_down(now, link),
+        }
+    }
+
+    pub(super) fn handle_data(&mut self, now: Instant, link: LinkId, data: &[u8]) {
+        match self {
+            Self::Node(node) => node.handle_data(now, link, data),
+            Self::Stock(node, _) => node.handle_data(now, link, data),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Node(node) => node.handle_timeout(now),
+            Self::Stock(node, _) => node.handle_timeout(now),
+        }
+    }
+
+    pub(super) fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
+        match self {
+            Self::Node(node) => node.handle_flash(now, completion),
+            Self::Stock(node, _) => node.handle_flash(now, completion),
+        }
+    }
+
+    pub(super) fn poll_flash(&mut self) -> Option<FlashOp> {
+        match self {
+            Self::Node(node) => node.poll_flash(),
+            Self::Stock(node, _) => node.poll_flash(),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Node(node) => node.poll_timeout().map(|(due, _)| due),
+            Self::Stock(node, _) => node.poll_timeout().map(|(due, _)| due),
+        }
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Said> {
+        match self {
+            Self::Node(node) => Some(match node.poll_event()? {
+                Event::Mesh(event) => Said::Mesh(event),
+                Event::Message { from, broadcast, text } => Said::Message { from, broadcast, text },
+                Event::Package { .. } => Said::Package,
+                Event::Update(ReceiverEvent::Restart) => Said::Restart,
+                Event::Update(event) => Said::Update(event),
+                Event::Rollout(event) => Said::Rollout(event),
+            }),
+            Self::Stock(node, _) => Some(match node.poll_event()? {
+                StockEvent::Mesh(event) => Said::Mesh(event),
+                StockEvent::Message { from, broadcast, text } => Said::Message { from, broadcast, text },
+                StockEvent::Package { .. } => Said::Package,
+                StockEvent::Restart => Said::Restart,
+                event => Said::Stock(event),
+            }),
+        }
+    }
+
+    pub(super) fn outgoing(&self, link: LinkId) -> Outgoing<'_> {
+        match self {
+            Self::Node(node) => node.outgoing(link),
+            Self::Stock(node, _) => node.outgoing(link),
+        }
+    }
+
+    pub(super) fn sent(&mut self, link: LinkId, count: usize) {
+        match self {
+            Self::Node(node) => node.sent(link, count),
+            Self::Stock(node, _) => node.sent(link, count),
+        }
+    }
+
+    /// A number that changes when [`Machine::outgoing`] may show something new on any link; `None` when
+    /// that is not known.
+    pub(super) fn output_mark(&self) -> Option<u64> {
+        let mesh = match self {
+            Self::Node(node) => node.mesh(),
+            Self::Stock(node, false) => node.mesh(),
+            // Each pass of its loop lets something go.
+            Self::Stock(_, true) => return None,
+        };
+        let counters = mesh.counters();
+        Some(counters.frames_queued + (counters.links_closed << 48))
+    }
+
+    pub(super) fn send(&mut self, dest: Option<NodeId>, text: &[u8]) -> Result<(), SendError> {
+        match (self, dest) {
+            (Self::Node(node), Some(dest)) => node.send_single(dest, text, Priority::Normal),
+            (Self::Node(node), None) => node.send_broadcast(text, Priority::Normal).map(drop),
+            (Self::Stock(node, _), Some(dest)) => node.send_single(dest, text, Priority::Normal),
+            (Self::Stock(node, _), None) => node.send_broadcast(text, Priority::Normal).map(drop),
+        }
+    }
+
+    /// Its part in the mesh.
+    pub fn mesh(&self) -> &Mesh {
+        match self {
+            Self::Node(node) => node.mesh(),
+            Self::Stock(node, _) => node.mesh(),
+        }
+    }
+
+    /// The most bytes that wait on any of its links.
+    pub fn queued(&self) -> usize {
+        let waiting = |link: LinkInfo| match self {
+            Self::Node(_) => link.queued,
+            Self::Stock(node, _) => node.queued(link.link),
+        };
+        self.mesh().links().map(waiting).max().unwrap_or(0)
+    }
+
+    /// The node of ours that this is, if it is one.
+    pub fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Stock(..) => None,
+        }
+    }
+
+    pub(super) fn node_mut(&mut self) -> Option<&mut Node> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Stock(..) => None,
+        }
+    }
+
+    /// Offers an image as the library's `offerOTA` does; a node of ours offers nothing this way.
+    pub(super) fn offer(&mut self, now: Instant, offer: StockOffer) {
+        if let Self::Stock(node, _) = self {
+            node.offer(now, offer);
+        }
+    }
+}

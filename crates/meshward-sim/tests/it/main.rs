@@ -1,0 +1,11 @@
+//! All tests of the virtual world that go through more than one of its parts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
+mod bench;
+mod captures;
+mod swarm;
+mod tools;
+mod turbo;
+mod updates;
+mod world;

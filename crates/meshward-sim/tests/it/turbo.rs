@@ -1,0 +1,105 @@
+//! The turbo pass against unmodified C++ nodes, on one channel. What counts is what the chips hold.
+
+use std::sync::Arc;
+
+use meshward_core::ota::{ImagePlan, Scheme, TargetState};
+use meshward_core::time::Duration;
+use meshward_sim::image::{Behaviour, Image};
+use meshward_sim::script::Step;
+use meshward_sim::topology::Topology;
+use meshward_sim::world::{Act, Program, Rule, Seat, World, WorldConfig};
+
+use crate::tools::{ROLE, mixed, seconds, settle};
+
+const STOCK: Program = Program::Stock(Duration::ZERO);
+/// A part of 1 024 bytes on the wire.
+const PART_BYTES: u64 = 1_590;
+
+/// What a roll-out took.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    span: Duration,
+    firmware_bytes: u64,
+    /// Hosts whose boot loader starts the new image.
+    updated: usize,
+}
+
+/// A mesh of stock nodes behind one sender of ours, quiet for three minutes.
+fn mesh(seed: u64, nodes: usize, image: usize) -> (World, Arc<Image>) {
+    let old = Image::synthetic("old", image, 1, Behaviour::Healthy);
+    let new = Image::synthetic("new", image, 2, Behaviour::Healthy);
+    let program = |index| if index == 0 { Program::Meshward } else { STOCK };
+    let config = WorldConfig { seed, ..WorldConfig::default() };
+    let mut world = mixed(config, Topology::Random(4), nodes, &old, program);
+    settle(&mut world, seconds(1_200));
+    world.run_for(seconds(180));
+    world.add_image(&new);
+    (world, new)
+}
+
+fn deploy(world: &mut World, image: &Arc<Image>, scheme: Scheme, limit: Duration) -> Took {
+    let targets = world.seats().skip(1).map(|seat| world.id(seat)).collect();
+    let plan = ImagePlan {
+        scheme,
+        image: image.bytes.to_vec(),
+        role: ROLE.into(),
+        hardware: "ESP32".into(),
+        targets,
+        part_size: 1024,
+        concurrency: 12,
+    };
+    let start = (world.now(), world.totals());
+    world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
+    let active = |world: &World| {
+        let node = world.machine(Seat(0)).and_then(|machine| machine.node());
+        node.is_some_and(|node| node.distributor().is_active())
+    };
+    while active(world) {
+        assert!(world.now().since(start.0) <= limit, "no end: {:?}", world.rollout_report(Seat(0)));
+        world.run_for(Duration::from_millis(500));
+    }
+    let has = |world: &World, seat: Seat| world.running(seat).is_some_and(|record| record.md5 == image.md5);
+    for target in world.rollout_report(Seat(0)) {
+        let seat = world.seat_of(target.node).unwrap();
+        // A stock node that was not seen restarting may run the image and be reported as declined; the other
+        // way round would be a lie.
+        assert!(target.state != TargetState::Updated || has(world, seat), "{target:?}");
+    }
+    Took {
+        span: world.now().since(start.0),
+        firmware_bytes: world.totals().since(&start.1).firmware_bytes,
+        updated: world.seats().skip(1).filter(|seat| has(world, *seat)).count(),
+    }
+}
+
+#[test]
+fn without_loss_every_part_crosses_every_link_once() {
+    let (mut world, new) = mesh(1, 30, 100_000);
+    let turbo = deploy(&mut world, &new, Scheme::Turbo, seconds(3_000));
+    let (mut world, new) = mesh(1, 30, 100_000);
+    let unicast = deploy(&mut world, &new, Scheme::Unicast, seconds(3_000));
+    assert_eq!((turbo.updated, unicast.updated), (29, 29));
+    let bound = 100_000_u64.div_ceil(1_024) * 29 * PART_BYTES;
+    // Last parts go singly: at most the depth of the tree instead of one link each.
+    assert!(turbo.firmware_bytes < bound * 106 / 100, "{turbo:?}, bound {bound}");
+    assert!(turbo.span.saturating_mul(2) < unicast.span, "{turbo:?}, {unicast:?}");
+}
+
+#[test]
+fn with_loss_at_relays_everybody_is_updated() {
+    for (seed, ppm) in [(1, 1_000), (2, 10_000), (3, 50_000)] {
+        let (mut world, new) = mesh(seed, 30, 60_000);
+        world.perform(Step::Fault(Rule::everywhere(Act::Lose, ppm)));
+        let turbo = deploy(&mut world, &new, Scheme::Turbo, seconds(20_000));
+        assert_eq!(turbo.updated, 29, "{ppm} ppm: {turbo:?}");
+    }
+}
+
+#[test]
+fn a_hundred_stock_nodes_are_updated_in_one_pass() {
+    let (mut world, new) = mesh(11, 101, 528_944);
+    let turbo = deploy(&mut world, &new, Scheme::Turbo, seconds(20_000));
+    assert_eq!(turbo.updated, 100, "{turbo:?}");
+    let bound = 528_944_u64.div_ceil(1_024) * 100 * PART_BYTES;
+    assert!(turbo.firmware_bytes < bound * 106 / 100, "{turbo:?}, bound {bound}");
+}
