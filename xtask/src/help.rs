@@ -3,11 +3,12 @@
 const TEXT: &str = "\
 cargo xtask <verb>
 
-  demo [arguments]   build Meshward and run its demo: a mesh on this machine, with a gateway and its page;
+  demo [arguments]   build Meshward and run its demo: a mesh on this machine, with a gateway;
                      the arguments go to `meshward demo` (`cargo xtask demo --help` lists them)
   test               everything that must hold, in stages: format, architecture, lints, docs, the core for
                      riscv32imc, build, tests; ends with a table of seconds
-  bench [arguments]  build Meshward and run its simulated benchmarks (`meshward sim bench`)
+  bench [arguments]  measure the core on this machine, and updates in the simulator (`meshward sim bench`,
+                     which gets the arguments); rewrites docs/benchmarks.md
   tidy               format the sources, then show what clippy has to say
   help               this page
 ";

@@ -67,7 +67,7 @@ pub(crate) struct ReplayArgs {
 }
 
 /// Options of `meshward sim bench`. Without --n, --topology, --loss, --scheme and --image it measures the rows
-/// of docs/benchmarks.md.
+/// of docs/benchmarks.md, which takes minutes.
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
     /// Nodes to be updated; several with commas.
@@ -88,6 +88,9 @@ pub(crate) struct BenchArgs {
     /// Node and time syncs take no channel time: for meshes so large that they alone would fill it.
     #[arg(long)]
     free_sync: bool,
+    /// With the rows that take hours: 200 and 500 nodes, more losses at 100.
+    #[arg(long)]
+    all: bool,
     /// Seeds a row.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -173,7 +176,7 @@ impl BenchArgs {
             && self.scheme.is_empty()
             && self.image.is_empty();
         if nothing {
-            return bench::standard_cases();
+            return bench::standard_cases(self.all);
         }
         fn or<T: Copy>(given: &[T], otherwise: &[T]) -> Vec<T> {
             if given.is_empty() { otherwise.to_vec() } else { given.to_vec() }
