@@ -9,7 +9,7 @@ use meshward_sim::script::Step;
 use meshward_sim::topology::Topology;
 use meshward_sim::world::{Act, Program, Rule, Seat, World, WorldConfig};
 
-use crate::tools::{ROLE, mixed, seconds, settle};
+use crate::tools::{mixed, plan_for_all, seconds, settle};
 
 const STOCK: Program = Program::Stock(Duration::ZERO);
 /// A part of 1 024 bytes on the wire.
@@ -38,16 +38,7 @@ fn mesh(seed: u64, nodes: usize, image: usize) -> (World, Arc<Image>) {
 }
 
 fn deploy(world: &mut World, image: &Arc<Image>, scheme: Scheme, limit: Duration) -> Took {
-    let targets = world.seats().skip(1).map(|seat| world.id(seat)).collect();
-    let plan = ImagePlan {
-        scheme,
-        image: image.bytes.to_vec(),
-        role: ROLE.into(),
-        hardware: "ESP32".into(),
-        targets,
-        part_size: 1024,
-        concurrency: 12,
-    };
+    let plan = ImagePlan { scheme, ..(*plan_for_all(world, image)).clone() };
     let start = (world.now(), world.totals());
     world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
     let active = |world: &World| {
