@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::command::{Failure, Line, root};
+use crate::demo::own;
 
 /// The page with the figures.
 const PAGE: &str = "docs/benchmarks.md";
@@ -19,7 +20,7 @@ const REFERENCE: &str = "serde_json::Value";
 
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    let simulator = simulator(arguments)?;
+    let simulator = simulator(own(arguments))?;
     refresh("core", &core()?)?;
     match simulator {
         Some(line) => refresh("simulator", &shown(&line).output()?),

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: builds the one binary and becomes `meshward demo`.
 //!
-//! The only set-up is what cargo does by itself: fetch the crates and compile them. Arguments are not
-//! looked at; they belong to the demo.
+//! The only set-up is what cargo does by itself: fetch the crates and compile them. Arguments belong to the
+//! demo and are not looked at, but for a `--` in front of them, which `cargo run` users are in the habit of.
 
 use crate::command::{Failure, Line, root};
 
@@ -12,6 +12,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// Builds the `meshward` binary and becomes it, with `verb` and then `arguments`.
 pub(crate) fn build_and_become(verb: &[&str], arguments: &[String]) -> Result<(), Failure> {
+    let arguments = own(arguments);
     let build = Line::cargo(&["build", "--package", "meshward"]);
     println!("xtask: building meshward (the first time this fetches and compiles its crates)");
     println!("xtask: $ {build}");
@@ -20,6 +21,14 @@ pub(crate) fn build_and_become(verb: &[&str], arguments: &[String]) -> Result<()
     let line = launch(verb, arguments);
     println!("xtask: $ meshward {}", Line::new(verb.join(" ").as_str(), &[]).with(arguments));
     hand_over(&line)
+}
+
+/// The arguments without a separator in front.
+pub(crate) fn own(arguments: &[String]) -> &[String] {
+    match arguments {
+        [first, rest @ ..] if first == "--" => rest,
+        all => all,
+    }
 }
 
 /// The command that starts the binary just built, wherever cargo keeps it.
@@ -43,6 +52,13 @@ fn hand_over(line: &Line) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_separator_in_front_is_not_passed_on() {
+        let arguments = ["--".to_owned(), "--once".to_owned(), "--".to_owned()];
+        assert_eq!(own(&arguments), ["--once".to_owned(), "--".to_owned()]);
+        assert_eq!(own(&[]), [] as [String; 0]);
+    }
 
     #[test]
     fn arguments_go_through_untouched() {
