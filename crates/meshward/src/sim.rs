@@ -88,7 +88,7 @@ pub(crate) struct BenchArgs {
     /// Node and time syncs take no channel time: for meshes so large that they alone would fill it.
     #[arg(long)]
     free_sync: bool,
-    /// With the rows that take hours: 200 and 500 nodes, more losses at 100.
+    /// With the rows that take hours: 200 and 500 nodes, more losses.
     #[arg(long)]
     all: bool,
     /// Seeds a row.

@@ -282,7 +282,10 @@ impl Distributor {
 
     /// A type 11 arrived.
     pub fn handle_request(&mut self, now: Instant, request: &DataRequest<'_>) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = self.session.as_mut().filter(|session| !session.told) else {
+            self.bad_requests += 1;
+            return;
+        };
         let known = Md5Sum::parse(&request.offer.md5) == Some(session.md5);
         if request.part >= session.offer.parts {
             self.bad_requests += 1;

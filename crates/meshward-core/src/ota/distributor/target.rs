@@ -278,7 +278,8 @@ impl Target {
 
     /// It asked for a part; `listens` says whether a broadcast pass is under way, in which a root asks too.
     pub(super) fn asked(&mut self, now: Instant, part: u32, last: bool, listens: bool) {
-        if self.is_final() || self.state == TargetState::Waiting {
+        // Where messages are lost the verdict on a silent node may be wrong; one that asks corrects it.
+        if matches!(self.state, TargetState::Failed(_) | TargetState::Waiting) {
             return;
         }
         if self.state == TargetState::Announced && listens {
