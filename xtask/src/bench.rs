@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: measures, and writes the figures into the marked sections of `docs/benchmarks.md`.
 //!
-//! Two sources: criterion's benchmark of the core on this machine, and `meshward sim bench` where the binary
-//! has that command. What stands outside the markers is kept, and a page without them is refused. Arguments
-//! belong to `meshward sim bench`.
+//! Two sources: criterion's benchmark of the core on this machine, and `meshward sim bench`. What
+//! stands outside the markers is kept, and a page without them is refused. Arguments belong to
+//! `meshward sim bench`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,27 +22,14 @@ const REFERENCE: &str = "serde_json::Value";
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let simulator = simulator(own(arguments))?;
     refresh("core", &core()?)?;
-    match simulator {
-        Some(line) => refresh("simulator", &shown(&line).output()?),
-        None => {
-            println!("xtask: this meshward has no `sim bench`: the section \"simulator\" stays as it is");
-            Ok(())
-        }
-    }
+    refresh("simulator", &shown(&simulator).output()?)
 }
 
-/// The command whose standard output is the section "simulator", if the binary has it.
-fn simulator(arguments: &[String]) -> Result<Option<Line>, Failure> {
+/// The command whose standard output is the section "simulator".
+fn simulator(arguments: &[String]) -> Result<Line, Failure> {
     shown(&Line::cargo(&["build", "--package", "meshward"])).run()?;
     let line = Line::cargo(&["run", "--quiet", "--package", "meshward", "--", "sim", "bench"]);
-    match (line.clone().with(&["--help".to_owned()]).output(), arguments.first()) {
-        (Ok(_), _) => Ok(Some(line.with(arguments))),
-        (Err(Failure::Failed { .. }), None) => Ok(None),
-        (Err(Failure::Failed { .. }), Some(extra)) => Err(Failure::Usage(format!(
-            "`bench` has no use for \"{extra}\": there is no `meshward sim bench`"
-        ))),
-        (Err(other), _) => Err(other),
-    }
+    Ok(line.with(arguments))
 }
 
 /// Runs criterion and puts what it found into a table.

@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask <verb>`, one file per verb.
 //!
-//! Needs the Rust toolchain and one crate, so that it is there before anything else is. It refuses to be clever: each verb says which cargo commands it runs, runs them, and stops at the
-//! first that fails.
+//! Needs the Rust toolchain and one crate, so that it is there before anything else is. It refuses to be
+//! clever: each verb says which cargo commands it runs, runs them, and stops at the first that fails.
 // A console program: its output is what it is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

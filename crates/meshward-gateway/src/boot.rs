@@ -74,7 +74,7 @@ mod tests {
     fn the_newest_whole_image_starts() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::FOUR_MEGABYTES;
-        let flash = FlashFile::open(&folder.path().join("flash"), layout.chip_size()).unwrap();
+        let flash = FlashFile::open(&folder.path().join("flash"), layout.size).unwrap();
         assert_eq!(select(&flash, &layout).unwrap(), None);
         let old = provision(&flash, &layout, b"the old image").unwrap();
         assert_eq!(select(&flash, &layout).unwrap(), Some(old));

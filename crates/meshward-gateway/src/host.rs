@@ -107,7 +107,7 @@ pub async fn run(
     loop {
         let (flash, running) = match &config.firmware {
             Some(firmware) => {
-                let flash = FlashFile::open(&firmware.flash, firmware.layout.chip_size())?;
+                let flash = FlashFile::open(&firmware.flash, firmware.layout.size)?;
                 let running = boot::select(&flash, &firmware.layout)?;
                 (Some(flash), running)
             }

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_newest_whole_image_starts() {
         let layout = Layout::FOUR_MEGABYTES;
-        let mut chip = Chip::erased(layout.chip_size());
+        let mut chip = Chip::erased(layout.size);
         assert_eq!(select(&chip, &layout), None);
         let old = Image::synthetic("old", 5_000, 1, Behaviour::Healthy);
         old.provision(&mut chip, &layout);

@@ -103,7 +103,7 @@ fn announce(id: NodeId, status: &HostStatus) {
 }
 
 fn provision(flash: &Path, image: &Path, layout: &Layout) -> anyhow::Result<()> {
-    let chip = FlashFile::open(flash, layout.chip_size())?;
+    let chip = FlashFile::open(flash, layout.size)?;
     if boot::select(&chip, layout)?.is_some() {
         return Ok(());
     }

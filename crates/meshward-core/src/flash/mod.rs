@@ -140,11 +140,6 @@ impl Layout {
         boot: [Region { start: 0xD000, len: SECTOR }, Region { start: 0xE000, len: SECTOR }],
     };
 
-    /// Bytes of the whole chip.
-    pub const fn chip_size(&self) -> u32 {
-        self.size
-    }
-
     /// Where a slot is.
     pub const fn slot(&self, slot: Slot) -> Region {
         let [a, b] = self.slots;
@@ -179,6 +174,6 @@ mod tests {
         let mut regions = [layout.boot[0], layout.boot[1], layout.slots[0], layout.slots[1]];
         regions.sort_by_key(|region| region.start);
         assert!(regions.windows(2).all(|pair| pair[0].start + pair[0].len <= pair[1].start));
-        assert!(regions.iter().all(|region| region.start + region.len <= layout.chip_size()));
+        assert!(regions.iter().all(|region| region.start + region.len <= layout.size));
     }
 }

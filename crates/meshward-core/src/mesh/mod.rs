@@ -213,9 +213,9 @@ impl Mesh {
         }
         match envelope.routing {
             Routing::Single if envelope.dest != self.config.id => {
-                return self.forward_single(now, id, &envelope, &message.bytes);
+                return self.forward_single(id, &envelope, &message.bytes);
             }
-            Routing::Broadcast => self.forward_broadcast(now, id, &envelope, &message.bytes),
+            Routing::Broadcast => self.forward_broadcast(id, &envelope, &message.bytes),
             _ => {}
         }
         self.counters.frames_delivered += 1;

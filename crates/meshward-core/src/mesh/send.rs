@@ -6,7 +6,6 @@ use core::fmt;
 use super::Mesh;
 use super::link::LinkId;
 use super::outbox::{Class, Priority};
-use crate::time::Instant;
 use crate::wire::{Envelope, NodeId, User, kind};
 
 /// Why a message was not sent.
@@ -126,7 +125,7 @@ impl Mesh {
     }
 
     /// Passes a single on towards its destination; never back where it came from.
-    pub(super) fn forward_single(&mut self, _now: Instant, from: LinkId, envelope: &Envelope, frame: &[u8]) {
+    pub(super) fn forward_single(&mut self, from: LinkId, envelope: &Envelope, frame: &[u8]) {
         match self.routes.link_to(envelope.dest) {
             Some(link) if link != from && envelope.dest != NodeId::NONE => {
                 self.forward(link, envelope.kind, frame);
@@ -136,13 +135,7 @@ impl Mesh {
     }
 
     /// Passes a broadcast on to every synced link but those of the neighbour it came from.
-    pub(super) fn forward_broadcast(
-        &mut self,
-        _now: Instant,
-        from: LinkId,
-        envelope: &Envelope,
-        frame: &[u8],
-    ) {
+    pub(super) fn forward_broadcast(&mut self, from: LinkId, envelope: &Envelope, frame: &[u8]) {
         let mut after = None;
         // Links are found one by one, not collected: this is the hot path of a roll-out.
         while let Some(link) = self.next_synced(after) {

@@ -7,8 +7,9 @@
 //! second for ever. A fast answerer must therefore be slow on purpose: we hold a time answer for
 //! [`HOLD_MIN`], which serves round trips up to 84 ms, twice as long whenever the neighbour asks again soon,
 //! and longer where the last node sync took long: on a channel full of firmware a round trip takes seconds,
-//! and polls would fill what is left. For the same reason we take a reply that breaks the rule once [`DISCARDS_MAX`] in a row
-//! have been thrown away: its error is at most half the round trip, and no clock at all is worse.
+//! and polls would fill what is left. For the same reason we take a reply that breaks the rule once
+//! [`DISCARDS_MAX`] in a row have been thrown away: its error is at most half the round trip, and no clock at
+//! all is worse.
 
 use alloc::collections::BTreeMap;
 

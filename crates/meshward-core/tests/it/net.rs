@@ -62,7 +62,7 @@ pub(crate) fn plain(id: u32) -> NodeConfig {
 
 impl Net {
     pub(crate) fn add(&mut self, config: NodeConfig) -> usize {
-        let size = config.receiver.as_ref().map_or(0, |receiver| receiver.layout.chip_size() as usize);
+        let size = config.receiver.as_ref().map_or(0, |receiver| receiver.layout.size as usize);
         let chip = vec![flash::ERASED; size];
         self.hosts.push(Host { node: Node::new(config.clone()), config, chip, events: Vec::new() });
         self.hosts.len() - 1

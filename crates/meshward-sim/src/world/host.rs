@@ -157,7 +157,7 @@ impl Host {
     pub(super) fn new(spec: HostSpec, rng: Rng) -> Self {
         let layout = Layout::FOUR_MEGABYTES;
         let chip = spec.firmware.as_ref().map(|firmware| {
-            let mut chip = Chip::erased(layout.chip_size());
+            let mut chip = Chip::erased(layout.size);
             firmware.image.provision(&mut chip, &layout);
             chip
         });

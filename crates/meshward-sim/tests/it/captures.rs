@@ -122,7 +122,7 @@ fn twin(world: &World, seat: Seat) -> Node {
     let spec = world.spec(seat);
     let mesh = MeshConfig { limits: spec.limits.clone(), ..MeshConfig::node(spec.id, 1) };
     let receiver = spec.firmware.as_ref().zip(world.chip(seat)).map(|(firmware, (_, layout))| {
-        let mut chip = Chip::erased(layout.chip_size());
+        let mut chip = Chip::erased(layout.size);
         firmware.image.provision(&mut chip, layout);
         ReceiverConfig {
             id: spec.id,

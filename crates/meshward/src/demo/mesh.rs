@@ -89,7 +89,7 @@ impl VirtualMesh {
         let parents = args.topology.parents(count, args.seed);
         for (id, parent) in ids(count, args.seed).into_iter().zip(parents) {
             let flash = folder.path().join(format!("{id}.flash"));
-            boot::provision(&FlashFile::open(&flash, layout.chip_size())?, &layout, base)?;
+            boot::provision(&FlashFile::open(&flash, layout.size)?, &layout, base)?;
             let dial = parent.and_then(|parent| addresses.get(parent));
             let seed = args.seed ^ u64::from(id.0);
             let limits = Limits { links: count + 2, ..Limits::NODE };
@@ -140,7 +140,7 @@ impl VirtualMesh {
         let deadline = Instant::now() + patience;
         let mut outcomes = Vec::new();
         for node in &self.nodes {
-            let flash = FlashFile::open(&node.flash, self.layout.chip_size())?;
+            let flash = FlashFile::open(&node.flash, self.layout.size)?;
             let record = boot::select(&flash, &self.layout)?;
             let stored = match record {
                 Some(record) => boot::image(&flash, &self.layout, &record)?,
@@ -184,7 +184,7 @@ mod tests {
             let layout = compact_layout(longest);
             let [a, b] = layout.slots;
             assert!(a.len as usize >= longest && a.start + a.len == b.start, "{longest}");
-            assert_eq!(layout.chip_size(), b.start + b.len);
+            assert_eq!(layout.size, b.start + b.len);
         }
     }
 

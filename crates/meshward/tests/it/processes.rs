@@ -61,7 +61,7 @@ fn five_processes_are_updated_by_a_gateway() {
     let layout = Layout::FOUR_MEGABYTES;
     let image = std::fs::read(&image).unwrap();
     for id in 11..=15 {
-        let chip = FlashFile::open(&folder.path().join(format!("{id}.flash")), layout.chip_size()).unwrap();
+        let chip = FlashFile::open(&folder.path().join(format!("{id}.flash")), layout.size).unwrap();
         let record = boot::select(&chip, &layout).unwrap().unwrap();
         assert_eq!(boot::image(&chip, &layout, &record).unwrap().unwrap(), image, "flash of node {id}");
     }

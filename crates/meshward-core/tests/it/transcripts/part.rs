@@ -119,7 +119,7 @@ fn config(script: &Script) -> NodeConfig {
 impl<'a> Part<'a> {
     fn new(script: &'a Script, image: Vec<u8>, sabotage: Option<Sabotage>) -> Self {
         let steps = script.steps.iter().enumerate();
-        let flash = if script.cast.gift == Gift::Receiver { Layout::FOUR_MEGABYTES.chip_size() } else { 0 };
+        let flash = if script.cast.gift == Gift::Receiver { Layout::FOUR_MEGABYTES.size } else { 0 };
         Self {
             node: Node::new(config(script)),
             flash: vec![ERASED; flash as usize],
