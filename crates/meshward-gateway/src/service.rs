@@ -172,6 +172,7 @@ impl Gateway {
             targets: request.nodes.unwrap_or_else(everybody),
             part_size: request.part_size,
             concurrency: request.concurrency.max(1),
+            hold: false,
         };
         node.start_rollout(now, plan).map_err(RolloutError::Start)?;
         if self.rollouts.len() >= ROLLOUTS_MAX {

@@ -254,6 +254,12 @@ impl Node {
         self.settle(now);
     }
 
+    /// Lets these targets of a roll-out with [`ImagePlan::hold`] restart into the image.
+    pub fn activate_rollout(&mut self, now: Instant, nodes: &[NodeId]) {
+        self.distributor.activate(now, nodes);
+        self.settle(now);
+    }
+
     /// Ends the roll-out where it is.
     pub fn abort_rollout(&mut self, now: Instant) {
         self.distributor.abort(now);

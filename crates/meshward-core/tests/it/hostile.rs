@@ -283,6 +283,7 @@ fn requests_for_parts_that_do_not_exist_are_counted() {
         targets: vec![NodeId(PEER)],
         part_size: 1_000,
         concurrency: 1,
+        hold: false,
     };
     victim.node.start_rollout(victim.now, plan).unwrap();
     victim.drain();

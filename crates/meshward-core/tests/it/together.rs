@@ -158,6 +158,7 @@ fn a_whole_chain_is_updated_leaves_first() {
         targets: (2..=5).map(NodeId).collect(),
         part_size: 1_000,
         concurrency: 3,
+        hold: false,
     };
     let now = net.now;
     net.hosts[0].node.start_rollout(now, plan.clone()).unwrap();

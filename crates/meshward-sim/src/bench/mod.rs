@@ -25,7 +25,7 @@ use crate::topology::{self, Topology};
 use crate::world::{Act, Channel, HostSpec, Medium, Rule, Seat, World, WorldConfig};
 
 /// An update that has not ended by then has failed.
-const HORIZON: Duration = Duration::from_secs(4 * 3_600);
+const HORIZON: Duration = Duration::from_secs(8 * 3_600);
 /// So has one in which no Data has been seen for this long.
 const SILENCE: Duration = Duration::from_secs(900);
 /// Bytes in a part, as the C++ examples have them.
@@ -200,6 +200,7 @@ fn begin(case: &Case, world: &mut World, image: &Arc<Image>) {
         targets,
         part_size: PART as u32,
         concurrency: CONCURRENCY,
+        hold: false,
     };
     world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
 }

@@ -16,7 +16,7 @@ else; in a large mesh that is the greater part. Where it says *free* they take n
 count in any column: this compares schemes at sizes that one channel cannot carry.
 
 *Time* runs from the start until the last node has booted the new image, mean ± standard deviation over the seeds in which all nodes did; \
-– where there was none within 4 hours, or no data moved for 15 minutes. *MB on links* counts every link that a byte crosses; *control* is the share of it that is not firmware \
+– where there was none within 8 hours, or no data moved for 15 minutes. *MB on links* counts every link that a byte crosses; *control* is the share of it that is not firmware \
 data. *× bound* is the time over K · a · N: each of K parts crosses each of N links once, a being t of a whole part. *Completed* counts nodes over all seeds.
 ";
 

@@ -62,13 +62,14 @@ impl Checker for Accounts {
             let runs = world.running(seat).is_some_and(|record| record.md5 == promise.md5);
             let firmware = world.spec(seat).firmware.as_ref();
             let takes = firmware.is_some_and(|firmware| firmware.role == promise.role);
+            // A stock node whose new image was damaged after its MD5 was right boots the old one and believes,
+            // by its file, that it runs the new one.
+            let damaged = self.charges.flipped_bits;
             // A known fault of the distributor, unless the run is strict: where frames were lost, it may
-            // take a node for updated or uninterested whose request or last part was among them.
-            // And a stock node whose new image was damaged after its MD5 was right boots the old one and
-            // believes, by its file, that it runs the new one.
-            let certain = self.charges.strict || !(self.charges.lossy || self.charges.flipped_bits);
+            // take a node for uninterested whose requests were among them.
+            let certain = self.charges.strict || !(self.charges.lossy || damaged);
             match target.state {
-                TargetState::Updated if !runs && certain => {
+                TargetState::Updated if !runs && !damaged => {
                     findings.add(format!("node {id} is said to be updated and runs something else"));
                 }
                 TargetState::Updated => {}

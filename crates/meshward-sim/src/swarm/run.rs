@@ -27,7 +27,7 @@ const PAIRS: usize = 60;
 /// Runs a seed to its verdict. Never panics: that would be a verdict.
 pub fn run(seed: u64, options: Options) -> Report {
     let mut rng = Rng::new(seed);
-    let knobs = Knobs::draw(&mut rng, options.strict);
+    let knobs = Knobs::draw(&mut rng);
     let mut world = story::build(&knobs, options.plant, &mut rng);
     if options.capture {
         world.record_to(Recorder::new());

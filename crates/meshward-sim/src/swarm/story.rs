@@ -113,6 +113,7 @@ fn plan_rollout(knobs: &Knobs, world: &mut World, panel: &mut Panel, rng: &mut R
         targets: targets.iter().copied().collect(),
         part_size: knobs.part_size,
         concurrency: knobs.concurrency,
+        hold: false,
     };
     panel.images.offered(image.md5, ROLE);
     panel.accounts.promised(Promise {

@@ -2,27 +2,31 @@
 //!
 //! Every target gets an Announce of its own (`routing: 1`), so only who is meant takes part. Then, by scheme,
 //!
-//! - *turbo*: all parts but the last go out once for everybody ([`pass`]), paced by what relays can hold
-//!   ([`pacing`]);
-//! - *unicast*: parts are answered as each node requests them.
+//! - *turbo*: all parts but the last go to everybody at once ([`pass`]), paced by what relays can hold
+//!   ([`pacing`]), in the manner that costs least at what relays lose ([`loss`]);
+//! - *unicast*: each node asks for one part after the other ([`stream`]).
 //!
-//! The last part is held back until every target below a node in the tree is done: a stock node restarts 2 s
-//! after its last part, and whoever is still receiving behind it would wait out a 30 s retry. So the mesh
-//! restarts leaves first. A node that missed something asks for it when its last part comes, and is served
-//! alone; one that came late, rebooted or never understood the pass is announced to and served alone too.
+//! When the parts are out, each node is *questioned*: it says by what it asks for next that it lacks nothing
+//! but the last part, or what else. Then the mesh restarts in one go: the deepest nodes get their last part
+//! first, a relay when nobody behind it lacks anything. The shorter that takes, the fewer node syncs it makes.
+//! With [`ImagePlan::hold`] this waits for [`Distributor::activate`]: one pass serves canaries and waves.
 //!
-//! A stock node never says that it is updated. After it has restarted and rejoined it gets one more Announce
-//! with a delay probe behind it: if the probe's answer comes and no request does, it runs the image.
+//! A stock node never says that it is updated. After the restarts each gets a *verdict*: its last part again,
+//! in case that was lost, an Announce, and a delay probe. If the probe comes back and no request does, it runs
+//! the image, or restarts into it. Where relays lose messages it takes several such silences.
 //!
 //! A second sender for the same role ruins every stock receiver's update, so an Announce or Data of somebody
 //! else's stops this one until it has been silent for [`FOREIGN_QUIET`].
 //!
 //! Refused: images without bytes, plans without targets, a second plan while one runs.
 
+mod loss;
 mod pacing;
 mod pass;
 mod report;
 mod session;
+mod shape;
+mod stream;
 mod target;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,14 +39,17 @@ pub use report::{FailReason, TargetReport, TargetState};
 use super::{Md5Sum, Package};
 use crate::time::{Duration, Instant};
 use crate::wire::{DataRequest, NodeId, Offer, Tree};
+use loss::Loss;
 use pass::Pass;
-use session::{Flags, Session};
+use session::{Crowd, Session};
 use target::{Seen, Step, Target};
 
 /// How long a foreign sender must have been silent; the C++ library announces every 60 s.
 const FOREIGN_QUIET: Duration = Duration::from_secs(90);
 /// Who asks in our name does so every 30 s: after this long nobody does any more.
 const NAMELESS_QUIET: Duration = Duration::from_secs(40);
+/// A check of the broadcast pass takes no longer: a C++ node that gets no part for 300 s gives up.
+const CHECK_MAX: Duration = Duration::from_secs(120);
 /// Bytes of a Data around its payload, at most: for pacing.
 const DATA_OVERHEAD: u64 = 256;
 
@@ -74,6 +81,8 @@ pub struct ImagePlan {
     /// Nodes to which a part of their own may be under way. The C++ relay next to the sender holds them all:
     /// 12 parts of 1.6 KB keep it below 20 KB.
     pub concurrency: usize,
+    /// Whether nodes are given their last part, and so restart, only after [`Distributor::activate`].
+    pub hold: bool,
 }
 
 impl ImagePlan {
@@ -165,7 +174,7 @@ impl Distributor {
             compressed: false,
         };
         let targets: BTreeMap<NodeId, Target> =
-            targets.into_iter().map(|id| (id, Target::new(now))).collect();
+            targets.into_iter().map(|id| (id, Target::new(now, !plan.hold))).collect();
         let pass = (plan.scheme == Scheme::Turbo).then(|| {
             let bytes = u64::from(plan.part_size).div_ceil(3) * 4 + DATA_OVERHEAD;
             Pass::new(offer.parts, bytes, tree, |id| targets.contains_key(&id))
@@ -178,7 +187,10 @@ impl Distributor {
             parents: BTreeMap::new(),
             order: Vec::new(),
             pass,
-            lossy: false,
+            checking: None,
+            needed: BTreeSet::new(),
+            loss: Loss::default(),
+            gaps: false,
             nameless: None,
             paused: false,
             told: false,
@@ -200,6 +212,16 @@ impl Distributor {
     pub fn resume(&mut self, now: Instant) {
         if let Some(session) = &mut self.session {
             session.paused = false;
+        }
+        self.work(now);
+    }
+
+    /// Lets these nodes have their last part and restart, as soon as they have all others. Nodes that are not
+    /// targets are passed over; without [`ImagePlan::hold`] it changes nothing.
+    pub fn activate(&mut self, now: Instant, nodes: &[NodeId]) {
+        if let Some(session) = &mut self.session {
+            let named = session.targets.iter_mut().filter(|(id, _)| nodes.contains(id));
+            named.for_each(|(_, target)| target.release());
         }
         self.work(now);
     }
@@ -244,16 +266,16 @@ impl Distributor {
     /// The tree has changed.
     pub fn handle_topology(&mut self, now: Instant, tree: &Tree) {
         let Some(session) = &mut self.session else { return };
-        // Parents of nodes that are away stay known: a restarting node still holds its parent up.
+        session.parents.clear();
         let mut depths: BTreeMap<NodeId, u32> = BTreeMap::new();
         for (id, depth, parent) in tree.depths() {
             depths.insert(id, depth);
             session.parents.extend(parent.map(|parent| (id, parent)));
         }
         session.order = session.targets.keys().copied().collect();
-        session.order.sort_by_key(|id| core::cmp::Reverse(depths.get(id).copied().unwrap_or(0)));
+        session.order.sort_by_key(|id| core::cmp::Reverse(depths.get(id).copied()));
         for (id, target) in &mut session.targets {
-            target.seen(now, depths.contains_key(id));
+            target.seen(now, depths.get(id).copied());
         }
         if let Some(pass) = &mut session.pass {
             pass.handle_topology(now, tree, |id| session.targets.contains_key(&id));
@@ -295,17 +317,33 @@ impl Distributor {
             // The stock library's bug: whoever left broadcast mode asks in our name.
             return self.handle_nameless(now, request);
         }
+        let (last, reached) = (session.last(), session.pass.as_ref().map(Pass::sent));
         let Some(target) = session.targets.get_mut(&request.from).filter(|_| known) else {
             self.bad_requests += 1;
             return;
         };
-        let last = request.part + 1 == session.offer.parts;
-        target.asked(now, request.part, last, session.pass.is_some());
-        if let Some(pass) = session.pass.as_mut().filter(|_| !request.offer.broadcasted) {
-            pass.missed(now, request.part);
+        let first = !target.is_heard();
+        if target.is_receiving() {
+            session.loss.probe(target.depth(), true);
         }
-        // A part more changes nothing for the others; a new state may.
-        if self.serve(now, request.from) { self.work(now) } else { self.shoot(now) }
+        target.asked(now, request.part, last, reached);
+        if let Some(pass) = session.pass.as_mut().filter(|_| !request.offer.broadcasted)
+            && request.part < pass.sent()
+            && (first || pass.has_gone_by(request.part))
+            && pass.gap(now, &mut session.loss)
+        {
+            target.catch_up(pass.sent());
+        }
+        // A part more changes nothing for the others.
+        let goes_on = target.wants_part();
+        self.go_on(now, request.from, !goes_on);
+    }
+
+    /// Lets a target take its steps, and the others too if there is room for them or it has moved on.
+    fn go_on(&mut self, now: Instant, id: NodeId, room: bool) {
+        let Some(session) = &self.session else { return };
+        let mut crowd = if room { Crowd::default() } else { session.crowd(now) };
+        if room || self.serve(now, id, &mut crowd) { self.work(now) } else { self.shoot(now) }
     }
 
     /// Somebody who left broadcast mode asks for a part, in our name. During the pass that is a loss to be
@@ -315,33 +353,36 @@ impl Distributor {
         let Some(session) = &mut self.session else { return };
         if let Some(pass) = &mut session.pass {
             if !request.offer.broadcasted {
-                pass.missed(now, request.part);
+                pass.missed(now, request.part, &mut session.loss);
             }
             return self.shoot(now);
         }
-        session.lossy = true;
         session.nameless = Some(now);
-        if session.is_held() || request.part + 1 >= session.offer.parts {
+        if session.is_held() {
             return;
         }
-        for (id, target) in &session.targets {
-            if target.may_straggle() {
-                let frame = session.frame(self.id, *id, Step::Test(request.part));
-                self.packages.push_back(Package::Single { dest: *id, chunk: true, frame });
+        let step = Step::Part { part: request.part, probed: false };
+        let suspects: Vec<NodeId> =
+            session.targets.iter().filter(|(_, target)| target.may_straggle()).map(|(id, _)| *id).collect();
+        for id in suspects {
+            for frame in session.frames(self.id, id, step) {
+                self.packages.push_back(Package::Single { dest: id, chunk: true, frame });
             }
+            session.targets.entry(id).and_modify(Target::test);
         }
     }
 
     /// A delay probe came back.
     pub fn handle_delay(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
         let Some(session) = &mut self.session else { return };
-        let listens = session.pass.is_some();
+        let passing = session.pass.is_some();
         if let Some(pass) = &mut session.pass {
-            pass.answered(now, from, round_trip);
+            pass.answered(now, from, round_trip, &mut session.loss);
         }
+        let loss = &mut session.loss;
         let target = session.targets.get_mut(&from);
-        let free = target.is_some_and(|target| target.probe_answered(now, listens));
-        if self.serve(now, from) || free { self.work(now) } else { self.shoot(now) }
+        let free = target.is_some_and(|target| target.probe_answered(now, round_trip, passing, loss));
+        self.go_on(now, from, free);
     }
 
     /// Fires what is due.
@@ -352,10 +393,18 @@ impl Distributor {
         if self.session.as_ref().is_some_and(Session::is_held) {
             return;
         }
-        let Some(session) = &self.session else { return };
-        let stragglers = session.nameless.is_some_and(|last| now.since(last) < NAMELESS_QUIET);
-        let seen = Seen { stragglers, lossy: session.lossy };
-        self.for_each_open(|target| target.overdue(now, seen));
+        let Some(session) = &mut self.session else { return };
+        let low = session.pass.as_ref().is_some_and(|pass| pass.low().is_some());
+        let stragglers = low || session.nameless.is_some_and(|last| now.since(last) < NAMELESS_QUIET);
+        let reached = session.pass.as_ref().map_or(0, Pass::sent);
+        if session.checking.is_some_and(|(_, until)| until <= now) {
+            session.targets.values_mut().for_each(|target| target.leave_behind(now));
+        }
+        let mut seen = Seen { stragglers, gaps: session.gaps, loss: session.loss, reached };
+        for target in session.targets.values_mut().filter(|target| !target.is_final()) {
+            target.overdue(now, &mut seen);
+        }
+        session.loss = seen.loss;
         self.work(now);
     }
 
@@ -371,7 +420,8 @@ impl Distributor {
             return Some(until);
         }
         let pass = session.pass.as_ref().filter(|_| session.pass_may_run()).and_then(Pass::overdue);
-        session.targets.values().filter_map(Target::deadline).chain(pass).min()
+        let check = session.checking.map(|(_, until)| until);
+        session.targets.values().filter_map(Target::deadline).chain(pass).chain(check).min()
     }
 
     /// The next frame to be sent.
@@ -386,28 +436,36 @@ impl Distributor {
 
     /// Lets every target take the steps that it may take now.
     fn work(&mut self, now: Instant) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else { return };
+        session.find_needed();
+        let mut crowd = session.crowd(now);
         for id in session.order.clone() {
-            self.serve(now, id);
+            self.serve(now, id, &mut crowd);
         }
         self.shoot(now);
     }
 
-    /// Lets one target take its steps; whether it has moved on.
-    fn serve(&mut self, now: Instant, id: NodeId) -> bool {
+    /// Lets one target take its steps, among this crowd; whether it has moved on.
+    fn serve(&mut self, now: Instant, id: NodeId, crowd: &mut Crowd) -> bool {
         let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return false };
-        let leave = session.leave(id);
-        let Some(target) = session.targets.get_mut(&id) else { return false };
         let mut steps = Vec::new();
-        while let Some(step) = target.next_step(now, leave) {
+        loop {
+            let Some(target) = session.targets.get(&id) else { return false };
+            crowd.remove(now, target);
+            let leave = session.leave(id, *crowd);
+            let Some(target) = session.targets.get_mut(&id) else { return false };
+            let step = target.next_step(now, leave);
+            crowd.add(now, target);
+            let Some(step) = step else { break };
             steps.push(step);
         }
+        let Some(target) = session.targets.get_mut(&id) else { return false };
         let moved = target.take_changed();
         for step in steps {
             let chunk = !matches!(step, Step::Announce { .. });
-            let probed = matches!(step, Step::Announce { .. } | Step::Last { .. });
-            let frame = session.frame(self.id, id, step);
-            self.packages.push_back(Package::Single { dest: id, chunk, frame });
+            let probed = !matches!(step, Step::Part { probed: false, .. } | Step::Rescue(_));
+            let frames = session.frames(self.id, id, step).into_iter();
+            self.packages.extend(frames.map(|frame| Package::Single { dest: id, chunk, frame }));
             self.packages.extend(probed.then_some(Package::Probe(id)));
         }
         if moved {
@@ -425,6 +483,7 @@ impl Distributor {
 
     /// Sends what the broadcast pass may send now, and ends it when it has sent everything.
     fn shoot(&mut self, now: Instant) {
+        self.repeat();
         let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return };
         if !session.pass_may_run() {
             return;
@@ -434,20 +493,49 @@ impl Distributor {
             // Nobody listens: whoever wants the image asks for it.
             return self.work(now);
         }
-        while let Some(shot) = pass.next_shot(now) {
-            let flags = Flags { broadcasted: shot.broadcasted, to_all: true, parts: session.offer.parts };
-            let frame = session.data(self.id, self.id, shot.part, flags);
+        while let Some(shot) = pass.next_shot(now, &mut session.loss) {
+            let frame = session.shot(self.id, &shot);
             self.packages.push_back(Package::Broadcast { frame });
             self.packages.extend(shot.probe.map(Package::Probe));
         }
         self.packages.extend(pass.ask_again(now).map(Package::Probe));
-        session.lossy |= pass.is_lossy();
-        if pass.is_done() {
-            let last = session.offer.parts.saturating_sub(1);
+        session.gaps |= pass.has_gaps();
+        let over = pass.is_done();
+        if over {
+            let last = session.last();
             session.targets.values_mut().for_each(|target| target.pass_over(now, last));
-            self.work(now);
         } else {
             session.pass = Some(pass);
         }
+        if over || self.check(now) {
+            self.work(now);
+        }
+    }
+
+    /// Goes back before a check that too many have not answered.
+    fn repeat(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let Some((lost, low)) = session.lost() else { return };
+        if session.pass.as_mut().is_some_and(|pass| pass.repeat(lost, low)) {
+            session.checking = None;
+            session.targets.values_mut().for_each(Target::wait_for_repeat);
+        }
+    }
+
+    /// Begins or ends a check of the pass; whether the targets have something to do now.
+    fn check(&mut self, now: Instant) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let Some(pass) = &mut session.pass else { return false };
+        let Some(part) = pass.check() else { return false };
+        if session.checking.is_none_or(|(checked, _)| checked != part) {
+            session.checking = Some((part, now + CHECK_MAX));
+            let (low, last) = (pass.low(), session.offer.parts.saturating_sub(1));
+            session.targets.values_mut().for_each(|target| target.begin_check(part, last, low));
+            return true;
+        }
+        session.checking = None;
+        pass.checked(&session.loss);
+        self.shoot(now);
+        false
     }
 }

@@ -14,6 +14,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::loss::Loss;
+use super::shape::Shape;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeId;
 
@@ -26,6 +28,8 @@ const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Probes to one leaf without an answer before it is passed over.
 const TRIES: u8 = 10;
+/// A probe is told from another to the same leaf by when it was sent.
+const SAME_PROBE: Duration = Duration::from_millis(50);
 /// The least queueing that counts as too much.
 const TARGET_MIN: Duration = Duration::from_millis(200);
 /// Queueing that keeps the channel busy, in percent of what one part takes on all links. More makes the
@@ -52,7 +56,8 @@ struct Probe {
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    leaves: Vec<NodeId>,
+    /// The leaves, and the hops to them.
+    leaves: Vec<(NodeId, u32)>,
     /// Whose turn it is.
     turn: usize,
     /// Unanswered probes of the leaf whose turn it is.
@@ -71,15 +76,15 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// A pacer for parts of `bytes` on the wire in a tree with these leaves, this many links, and relays with
-    /// at most `children` children.
-    pub(super) fn new(leaves: Vec<NodeId>, links: usize, children: usize, bytes: u64) -> Self {
+    /// A pacer for parts of `bytes` on the wire in a tree of this shape.
+    pub(super) fn new(shape: &Shape, bytes: u64) -> Self {
+        let (links, children) = (u64::from(shape.links), shape.children);
         let share = bytes.saturating_mul(children.max(1) as u64).max(1);
         let window_max = (RELAY_BYTES / share).clamp(1, WINDOW_MAX);
-        let all_links = hop_time(bytes).saturating_mul(links as u64);
+        let all_links = hop_time(bytes).saturating_mul(links);
         let target = Duration::from_micros(all_links.as_micros() * TARGET_PERCENT / 100).max(TARGET_MIN);
         Self {
-            leaves,
+            leaves: shape.leaves.clone(),
             turn: 0,
             tries: 0,
             sent: 0,
@@ -96,6 +101,11 @@ impl Pacer {
     /// Whether one more broadcast may go.
     pub(super) fn may_send(&self) -> bool {
         self.leaves.is_empty() || self.sent.saturating_sub(self.proved) < self.window.div_ceil(1_000)
+    }
+
+    /// Whether all that was sent has gone through.
+    pub(super) fn is_drained(&self) -> bool {
+        self.leaves.is_empty() || self.proved >= self.sent
     }
 
     /// Broadcasts sent so far.
@@ -118,7 +128,7 @@ impl Pacer {
 
     fn probe(&mut self, now: Instant) -> Option<NodeId> {
         let index = self.turn.checked_rem(self.leaves.len())?;
-        let leaf = *self.leaves.get(index)?;
+        let (leaf, _) = *self.leaves.get(index)?;
         self.outstanding.push_back(Probe { leaf, behind: self.sent, sent: now });
         while self.outstanding.len() > 2 * WINDOW_MAX as usize {
             self.outstanding.pop_front();
@@ -127,13 +137,22 @@ impl Pacer {
     }
 
     /// A probe has come back after `round_trip`, which tells which of a leaf's probes it was.
-    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
+    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration, loss: &mut Loss) {
         let sent = now - round_trip;
         let distance = |probe: &Probe| probe.sent.since(sent) + sent.since(probe.sent);
-        let own = self.outstanding.iter().filter(|probe| probe.leaf == from);
+        // Probes that others sent to this leaf say nothing about what was lost.
+        let own = self.outstanding.iter().filter(|probe| probe.leaf == from && distance(probe) < SAME_PROBE);
         let Some(probe) = own.min_by_key(|probe| distance(probe)).copied() else { return };
         // Answers of one leaf come in order: what it was asked before is lost.
-        self.outstanding.retain(|other| other.leaf != from || other.sent > probe.sent);
+        let depth = self.depth(from);
+        loss.probe(depth, true);
+        self.outstanding.retain(|other| {
+            let open = other.leaf != from || other.sent > probe.sent;
+            if !open && other.sent < probe.sent {
+                loss.probe(depth, false);
+            }
+            open
+        });
         self.proved = self.proved.max(probe.behind);
         self.tries = 0;
         let took = round_trip;
@@ -153,9 +172,13 @@ impl Pacer {
         }
     }
 
-    /// When the pass is stuck on a probe that may be lost.
-    pub(super) fn overdue(&self) -> Option<Instant> {
-        if self.may_send() {
+    fn depth(&self, leaf: NodeId) -> u32 {
+        self.leaves.iter().find(|(id, _)| *id == leaf).map_or(1, |(_, depth)| *depth)
+    }
+
+    /// When the pass is stuck on a probe that may be lost; `drains` when it waits until all has gone through.
+    pub(super) fn overdue(&self, drains: bool) -> Option<Instant> {
+        if if drains { self.is_drained() } else { self.may_send() } {
             return None;
         }
         let newest = self.outstanding.iter().map(|probe| probe.sent).max();
@@ -167,8 +190,8 @@ impl Pacer {
     }
 
     /// Asks again if the answer is overdue; the leaf to be probed.
-    pub(super) fn ask_again(&mut self, now: Instant) -> Option<NodeId> {
-        self.overdue().filter(|due| *due <= now)?;
+    pub(super) fn ask_again(&mut self, now: Instant, drains: bool) -> Option<NodeId> {
+        self.overdue(drains).filter(|due| *due <= now)?;
         self.tries += 1;
         if self.tries >= TRIES {
             let silent = self.turn.checked_rem(self.leaves.len())?;
@@ -179,9 +202,9 @@ impl Pacer {
     }
 
     /// The tree has changed: only these leaves are there now.
-    pub(super) fn set_leaves(&mut self, leaves: Vec<NodeId>) {
-        self.outstanding.retain(|probe| leaves.contains(&probe.leaf));
-        self.leaves = leaves;
+    pub(super) fn set_leaves(&mut self, shape: &Shape) {
+        self.leaves.clone_from(&shape.leaves);
+        self.outstanding.retain(|probe| shape.leaves.iter().any(|(id, _)| *id == probe.leaf));
     }
 }
 
@@ -193,8 +216,17 @@ mod tests {
         Instant::ORIGIN + Duration::from_millis(millis)
     }
 
+    fn shape(leaves: u32, children: usize) -> Shape {
+        let leaves = (1..=leaves).map(|id| (NodeId(id), 3)).collect();
+        Shape { links: 20, children, leaves, ..Shape::default() }
+    }
+
     fn pacer(leaves: u32) -> Pacer {
-        Pacer::new((1..=leaves).map(NodeId).collect(), 20, 4, 1_600)
+        Pacer::new(&shape(leaves, 4), 1_600)
+    }
+
+    fn answered(pacer: &mut Pacer, now: Instant, from: NodeId, took: Duration) {
+        pacer.answered(now, from, took, &mut Loss::default());
     }
 
     #[test]
@@ -202,7 +234,7 @@ mod tests {
         for (children, bytes, window) in
             [(4, 1_600, 3), (1, 1_600, 12), (10, 1_600, 1), (1, 400, 16), (50, 2_000, 1)]
         {
-            let pacer = Pacer::new(Vec::from([NodeId(1)]), 20, children, bytes);
+            let pacer = Pacer::new(&shape(1, children), bytes);
             assert_eq!(pacer.window_max, window, "{children} children, {bytes} bytes");
         }
     }
@@ -216,10 +248,10 @@ mod tests {
         assert_ne!(first, second);
         pacer.sent_one(at(2));
         assert!(!pacer.may_send());
-        pacer.answered(at(50), second, Duration::from_millis(49));
+        answered(&mut pacer, at(50), second, Duration::from_millis(49));
         assert_eq!(pacer.proved(), 2);
         assert!(pacer.may_send());
-        pacer.answered(at(51), NodeId(99), Duration::from_millis(51));
+        answered(&mut pacer, at(51), NodeId(99), Duration::from_millis(51));
         assert_eq!(pacer.proved(), 2, "a stranger proves nothing");
     }
 
@@ -230,14 +262,14 @@ mod tests {
         while pacer.may_send() {
             asked.push(pacer.sent_one(at(0)).unwrap());
         }
-        assert_eq!(pacer.ask_again(at(499)), None);
-        let silent = pacer.ask_again(at(500)).unwrap();
+        assert_eq!(pacer.ask_again(at(499), false), None);
+        let silent = pacer.ask_again(at(500), false).unwrap();
         for round in 2..TRIES {
-            assert_eq!(pacer.ask_again(at(u64::from(round) * 500)), Some(silent));
+            assert_eq!(pacer.ask_again(at(u64::from(round) * 500), false), Some(silent));
         }
-        let other = pacer.ask_again(at(60_000)).unwrap();
+        let other = pacer.ask_again(at(60_000), false).unwrap();
         assert_ne!(other, silent);
-        pacer.answered(at(60_001), other, Duration::from_millis(1));
+        answered(&mut pacer, at(60_001), other, Duration::from_millis(1));
         assert!(pacer.may_send());
     }
 
@@ -246,7 +278,7 @@ mod tests {
         let mut pacer = pacer(1);
         let round = |pacer: &mut Pacer, now: u64, took: u64| {
             let leaf = pacer.sent_one(at(now)).unwrap();
-            pacer.answered(at(now + took), leaf, Duration::from_millis(took));
+            answered(pacer, at(now + took), leaf, Duration::from_millis(took));
         };
         round(&mut pacer, 0, 10);
         for index in 1..20 {
@@ -265,7 +297,7 @@ mod tests {
         while pacer.may_send() {
             pacer.sent_one(at(0));
         }
-        pacer.set_leaves(Vec::new());
+        pacer.set_leaves(&Shape::default());
         assert!(pacer.may_send());
     }
 }

@@ -1,93 +1,73 @@
-//! The broadcast pass: every part but the last goes out once for all nodes.
+//! The broadcast pass: parts go out for all nodes at once.
 //!
 //! A stock receiver takes parts strictly in order and says nothing while nothing is missing. One that sees a
 //! gap leaves broadcast mode and asks for what it lacks, but in the name of whoever the part was addressed
-//! to, which is us: such a request says *that* somebody lacks a part, not *who*. So at the first one the pass
-//! goes back to that part and repeats; nodes beyond it ignore what they have.
+//! to, which is us: such a request says *that* somebody lacks a part, not *who*. There are two manners.
 //!
-//! What was lost once will be lost again. From how early the first loss came the pass estimates how lossy
-//! the relays are, and how many copies of each part cost least, stragglers included, who must later be served
-//! alone. With more than one copy the parts are sent such that nobody leaves broadcast mode any more: a node
-//! that has left it sends a request per part, and a hundred such nodes would cost more than the copies.
+//! - *Rewind*, while losses are rare: each part goes once, and at the first request for an older one the pass
+//!   goes back there; nodes beyond it ignore what they have.
+//! - *Blocks*, where relays lose much: some copies of each part, which make nobody tell anything, and then a
+//!   *check*: the last part of the block goes to each node alone, and a node that takes it asks for the next
+//!   in its own name. One that does not is searched for and served alone while the pass goes on: it catches
+//!   up, for parts to one node are faster than parts to all. Copies come from [`NOBODY`], to whom a C++ node
+//!   has no route, so that those who have left broadcast mode do not ask after every part: a hundred such
+//!   nodes would cost more than the copies.
+//!
+//! The pass begins in the manner that [`super::loss`] finds cheapest, and changes to blocks when losses turn
+//! out to be many. After any loss its last part goes in a check, so that in the end it is known of everybody
+//! what it has.
 
-use alloc::vec::Vec;
-
+use super::loss::{Loss, Manner, best};
 use super::pacing::{Pacer, hop_time};
+use super::shape::Shape;
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeId, Tree};
 
-/// Most copies of a part.
-const COPIES_MAX: u32 = 8;
+/// The sender of parts to which nobody should answer: a station's address does not end in four bytes of 255.
+pub(super) const NOBODY: NodeId = NodeId(u32::MAX);
 /// What a node adds to a sync of the whole tree.
 const SYNC_BYTES_PER_NODE: u64 = 24;
+/// Parts go out to all once more when more nodes than links by this factor lack them: to search for one takes
+/// about that share of what goes to all, whole branches at a time.
+const REPEAT_SHARE: usize = 8;
 /// For this long after a change of the tree a loss says nothing about the relays.
 const DISTURBED: Duration = Duration::from_secs(30);
-/// Bytes of a request on the wire, for comparing costs.
-const REQUEST_BYTES: u64 = 178;
 
 /// One broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shot {
     pub(super) part: u32,
-    /// The flag in the Data: set, a node with a gap leaves broadcast mode and tells; clear, it ignores.
-    pub(super) broadcasted: bool,
+    /// Whether a node with a gap should tell: it leaves broadcast mode then.
+    pub(super) tells: bool,
+    /// Whether those who have left it should not ask for the next part.
+    pub(super) silent: bool,
     /// Who is probed behind it.
     pub(super) probe: Option<NodeId>,
-}
-
-/// What the pass knows of the tree.
-#[derive(Clone, Debug)]
-struct Shape {
-    /// Hops to every target.
-    depths: Vec<u32>,
-    /// Links of the tree.
-    links: u32,
-    /// Links over which a relay forwards, and can lose, a broadcast.
-    relayed: u32,
-    /// Most children of one node.
-    children: usize,
-    leaves: Vec<NodeId>,
-}
-
-impl Shape {
-    fn of(tree: &Tree, targets: impl Fn(NodeId) -> bool) -> Self {
-        let mut shape = Self { depths: Vec::new(), links: 0, relayed: 0, children: 0, leaves: Vec::new() };
-        let mut children: alloc::collections::BTreeMap<NodeId, usize> = alloc::collections::BTreeMap::new();
-        for (node, (id, depth, parent)) in tree.nodes().iter().zip(tree.depths()) {
-            let Some(parent) = parent else { continue };
-            *children.entry(parent).or_insert(0) += 1;
-            shape.links += 1;
-            shape.relayed += u32::from(depth > 1);
-            if targets(id) {
-                shape.depths.push(depth);
-            }
-            if node.descendants == 0 {
-                shape.leaves.push(id);
-            }
-        }
-        shape.children = children.values().copied().max().unwrap_or(1);
-        shape
-    }
 }
 
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Pass {
-    /// Parts to be sent: all but the last.
+    /// Parts to be brought to all: all but the last of the image.
     end: u32,
     /// The part that goes next.
     next: u32,
     /// Parts below have gone before.
     high: u32,
-    /// Copies of every part.
-    copies: u32,
+    /// Up to here parts were repeated, so who has left broadcast mode asks for the next after each of them.
+    chatter: u32,
     /// Copies of `next` that have gone.
     gone: u32,
+    manner: Manner,
+    /// The part that goes to each node alone.
+    check: Option<u32>,
+    /// Whether the parts before the check have gone out a second time.
+    repeated: bool,
     part_bytes: u64,
     shape: Shape,
     pacer: Pacer,
-    /// Somebody has lost something: nodes may chatter from then on.
-    lossy: bool,
+    /// The lowest part that a node unknown may stand at; `None` when nobody has left broadcast mode.
+    low: Option<u32>,
     /// When the tree changed last: what is lost then was cut off, not dropped by a relay.
     disturbed: Option<Instant>,
     /// Whether the next broadcast waits for the tree to settle.
@@ -98,18 +78,19 @@ impl Pass {
     /// A pass over `parts` parts of `part_bytes` on the wire each.
     pub(super) fn new(parts: u32, part_bytes: u64, tree: &Tree, targets: impl Fn(NodeId) -> bool) -> Self {
         let shape = Shape::of(tree, targets);
-        let pacer = Pacer::new(shape.leaves.clone(), shape.links as usize, shape.children, part_bytes);
-        let end = parts.saturating_sub(1);
         Self {
-            end,
+            end: parts.saturating_sub(1),
             next: 0,
             high: 0,
-            copies: 1,
+            chatter: 0,
             gone: 0,
+            manner: Manner::Rewind,
+            check: None,
+            repeated: false,
             part_bytes,
+            pacer: Pacer::new(&shape, part_bytes),
             shape,
-            pacer,
-            lossy: false,
+            low: None,
             disturbed: None,
             waits_for_tree: false,
         }
@@ -119,14 +100,47 @@ impl Pass {
         self.next >= self.end
     }
 
-    /// Whether somebody has lost something.
-    pub(super) const fn is_lossy(&self) -> bool {
-        self.lossy
-    }
-
     /// Parts that nodes without losses have.
     pub(super) const fn sent(&self) -> u32 {
         self.next
+    }
+
+    /// The lowest part at which somebody who left broadcast mode may stand, if anybody did.
+    pub(super) const fn low(&self) -> Option<u32> {
+        self.low
+    }
+
+    /// Whether nodes may have left broadcast mode.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.low.is_some() || self.manner != Manner::Rewind
+    }
+
+    /// The part that goes to each node alone now; broadcasts wait until [`Pass::checked`].
+    pub(super) fn check(&self) -> Option<u32> {
+        self.check.filter(|_| self.at_check() && self.pacer.is_drained())
+    }
+
+    fn at_check(&self) -> bool {
+        self.check == Some(self.next) && !self.is_done()
+    }
+
+    /// The part of the check is on its way to everybody who is there.
+    pub(super) fn checked(&mut self, loss: &Loss) {
+        self.next += 1;
+        self.high = self.high.max(self.next);
+        self.repeated = false;
+        self.choose(loss);
+    }
+
+    /// `lost` nodes have not answered the check and may lack parts from `low` on: whether these go out once more
+    /// for all, which is cheaper than to search for so many.
+    pub(super) fn repeat(&mut self, lost: usize, low: u32) -> bool {
+        let many = lost > self.shape.links as usize / REPEAT_SHARE;
+        if self.repeated || !many || low >= self.next {
+            return false;
+        }
+        (self.repeated, self.next, self.gone) = (true, low, 0);
+        true
     }
 
     /// The tree has changed.
@@ -134,26 +148,35 @@ impl Pass {
         self.disturbed = Some(now);
         self.waits_for_tree = true;
         self.shape = Shape::of(tree, targets);
-        self.pacer.set_leaves(self.shape.leaves.clone());
+        self.pacer.set_leaves(&self.shape);
     }
 
     /// The next broadcast, if it may go now.
-    pub(super) fn next_shot(&mut self, now: Instant) -> Option<Shot> {
+    pub(super) fn next_shot(&mut self, now: Instant, loss: &mut Loss) -> Option<Shot> {
         self.waits_for_tree = self.held_until().is_some_and(|until| until > now);
-        if self.is_done() || self.waits_for_tree || !self.pacer.may_send() {
+        let waits = self.waits_for_tree || self.at_check() || !self.pacer.may_send();
+        if self.is_done() || waits {
             return None;
         }
+        if self.next == 0 && self.gone == 0 && loss.rate() > 0.0 {
+            self.choose(loss);
+        }
+        let (copies, blocks) = match self.manner {
+            Manner::Rewind => (1, false),
+            Manner::Blocks { copies, .. } => (copies, true),
+        };
         let part = self.next;
-        let first_time = part >= self.high;
-        let shot =
-            Shot { part, broadcasted: first_time && self.copies == 1, probe: self.pacer.sent_one(now) };
+        let tells = !blocks && part >= self.high;
+        if tells {
+            loss.broadcast(self.shape.relayed);
+        }
         self.gone += 1;
-        if self.gone >= self.copies {
+        if self.gone >= copies {
             self.gone = 0;
             self.next += 1;
             self.high = self.high.max(self.next);
         }
-        Some(shot)
+        Some(Shot { part, tells, silent: blocks, probe: self.pacer.sent_one(now) })
     }
 
     /// After a change of the tree every link carries the news; on a channel full of parts they would come so
@@ -165,56 +188,57 @@ impl Pass {
     }
 
     /// A probe has come back.
-    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
-        self.pacer.answered(now, from, round_trip);
+    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration, loss: &mut Loss) {
+        self.pacer.answered(now, from, round_trip, loss);
     }
 
-    /// Somebody, nobody knows who, asks for `part`.
-    pub(super) fn missed(&mut self, now: Instant, part: u32) {
-        if part >= self.next || self.copies > 1 {
-            // It is up to date, or it will be served alone at the end.
+    /// Whether `part` has gone and is not on its way any more.
+    pub(super) fn has_gone_by(&self, part: u32) -> bool {
+        let behind = u64::from(self.next.saturating_sub(part));
+        behind > 0 && self.pacer.proved() + behind > self.pacer.sent() + 1
+    }
+
+    /// Somebody, nobody knows who, has left broadcast mode and asks for `part`.
+    pub(super) fn missed(&mut self, now: Instant, part: u32, loss: &mut Loss) {
+        let chatters = part <= self.chatter && !self.has_gone_by(part);
+        if part >= self.next || chatters {
             return;
         }
-        // A node that chatters asks for what is still on its way; what has gone through is lost.
-        let behind = u64::from(self.next - part);
-        if self.lossy && self.pacer.proved() + behind <= self.pacer.sent() + 1 {
-            return;
+        self.low = Some(self.low.map_or(part, |low| low.min(part)));
+        // In blocks, or in the last check, it is found alone.
+        if self.manner == Manner::Rewind && !self.at_check() {
+            self.chatter = self.high;
+            self.next = part;
+            self.gone = 0;
+            self.gap(now, loss);
         }
-        self.lossy = true;
-        self.next = part;
-        self.gone = 0;
+    }
+
+    /// Somebody has lost a part that has gone by: whether it should catch up at once, before the next check.
+    pub(super) fn gap(&mut self, now: Instant, loss: &mut Loss) -> bool {
+        if self.manner != Manner::Rewind {
+            return false;
+        }
+        self.check = Some(self.end.saturating_sub(1));
         if self.disturbed.is_none_or(|at| now.since(at) > DISTURBED) {
-            self.copies = self.best_copies();
+            loss.gap();
+            self.choose(loss);
         }
+        true
     }
 
-    /// How many copies of the remaining parts cost least channel time, stragglers included.
-    fn best_copies(&self) -> u32 {
-        let chances = self.pacer.sent().max(1) as f64 * f64::from(self.shape.relayed.max(1));
-        let loss = (1.0 / chances).min(0.5);
-        let left = self.end.saturating_sub(self.next).max(1);
-        let broadcast = f64::from(self.shape.links) * seconds(hop_time(self.part_bytes));
-        let alone = seconds(hop_time(self.part_bytes)) + seconds(hop_time(REQUEST_BYTES));
-        let cost = |copies: u32| {
-            let alone: f64 = self
-                .shape
-                .depths
-                .iter()
-                .map(|depth| {
-                    let missed = power(1.0 - power(1.0 - loss, depth.saturating_sub(1)), copies);
-                    f64::from(*depth) * left_behind(missed, left) * alone
-                })
-                .sum();
-            f64::from(left) * f64::from(copies) * broadcast + alone
+    /// Goes on in the manner that costs least. There is no way back from blocks: the nodes that were asked
+    /// have left broadcast mode, and do not tell gaps any more.
+    fn choose(&mut self, loss: &Loss) {
+        let left = self.end.saturating_sub(self.next);
+        let manner = best(loss.rate(), &self.shape, self.part_bytes, left);
+        self.manner = match (self.manner, manner) {
+            (Manner::Blocks { length, .. }, Manner::Rewind) => Manner::Blocks { copies: 1, length },
+            (_, manner) => manner,
         };
-        let mut best = (1, cost(1));
-        for copies in 2..=COPIES_MAX {
-            let candidate = cost(copies);
-            if candidate < best.1 {
-                best = (copies, candidate);
-            }
+        if let Manner::Blocks { length, .. } = self.manner {
+            self.check = Some((self.next + length.max(1)).min(self.end).saturating_sub(1));
         }
-        best.0
     }
 
     /// When [`Pass::ask_again`] has something to do.
@@ -223,7 +247,7 @@ impl Pass {
             return None;
         }
         // While held, there is nothing to do before; afterwards only a probe may be overdue.
-        match (self.held_until().filter(|_| self.waits_for_tree), self.pacer.overdue()) {
+        match (self.held_until().filter(|_| self.waits_for_tree), self.pacer.overdue(self.at_check())) {
             (Some(held), _) => Some(held),
             (None, overdue) => overdue,
         }
@@ -231,36 +255,14 @@ impl Pass {
 
     /// The leaf to be probed again, if an answer is overdue.
     pub(super) fn ask_again(&mut self, now: Instant) -> Option<NodeId> {
-        if self.is_done() { None } else { self.pacer.ask_again(now) }
+        if self.is_done() { None } else { self.pacer.ask_again(now, self.at_check()) }
     }
-}
-
-fn seconds(span: Duration) -> f64 {
-    span.as_micros() as f64 / 1e6
-}
-
-/// Parts of `left` that a node still lacks after its first loss, on average, when it misses each with
-/// probability `missed`.
-fn left_behind(missed: f64, left: u32) -> f64 {
-    let all = f64::from(left);
-    if missed < 1e-12 { 0.0 } else { (all - (1.0 - power(1.0 - missed, left)) / missed).max(0.0) }
-}
-
-/// `base` to the power of `exponent`, by squaring: `core` has none.
-fn power(mut base: f64, mut exponent: u32) -> f64 {
-    let mut result = 1.0;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result *= base;
-        }
-        base *= base;
-        exponent >>= 1;
-    }
-    result
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     /// 1 – 2 – … – n.
@@ -274,76 +276,100 @@ mod tests {
         tree
     }
 
-    fn pass(parts: u32, nodes: u32) -> Pass {
-        Pass::new(parts, 1_600, &chain(nodes), |_| true)
+    struct Course {
+        pass: Pass,
+        loss: Loss,
     }
 
-    /// Fires until the pass is done or `limit` shots have gone, the leaf answering at once.
-    fn fire(pass: &mut Pass, limit: usize) -> Vec<Shot> {
-        let mut shots = Vec::new();
-        while shots.len() < limit {
-            let Some(shot) = pass.next_shot(Instant::ORIGIN) else { break };
-            if let Some(leaf) = shot.probe {
-                pass.answered(Instant::from_micros(1), leaf, Duration::from_micros(1));
+    fn course(parts: u32, nodes: u32) -> Course {
+        Course { pass: Pass::new(parts, 1_600, &chain(nodes), |_| true), loss: Loss::default() }
+    }
+
+    impl Course {
+        /// Fires until the pass is done, checks or `limit` shots have gone, the leaf answering at once.
+        fn fire(&mut self, limit: usize) -> Vec<Shot> {
+            let mut shots = Vec::new();
+            while shots.len() < limit {
+                let Some(shot) = self.pass.next_shot(Instant::ORIGIN, &mut self.loss) else { break };
+                if let Some(leaf) = shot.probe {
+                    let took = Duration::from_micros(1);
+                    self.pass.answered(Instant::from_micros(1), leaf, took, &mut self.loss);
+                }
+                shots.push(shot);
             }
-            shots.push(shot);
+            shots
         }
-        shots
+
+        fn missed(&mut self, part: u32) {
+            self.pass.missed(Instant::ORIGIN, part, &mut self.loss);
+        }
     }
 
     #[test]
     fn without_loss_every_part_but_the_last_goes_once() {
-        let mut pass = pass(100, 5);
-        let shots = fire(&mut pass, 1_000);
-        assert!(pass.is_done());
+        let mut course = course(100, 5);
+        let shots = course.fire(1_000);
+        assert!(course.pass.is_done());
         let parts: Vec<u32> = shots.iter().map(|shot| shot.part).collect();
         assert_eq!(parts, (0..99).collect::<Vec<u32>>());
-        assert!(shots.iter().all(|shot| shot.broadcasted));
+        assert!(shots.iter().all(|shot| shot.tells && !shot.silent));
     }
 
     #[test]
-    fn a_rare_loss_is_repeated_in_step_and_then_the_pass_goes_on() {
-        let mut pass = pass(1_000, 5);
-        fire(&mut pass, 900);
-        pass.missed(Instant::ORIGIN, 895);
-        let shots = fire(&mut pass, 1_000);
-        assert_eq!(shots[0], Shot { part: 895, broadcasted: false, probe: shots[0].probe });
-        assert!(!shots[4].broadcasted && shots[5].broadcasted, "silent until where it was");
-        assert_eq!(shots.len(), 999 - 895);
+    fn a_rare_loss_is_repeated_in_step_and_the_last_part_is_checked() {
+        let mut course = course(3_000, 5);
+        course.fire(2_900);
+        course.missed(2_895);
+        let shots = course.fire(1_000);
+        assert_eq!((shots[0].part, shots[0].tells), (2_895, false));
+        assert!(!shots[4].tells && shots[5].tells, "silent until where it was");
+        assert_eq!((course.pass.check(), course.pass.low()), (Some(2_998), Some(2_895)));
+        assert_eq!(shots.len(), 2_998 - 2_895);
+        course.pass.checked(&course.loss);
+        assert!(course.pass.is_done());
     }
 
     #[test]
-    fn an_early_loss_means_copies_and_nobody_is_made_to_chatter() {
-        let mut pass = pass(400, 8);
-        fire(&mut pass, 3);
-        pass.missed(Instant::ORIGIN, 1);
-        assert!(pass.copies >= 2, "{} copies", pass.copies);
-        let shots = fire(&mut pass, 10_000);
-        assert!(shots.iter().all(|shot| !shot.broadcasted));
-        assert_eq!(shots.len() as u32, (399 - 1) * pass.copies);
-        pass.missed(Instant::ORIGIN, 50);
-        assert!(pass.is_done(), "a straggler is served alone");
+    fn many_losses_mean_copies_of_which_nobody_tells_anything_and_checks() {
+        let mut course = course(400, 8);
+        course.fire(3);
+        (0..20).for_each(|_| course.loss.probe(8, false));
+        course.missed(1);
+        let Manner::Blocks { copies, length } = course.pass.manner else { panic!("{:?}", course.pass) };
+        assert!(copies >= 2, "{copies} copies");
+        let shots = course.fire(10_000);
+        assert!(shots.iter().all(|shot| shot.silent && !shot.tells));
+        assert_eq!(shots.len() as u32, (length - 1) * copies);
+        assert_eq!(course.pass.check(), Some(length));
+        assert_eq!(course.pass.overdue(), None, "the targets wait, not the pass");
+        course.missed(3);
+        assert_eq!(course.pass.check(), Some(length), "a straggler is found by the check");
+        let mut checks = 0;
+        while !course.pass.is_done() {
+            course.pass.checked(&course.loss);
+            course.fire(10_000);
+            checks += 1;
+        }
+        assert_eq!(checks, (399 - 1_u32).div_ceil(length));
+    }
+
+    #[test]
+    fn losses_seen_before_the_pass_decide_how_it_begins() {
+        let mut course = course(400, 8);
+        (0..40).for_each(|_| course.loss.probe(8, true));
+        (0..20).for_each(|_| course.loss.probe(8, false));
+        assert!(course.fire(1)[0].silent);
     }
 
     #[test]
     fn chatter_about_parts_on_their_way_is_no_loss() {
-        let mut pass = pass(1_000, 5);
-        fire(&mut pass, 900);
-        pass.missed(Instant::ORIGIN, 895);
-        fire(&mut pass, 5);
-        let next = pass.next;
-        while pass.next_shot(Instant::ORIGIN).is_some() {}
-        pass.missed(Instant::ORIGIN, next);
-        assert!(pass.next > next, "it was still on its way");
-    }
-
-    #[test]
-    fn a_star_loses_nothing_to_relays() {
-        let mut star = Tree::leaf(NodeId(1));
-        (2..10).for_each(|id| star.graft(&Tree::leaf(NodeId(id))));
-        let mut pass = Pass::new(100, 1_600, &star, |_| true);
-        fire(&mut pass, 50);
-        pass.missed(Instant::ORIGIN, 49);
-        assert_eq!(pass.copies, 1);
+        let mut course = course(3_000, 5);
+        course.fire(2_900);
+        course.missed(2_895);
+        course.fire(5);
+        let next = course.pass.next;
+        while course.pass.next_shot(Instant::ORIGIN, &mut course.loss).is_some() {}
+        course.missed(next);
+        assert!(course.pass.next > next, "it was still on its way");
     }
 }

@@ -1,9 +1,10 @@
 //! One roll-out: its plan, its targets, and what each of them may do now.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::pass::Pass;
+use super::loss::Loss;
+use super::pass::{NOBODY, Pass, Shot};
 use super::report::TargetReport;
 use super::target::{Leave, Step, Target};
 use super::{ImagePlan, Md5Sum};
@@ -17,14 +18,20 @@ pub(super) struct Session {
     pub(super) md5: Md5Sum,
     pub(super) offer: Offer<'static>,
     pub(super) targets: BTreeMap<NodeId, Target>,
-    /// Each node's parent, from the last tree that showed it.
+    /// Each node's parent, in the tree as it is.
     pub(super) parents: BTreeMap<NodeId, NodeId>,
     /// Targets in order of service: the deepest first.
     pub(super) order: Vec<NodeId>,
     /// The broadcast pass, until it is over.
     pub(super) pass: Option<Pass>,
-    /// Whether messages have been lost.
-    pub(super) lossy: bool,
+    /// The part of its check that is under way, and until when it may take.
+    pub(super) checking: Option<(u32, Instant)>,
+    /// Nodes with an open target behind them, whose restart would cost that something.
+    pub(super) needed: BTreeSet<NodeId>,
+    /// What relays lose.
+    pub(super) loss: Loss,
+    /// Whether somebody has missed a part of the broadcast pass.
+    pub(super) gaps: bool,
     /// When somebody asked last in our name, after the pass.
     pub(super) nameless: Option<Instant>,
     pub(super) paused: bool,
@@ -34,11 +41,45 @@ pub(super) struct Session {
     pub(super) foreign: Option<(Instant, NodeId)>,
 }
 
-/// What a Data says besides its part.
-pub(super) struct Flags {
-    pub(super) broadcasted: bool,
-    pub(super) to_all: bool,
-    pub(super) parts: u32,
+/// Who is busy just now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crowd {
+    /// Nodes that take up one of the plan's places.
+    receiving: usize,
+    /// Nodes to which something may be on its way.
+    loading: usize,
+    /// Nodes that may still answer a check.
+    checked: usize,
+    /// Nodes of which it is being found out whether they have all parts but the last.
+    questioned: usize,
+    /// Nodes that may be given their last part, or are being given it.
+    finishing: usize,
+}
+
+impl Crowd {
+    pub(super) fn add(&mut self, now: Instant, target: &Target) {
+        self.receiving += usize::from(target.is_receiving());
+        self.loading += usize::from(target.loads_relays(now));
+        self.checked += usize::from(target.is_checked());
+        self.questioned += usize::from(target.is_questioned());
+        self.finishing += usize::from(target.is_finishing());
+    }
+
+    pub(super) fn remove(&mut self, now: Instant, target: &Target) {
+        self.receiving -= usize::from(target.is_receiving());
+        self.loading -= usize::from(target.loads_relays(now));
+        self.checked -= usize::from(target.is_checked());
+        self.questioned -= usize::from(target.is_questioned());
+        self.finishing -= usize::from(target.is_finishing());
+    }
+}
+
+/// How a Data goes out.
+#[derive(Clone, Copy)]
+struct Manner {
+    from: NodeId,
+    to_all: bool,
+    broadcasted: bool,
 }
 
 impl Session {
@@ -46,10 +87,13 @@ impl Session {
         self.targets.values().all(Target::is_final)
     }
 
-    /// Whether everybody who is there is known to listen, or not to.
+    /// Whether everybody who is there is known to listen, or not to, and keeps up.
     pub(super) fn pass_may_run(&self) -> bool {
-        let begun = self.pass.as_ref().is_some_and(|pass| pass.sent() > 0);
-        begun || !self.targets.values().any(Target::holds_up_pass)
+        if self.pass.as_ref().is_none_or(|pass| pass.sent() == 0) {
+            return !self.targets.values().any(Target::holds_up_pass);
+        }
+        // Behind broadcasts a part to one node takes so long that it would not catch up.
+        !self.targets.values().any(Target::lags)
     }
 
     /// Whether nothing may be sent.
@@ -62,63 +106,101 @@ impl Session {
         target.report(id, self.offer.parts, passed)
     }
 
+    /// The number of the last part.
+    pub(super) fn last(&self) -> u32 {
+        self.offer.parts.saturating_sub(1)
+    }
+
+    /// When all who answer a check have answered: how many have not, and the first part that one of them may
+    /// lack.
+    pub(super) fn lost(&self) -> Option<(usize, u32)> {
+        if self.checking.is_none() || self.targets.values().any(Target::is_checked) {
+            return None;
+        }
+        let lost: Vec<u32> = self.targets.values().filter_map(Target::lost_since).collect();
+        lost.iter().min().map(|low| (lost.len(), *low))
+    }
+
+    /// Who is busy at `now`.
+    pub(super) fn crowd(&self, now: Instant) -> Crowd {
+        let mut crowd = Crowd::default();
+        self.targets.values().for_each(|target| crowd.add(now, target));
+        crowd
+    }
+
     /// What a target may do now.
-    pub(super) fn leave(&self, id: NodeId) -> Leave {
+    pub(super) fn leave(&self, id: NodeId, crowd: Crowd) -> Leave {
         let listen = self.pass.as_ref().is_some_and(|pass| pass.sent() == 0);
-        let waits = self.targets.get(&id).is_some_and(Target::waits_for_leave);
-        if !waits {
-            return Leave { listen, ..Leave::default() };
+        // More for single nodes at once would fill the relays' queues.
+        let send = crowd.loading < self.plan.concurrency;
+        Leave {
+            // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
+            start: crowd.receiving < self.plan.concurrency && (listen || self.pass.is_none()),
+            send,
+            search: send && crowd.checked == 0,
+            // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
+            // before it, and verdicts after it.
+            finish: send && crowd.questioned == 0 && !self.needed.contains(&id),
+            judge: send && crowd.finishing == 0,
+            listen,
+            last: self.last(),
         }
-        let receiving = self.targets.values().filter(|target| target.is_receiving()).count();
-        // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
-        let start = receiving < self.plan.concurrency && (listen || self.pass.is_none());
-        // Last parts of a whole level at once would fill the relays' queues.
-        let loading = self.targets.values().filter(|target| target.loads_relays()).count();
-        let finish = loading < self.plan.concurrency && self.nothing_open_below(id);
-        Leave { start, finish, listen }
     }
 
-    /// Whether no open target is behind `id`.
-    pub(super) fn nothing_open_below(&self, id: NodeId) -> bool {
-        let behind = |node: NodeId| {
-            let mut at = node;
-            // A tree in transit may be inconsistent: never walk further than there are nodes.
-            for _ in 0..self.parents.len() {
-                match self.parents.get(&at) {
-                    Some(parent) if *parent == id => return true,
-                    Some(parent) => at = *parent,
-                    None => return false,
-                }
+    /// Finds out anew who is needed by whom is behind it.
+    pub(super) fn find_needed(&mut self) {
+        self.needed.clear();
+        for (id, _) in self.targets.iter().filter(|(_, target)| target.holds_up_parents()) {
+            let mut at = *id;
+            // Ends where somebody has been before.
+            while let Some(parent) =
+                self.parents.get(&at).copied().filter(|parent| self.needed.insert(*parent))
+            {
+                at = parent;
             }
-            false
+        }
+    }
+
+    /// The frames of a step.
+    pub(super) fn frames(&self, own: NodeId, to: NodeId, step: Step) -> Vec<Vec<u8>> {
+        let single = Manner { from: own, to_all: false, broadcasted: false };
+        let announce = |broadcasted| {
+            let offer = Offer { broadcasted, ..self.offer.clone() };
+            Announce { from: own, to: Some(to), offer }.encode()
         };
-        !self
-            .targets
-            .iter()
-            .any(|(other, target)| *other != id && target.holds_up_parents() && behind(*other))
-    }
-
-    pub(super) fn frame(&self, from: NodeId, to: NodeId, step: Step) -> Vec<u8> {
-        let single = Flags { broadcasted: false, to_all: false, parts: self.offer.parts };
         match step {
-            Step::Announce { broadcasted } => {
-                let offer = Offer { broadcasted, ..self.offer.clone() };
-                Announce { from, to: Some(to), offer }.encode()
+            Step::Announce { broadcasted } => Vec::from([announce(broadcasted)]),
+            Step::Question => Vec::from([self.question(own, to), announce(false)]),
+            Step::Part { part, .. } => Vec::from([self.part(to, part, self.offer.parts, single)]),
+            Step::Last => Vec::from([self.part(to, self.last(), self.offer.parts, single)]),
+            Step::Verdict => {
+                Vec::from([self.part(to, self.last(), self.offer.parts, single), announce(false)])
             }
-            Step::Part(part) | Step::Test(part) => self.data(from, to, part, single),
-            Step::Last { part, broadcasted } => self.data(from, to, part, Flags { broadcasted, ..single }),
-            Step::Rescue(part) => {
-                self.data(from, to, part, Flags { parts: part.saturating_add(1), ..single })
-            }
+            Step::Rescue(part) => Vec::from([self.part(to, part, part.saturating_add(1), single)]),
         }
     }
 
-    pub(super) fn data(&self, from: NodeId, dest: NodeId, part: u32, flags: Flags) -> Vec<u8> {
+    /// The frame of a broadcast.
+    pub(super) fn shot(&self, own: NodeId, shot: &Shot) -> Vec<u8> {
+        let from = if shot.silent { NOBODY } else { own };
+        let manner = Manner { from, to_all: true, broadcasted: shot.tells };
+        self.part(own, shot.part, self.offer.parts, manner)
+    }
+
+    fn part(&self, dest: NodeId, part: u32, parts: u32, manner: Manner) -> Vec<u8> {
         let size = self.plan.part_size as usize;
         let start = (part as usize).saturating_mul(size);
         let end = start.saturating_add(size).min(self.plan.image.len());
         let bytes = self.plan.image.get(start..end).unwrap_or_default();
-        let offer = Offer { broadcasted: flags.broadcasted, parts: flags.parts, ..self.offer.clone() };
-        Data { from, dest, routing_broadcast: flags.to_all, offer, part, data: bytes.into() }.encode()
+        let offer = Offer { broadcasted: manner.broadcasted, parts, ..self.offer.clone() };
+        let (from, routing_broadcast) = (manner.from, manner.to_all);
+        Data { from, dest, routing_broadcast, offer, part, data: bytes.into() }.encode()
+    }
+
+    /// A Data beyond the end, with a byte that nobody writes.
+    fn question(&self, from: NodeId, dest: NodeId) -> Vec<u8> {
+        let offer = Offer { broadcasted: true, ..self.offer.clone() };
+        let part = self.offer.parts;
+        Data { from, dest, routing_broadcast: false, offer, part, data: [0][..].into() }.encode()
     }
 }

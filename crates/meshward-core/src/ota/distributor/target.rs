@@ -1,42 +1,44 @@
 //! One node of a roll-out: where it is, what it is waiting for, what may happen next.
 
+use super::loss::Loss;
 use super::report::{FailReason, TargetReport, TargetState};
+use super::stream::{Overdue, Stream};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeId;
 
-/// After an Announce's probe has come back, a request that will come is here within this time.
+/// After a probe has come back, a request that will come is here within this time.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a probe may take before the Announce is repeated.
+/// How long a probe may take before what was sent with it is repeated; then twice as long, up to eight times.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
-/// Announces without a request before a node counts as not interested.
+/// Announces or questions without a request before a node counts as not interested.
 const ANNOUNCES: u8 = 3;
-/// A receiving node that is silent this long is announced to again; its own retry is 30 s.
-const STALL: Duration = Duration::from_secs(45);
+/// A receiving node that does not answer a sweep is announced to this much later.
+const STALL: Duration = Duration::from_secs(15);
 /// How often that may happen without a part in between.
-const STALLS: u8 = 5;
-/// The last part is not repeated sooner: a second start of the receiver's flash writer would ruin the image.
+const STALLS: u8 = 12;
+/// The last part is not repeated sooner, and no verdict given: a second start of the receiver's flash writer
+/// would ruin the image, and it restarts 2 s after its last part.
 const LAST_PART_SPACING: Duration = Duration::from_secs(5);
-/// A node that has its last part leaves the tree within this time.
-const LEAVES_WITHIN: Duration = Duration::from_secs(12);
-/// How often the last part is sent: at the third time more than 30 s have passed, and whoever asks has asked.
-const LAST_PARTS: u8 = 3;
-/// How often in a mesh that loses messages.
-const LAST_PARTS_LOSSY: u8 = 8;
-/// How often when nothing comes back: while other nodes restart, routes come and go.
-const LAST_PARTS_SENT: u8 = 20;
-/// How often a node that has asked before is announced to, when it neither restarts nor asks: until its ten
-/// requests, 30 s apart, must have ended, and with them the state in which it ignores Announces.
-const LAST_ANNOUNCES: u8 = 12;
-/// Between two of these.
-const ANNOUNCE_PAUSE: Duration = Duration::from_secs(30);
+/// Probes that do not come back before a node counts as deaf: while others restart, routes come and go.
+const PROBES: u8 = 8;
+/// One that was in the middle of this image does not mind Announces; it asks by itself every 30 s.
+const ASKS_EVERY: Duration = Duration::from_secs(30);
+/// One that has left broadcast mode asks in somebody else's name, ten times; then it minds Announces again.
+const GIVES_UP: Duration = Duration::from_secs(300);
+/// Verdicts on one node; in a mesh that is so crowded nobody knows what it runs.
+const VERDICTS: u8 = 60;
 /// How long a restarted node may stay away, and an unfinished one.
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Between two Announces to a node that may be a straggler.
+/// Between two Announces to a node that may be the one who asks in our name.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(10);
 /// Complete transfers after which a node still asks for the image.
 const FAILURES: u8 = 2;
+/// Checks of the broadcast pass in a row in which a node was not found; then it is served after the pass.
+const CHECKS: u8 = 2;
+/// Last parts to one node; each time it asked for it again.
+const LAST_PARTS: u8 = 20;
 
 /// What the distributor should send to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +48,20 @@ pub(super) enum Step {
         /// For the broadcast pass: the node listens instead of asking.
         broadcasted: bool,
     },
-    /// This part.
-    Part(u32),
-    /// The last part, and a probe.
-    Last {
+    /// A part that no image has, and an Announce and a probe: a node in broadcast mode takes it for a gap, and
+    /// asks for what it lacks; one that does not know of the image asks for its first part.
+    Question,
+    /// This part; with a probe when nobody knows whether it is the one that the node lacks.
+    Part {
         /// Its number.
         part: u32,
-        /// For a node that may not have all the others: it tells, if so.
-        broadcasted: bool,
+        /// Whether there is a probe behind it.
+        probed: bool,
     },
-    /// This part, to find out whether this node is the one who asks for it in our name.
-    Test(u32),
+    /// The last part, and a probe.
+    Last,
+    /// The last part again, in case it was lost, and an Announce and a probe: silence means updated.
+    Verdict,
     /// A part that makes the node forget what it has: its counter is left over from another image.
     Rescue(u32),
 }
@@ -66,8 +71,16 @@ pub(super) enum Step {
 pub(super) struct Leave {
     /// To begin.
     pub(super) start: bool,
+    /// To have a part of its own under way.
+    pub(super) send: bool,
+    /// To be searched for, if it has not answered a check.
+    pub(super) search: bool,
     /// To take the last part.
     pub(super) finish: bool,
+    /// To be asked what it runs.
+    pub(super) judge: bool,
+    /// The number of the last part.
+    pub(super) last: u32,
     /// To listen to the broadcast pass instead of asking.
     pub(super) listen: bool,
 }
@@ -77,14 +90,12 @@ pub(super) struct Leave {
 pub(super) struct Seen {
     /// Somebody unknown still asks for parts.
     pub(super) stragglers: bool,
-    /// Messages have been lost.
-    pub(super) lossy: bool,
-}
-
-impl Seen {
-    const fn last_parts(self) -> u8 {
-        if self.lossy { LAST_PARTS_LOSSY } else { LAST_PARTS }
-    }
+    /// Somebody has missed a part of the broadcast pass.
+    pub(super) gaps: bool,
+    /// What relays lose.
+    pub(super) loss: Loss,
+    /// The part that a broadcast pass has reached.
+    pub(super) reached: u32,
 }
 
 /// See the module's page.
@@ -92,28 +103,34 @@ impl Seen {
 pub(super) struct Target {
     state: TargetState,
     present: bool,
+    /// When the tree lost it.
+    gone: Instant,
+    /// Hops to it, as last seen.
+    depth: u32,
     /// The next thing to happen by itself.
     deadline: Option<Instant>,
-    /// A request that has not been answered.
-    wanted: Option<u32>,
-    /// Parts that it has.
-    done: u32,
-    /// Announces without a request, or stalls without a part.
+    /// What it has, and what it is being sent.
+    stream: Stream,
+    /// Announces, questions or stalls without an answer.
     tries: u8,
-    /// Whether an Announce should go out now.
-    announce: bool,
-    /// Whether an Announce and its probe went out in this state.
+    /// Whether what this state sends by itself (an Announce, a question, a verdict) should go out now.
+    due: bool,
+    /// Whether a probe is under way behind it.
     probing: bool,
     probe_answered: bool,
+    /// Verdicts whose probe came back without a request.
+    silences: u8,
+    verdicts: u8,
     last_part_at: Option<Instant>,
-    /// Last parts sent, and those whose probe came back: they have gone through.
     last_parts: u8,
-    last_parts_through: u8,
-    /// Whether it has ever asked for a part in this session.
+    /// Whether it may be given its last part.
+    released: bool,
+    /// Whether it has ever asked for a part in this session, in its own name.
     heard: bool,
-    /// Whether it left the mesh after its last part.
-    restarted: bool,
-    rescue: bool,
+    /// Whether its counter is of this image: it took part in the pass.
+    trusted: bool,
+    /// It asked for this part, left over from another image.
+    rescue: Option<u32>,
     /// Whether it has been given the time in which a node in mid-update asks by itself.
     waited: bool,
     failures: u8,
@@ -121,23 +138,27 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn new(now: Instant) -> Self {
+    /// A target that may restart when it has everything, if `released`.
+    pub(super) fn new(now: Instant, released: bool) -> Self {
         Self {
             state: TargetState::Waiting,
             present: false,
-            deadline: Some(now + RETURNS_WITHIN),
-            wanted: None,
-            done: 0,
+            gone: now,
+            depth: 1,
+            deadline: None,
+            stream: Stream::new(),
             tries: 0,
-            announce: false,
+            due: false,
             probing: false,
             probe_answered: false,
+            silences: 0,
+            verdicts: 0,
             last_part_at: None,
             last_parts: 0,
-            last_parts_through: 0,
+            released,
             heard: false,
-            restarted: false,
-            rescue: false,
+            trusted: false,
+            rescue: None,
             waited: false,
             failures: 0,
             changed: true,
@@ -148,7 +169,12 @@ impl Target {
         let done = match self.state {
             TargetState::Listening => passed,
             TargetState::Declined => 0,
-            _ => self.done,
+            TargetState::Ready => parts.saturating_sub(1),
+            TargetState::Finishing
+            | TargetState::Restarting
+            | TargetState::Verifying
+            | TargetState::Updated => parts,
+            _ => self.stream.low(),
         };
         TargetReport { node, state: self.state, done: done.min(parts), parts }
     }
@@ -161,12 +187,16 @@ impl Target {
         self.state.is_final()
     }
 
-    /// Whether it may be the one who asks in our name: it has been sent its last part and nothing happened.
+    /// Whether it may be the one who asks in our name.
     pub(super) fn may_straggle(&self) -> bool {
         self.present
             && !self.heard
-            && !self.restarted
-            && matches!(self.state, TargetState::Ready | TargetState::Finishing | TargetState::Verifying)
+            && matches!(self.state, TargetState::Announced | TargetState::Ready | TargetState::Verifying)
+    }
+
+    /// A part goes to it, to find out whether it is the one who asks for it in our name.
+    pub(super) fn test(&mut self) {
+        self.trusted = true;
     }
 
     /// Whether it takes up one of the plan's places.
@@ -174,9 +204,30 @@ impl Target {
         self.present && matches!(self.state, TargetState::Announced | TargetState::Receiving)
     }
 
-    /// Whether its last part may still be in a relay's queue.
-    pub(super) fn loads_relays(&self) -> bool {
-        self.state == TargetState::Finishing && self.probing
+    /// Whether a part of its own may be in a relay's queue at `now`.
+    pub(super) fn loads_relays(&self, now: Instant) -> bool {
+        self.present && (self.stream.is_under_way(now) || self.probing)
+    }
+
+    /// Whether the next thing that it is sent is a part, or an answer is awaited.
+    pub(super) fn wants_part(&self) -> bool {
+        self.stream.is_active()
+    }
+
+    /// Whether the broadcast pass goes on without it, and it must catch up.
+    pub(super) fn lags(&self) -> bool {
+        self.present && self.is_listening() && self.stream.is_active()
+    }
+
+    /// Whether it is being found out what it lacks.
+    pub(super) fn is_questioned(&self) -> bool {
+        self.present && self.state == TargetState::Ready && self.released && !self.heard
+    }
+
+    /// Whether it waits for its last part, or that is on its way.
+    pub(super) fn is_finishing(&self) -> bool {
+        let ready = self.state == TargetState::Ready && self.released && self.heard;
+        self.present && (ready || self.state == TargetState::Finishing && self.probing)
     }
 
     /// Whether the broadcast pass is for it.
@@ -189,44 +240,108 @@ impl Target {
         self.present && matches!(self.state, TargetState::Waiting | TargetState::Announced)
     }
 
+    /// A check of the broadcast pass: `part` goes to it alone. Who has left broadcast mode unknown to us may
+    /// stand at `low`.
+    pub(super) fn begin_check(&mut self, part: u32, last: u32, low: Option<u32>) {
+        // One that is still being served alone catches up, or is checked the next time.
+        let known = self.heard && self.stream.low() > part;
+        if !self.is_listening() || self.stream.is_active() || known {
+            return;
+        }
+        if !self.heard {
+            self.stream.know(low.unwrap_or(part));
+        }
+        self.due = !self.heard;
+        self.stream.check(part, last);
+    }
+
+    /// Whether a check waits for its first answer.
+    pub(super) fn is_checked(&self) -> bool {
+        self.lags() && self.stream.is_fresh()
+    }
+
+    /// Whether a check has had no answer, and it must be searched for: the part that it has for certain.
+    pub(super) fn lost_since(&self) -> Option<u32> {
+        (self.lags() && self.stream.is_searching()).then(|| self.stream.low())
+    }
+
+    /// The block goes out once more, for it and many others.
+    pub(super) fn wait_for_repeat(&mut self) {
+        if self.lags() {
+            self.stream.stop();
+        }
+    }
+
+    /// The check has taken long enough: the pass goes on without it.
+    pub(super) fn leave_behind(&mut self, now: Instant) {
+        if self.lags() {
+            self.unanswered_sweep(now);
+            self.stream.stop();
+        }
+    }
+
     /// The broadcast pass has sent everything up to the last part, `last`.
     pub(super) fn pass_over(&mut self, now: Instant, last: u32) {
         if self.state != TargetState::Listening {
             return;
         }
-        // Who has asked meanwhile has said where it is.
-        let part = self.wanted.unwrap_or(last);
-        self.wanted = Some(part);
-        self.done = part;
-        if part == last {
+        if !self.heard || self.stream.low() >= last {
             self.enter(TargetState::Ready, None);
+            self.due = !self.heard;
         } else {
-            self.enter(TargetState::Receiving, Some(now + STALL));
+            self.receive(now, last);
         }
     }
 
-    /// Whether it waits for [`Target::next_step`]'s `may_start` or `may_finish`.
-    pub(super) fn waits_for_leave(&self) -> bool {
-        match self.state {
-            TargetState::Waiting => self.present,
-            TargetState::Ready | TargetState::Finishing => self.wanted.is_some(),
-            _ => false,
-        }
+    fn receive(&mut self, now: Instant, last: u32) {
+        self.enter(TargetState::Receiving, Some(now + RETURNS_WITHIN));
+        self.stream.serve(last);
+    }
+
+    /// It may be given its last part.
+    pub(super) fn release(&mut self) {
+        self.released = true;
     }
 
     /// Whether a parent's restart would cost it something.
     pub(super) fn holds_up_parents(&self) -> bool {
-        self.present && !self.is_final()
-            || matches!(self.state, TargetState::Finishing | TargetState::Restarting)
+        match self.state {
+            TargetState::Restarting | TargetState::Verifying => false,
+            // It does not seem to want the image.
+            TargetState::Announced if self.tries > 1 => false,
+            TargetState::Ready => self.present && self.released,
+            TargetState::Finishing => false,
+            _ => self.present && !self.is_final(),
+        }
+    }
+
+    /// Hops to it, as last seen.
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// Whether it has asked for a part in this session, in its own name.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.is_final())
+        if self.is_final() {
+            None
+        } else if self.present {
+            [self.deadline, self.stream.deadline()].into_iter().flatten().min()
+        } else {
+            Some(self.gone + RETURNS_WITHIN)
+        }
     }
 
     fn enter(&mut self, state: TargetState, deadline: Option<Instant>) {
         self.state = state;
         self.deadline = deadline;
+        self.stream.stop();
+        self.trusted |= state == TargetState::Listening;
+        self.due = false;
+        self.tries = 0;
         self.probing = false;
         self.probe_answered = false;
         self.changed = true;
@@ -236,182 +351,238 @@ impl Target {
         self.enter(TargetState::Failed(reason), None);
     }
 
-    /// The tree shows it, or does not.
-    pub(super) fn seen(&mut self, now: Instant, present: bool) {
-        if self.is_final() || present == self.present {
+    /// From when on a verdict is fair: not while it restarts, nor before its neighbours have told of it.
+    fn verdict_at(&self, earliest: Instant) -> Instant {
+        self.last_part_at.map_or(earliest, |at| earliest.max(at + LAST_PART_SPACING))
+    }
+
+    /// The tree shows it this many hops away, or does not.
+    pub(super) fn seen(&mut self, now: Instant, depth: Option<u32>) {
+        let was_present = core::mem::replace(&mut self.present, depth.is_some());
+        self.depth = depth.unwrap_or(self.depth);
+        if self.is_final() || self.present == was_present {
             return;
         }
-        self.present = present;
-        match (present, self.state) {
-            (false, TargetState::Finishing) => {
-                self.restarted = true;
-                self.enter(TargetState::Restarting, Some(now + RETURNS_WITHIN));
+        if !self.present {
+            self.gone = now;
+        }
+        match (self.present, self.state) {
+            (false, TargetState::Finishing | TargetState::Verifying) => {
+                self.enter(TargetState::Restarting, None);
             }
-            (false, TargetState::Verifying) => {
-                // The news of its restart may have come late.
-                self.restarted |= self.last_parts > 0;
-                self.deadline = Some(now + RETURNS_WITHIN);
+            (false, _) => self.due = false,
+            (true, TargetState::Restarting) => {
+                self.enter(TargetState::Verifying, Some(self.verdict_at(now + SETTLE)));
             }
-            // Whether a node that comes back still has what it had shows when it gets its last part.
-            (false, TargetState::Listening | TargetState::Ready) => {
-                self.deadline = Some(now + RETURNS_WITHIN);
-            }
-            (false, _) => {
-                self.wanted = None;
-                self.announce = false;
-                self.deadline = Some(now + RETURNS_WITHIN);
-            }
-            (true, TargetState::Restarting | TargetState::Verifying) => {
-                self.tries = 0;
-                self.enter(TargetState::Verifying, Some(now + SETTLE));
-            }
-            (true, TargetState::Waiting | TargetState::Listening | TargetState::Ready) => {
-                self.deadline = None
+            (true, TargetState::Waiting | TargetState::Listening) => self.deadline = None,
+            (true, TargetState::Ready) => {
+                self.due = !self.heard;
+                self.deadline = None;
             }
             // It may have lost its memory: an Announce finds out, and disturbs nobody who is in progress.
             (true, _) => {
-                self.announce = true;
+                self.due = true;
                 self.deadline = Some(now + STALL);
             }
         }
     }
 
-    /// It asked for a part; `listens` says whether a broadcast pass is under way, in which a root asks too.
-    pub(super) fn asked(&mut self, now: Instant, part: u32, last: bool, listens: bool) {
+    /// A broadcast of the pass has gone by without it: it is served alone up to `reached`, where the pass is.
+    pub(super) fn catch_up(&mut self, reached: u32) {
+        if self.is_listening() && !self.stream.is_active() {
+            self.stream.serve(reached);
+        }
+    }
+
+    /// It asked for a part; `last` is the number of the last one, and `pass` the part that a broadcast pass has
+    /// reached, if one is under way: a root asks then too.
+    pub(super) fn asked(&mut self, now: Instant, part: u32, last: u32, pass: Option<u32>) {
         // Where messages are lost the verdict on a silent node may be wrong; one that asks corrects it.
         if matches!(self.state, TargetState::Failed(_) | TargetState::Waiting) {
             return;
         }
-        if self.state == TargetState::Announced && listens {
+        if self.state == TargetState::Announced && pass.is_some() {
             self.enter(TargetState::Listening, None);
         }
-        if self.state == TargetState::Listening {
-            self.heard = true;
-            self.wanted = Some(part);
-            return;
-        }
-        if part > 0 && !self.heard && self.state == TargetState::Announced {
+        if part > 0 && !self.heard && !self.trusted && self.state == TargetState::Announced {
             // Parts of this image, or of another one: nobody can tell.
-            self.rescue = true;
-            self.wanted = Some(part);
+            self.rescue = Some(part);
             return;
         }
-        let first = !core::mem::replace(&mut self.heard, true);
-        // It restarted, or started over because what it had was not the image.
-        let complete = self.restarted || (part == 0 && !first);
-        if complete && matches!(self.state, TargetState::Verifying | TargetState::Restarting) {
-            self.failures += 1;
-            if self.failures >= FAILURES {
-                return self.fail(FailReason::StillAsks);
-            }
-        }
-        self.announce = false;
-        self.tries = 0;
-        self.done = part;
-        self.wanted = Some(part);
-        let state = match (last, self.state) {
-            (true, TargetState::Finishing) => TargetState::Finishing,
-            (true, _) => TargetState::Ready,
-            (false, _) => TargetState::Receiving,
-        };
-        if state != self.state {
-            self.enter(state, None);
-        }
-        self.restarted = false;
-        if state == TargetState::Receiving {
-            self.last_parts = 0;
-            self.last_parts_through = 0;
-            self.deadline = Some(now + STALL);
-        }
-    }
-
-    /// The probe behind what was sent last came back; whether a place has become free for others.
-    pub(super) fn probe_answered(&mut self, now: Instant, listens: bool) -> bool {
-        if !self.probing {
-            return false;
-        }
+        self.heard = true;
+        (self.tries, self.silences) = (0, 0);
+        self.due = false;
+        self.stream.extend(pass.unwrap_or(0));
+        self.stream.asked(now, part);
         match self.state {
-            TargetState::Announced if listens => self.enter(TargetState::Listening, None),
-            TargetState::Announced | TargetState::Verifying => {
-                self.probe_answered = true;
-                self.deadline = Some(now + GRACE);
+            TargetState::Listening => return,
+            TargetState::Ready if part >= last => return,
+            TargetState::Receiving if part < last => {
+                if !self.stream.is_active() {
+                    self.stream.serve(last);
+                }
+                self.deadline = Some(now + RETURNS_WITHIN);
+                return;
             }
-            TargetState::Finishing => {
-                self.probing = false;
-                self.last_parts_through = self.last_parts_through.saturating_add(1);
-                return true;
+            // It started over because what it had was not the image.
+            TargetState::Verifying | TargetState::Restarting if part == 0 && last > 0 => {
+                self.failures += 1;
+                if self.failures >= FAILURES {
+                    return self.fail(FailReason::StillAsks);
+                }
             }
             _ => {}
         }
-        false
+        if part >= last {
+            self.enter(TargetState::Ready, None);
+        } else {
+            self.receive(now, last);
+        }
     }
 
-    /// Nothing came of the last Announce: another one at this time.
-    fn wait(&mut self, until: Instant) {
-        self.probe_answered = false;
-        self.deadline = Some(until);
+    /// The probe behind what was sent last came back; `pass` as in [`Target::asked`]. Whether others may have
+    /// a turn now.
+    pub(super) fn probe_answered(
+        &mut self,
+        now: Instant,
+        round_trip: Duration,
+        pass: bool,
+        loss: &mut Loss,
+    ) -> bool {
+        self.stream.probe_answered(round_trip);
+        if !self.probing {
+            return false;
+        }
+        loss.probe(self.depth, true);
+        self.probing = false;
+        match self.state {
+            TargetState::Announced if pass => self.enter(TargetState::Listening, None),
+            // Its stream has deadlines of its own.
+            TargetState::Finishing | TargetState::Receiving => {}
+            _ => {
+                self.probe_answered = true;
+                self.deadline = Some(now + GRACE);
+            }
+        }
+        true
     }
 
     /// Its deadline may have passed.
-    pub(super) fn overdue(&mut self, now: Instant, seen: Seen) {
+    pub(super) fn overdue(&mut self, now: Instant, seen: &mut Seen) {
+        if self.is_listening() && self.stream.is_active() {
+            self.stream.extend(seen.reached);
+        }
+        if !self.present {
+            let gone = match self.state {
+                TargetState::Restarting => FailReason::DidNotReturn,
+                _ => FailReason::Absent,
+            };
+            if self.gone + RETURNS_WITHIN <= now {
+                self.fail(gone);
+            }
+            return;
+        }
+        let waits = self.stream.deadline().filter(|_| self.is_receiving());
+        if waits.is_some_and(|deadline| deadline <= now) {
+            seen.loss.probe(self.depth, false);
+        }
+        match self.stream.overdue(now) {
+            Overdue::No => {}
+            Overdue::Searches => self.due = true,
+            Overdue::InVain => self.unanswered_sweep(now),
+        }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
         self.deadline = None;
-        if !self.present && self.state != TargetState::Finishing {
-            let gone = match self.state {
-                TargetState::Restarting | TargetState::Verifying => FailReason::DidNotReturn,
-                _ => FailReason::Absent,
-            };
-            return self.fail(gone);
+        let answered = core::mem::take(&mut self.probe_answered);
+        if core::mem::take(&mut self.probing) && !answered {
+            seen.loss.probe(self.depth, false);
         }
+        let rounds = seen.loss.rounds(self.depth);
         match self.state {
-            TargetState::Announced if self.probe_answered && self.tries >= ANNOUNCES => {
-                self.enter(TargetState::Declined, None);
-            }
-            // One that was in the middle of this image before does not mind Announces; it asks every 30 s.
-            TargetState::Announced if self.probe_answered && self.tries == ANNOUNCES - 1 && !self.waited => {
-                self.waited = true;
-                self.deadline = Some(now + ANNOUNCE_PAUSE + GRACE);
-            }
-            TargetState::Announced if self.tries >= ANNOUNCES => self.fail(FailReason::Silent),
-            TargetState::Verifying if self.probe_answered && self.restarted => {
-                self.enter(TargetState::Updated, None);
-            }
-            TargetState::Verifying if self.probe_answered && seen.stragglers && !self.heard => {
-                // It may be one of those who ask in our name, and then it does not answer an Announce.
-                self.tries = 0;
-                self.wait(now + STRAGGLER_PATIENCE);
-            }
-            // Its requests may be what is lost.
-            TargetState::Verifying if self.probe_answered && seen.lossy && self.tries < LAST_ANNOUNCES => {
-                self.wait(now + ANNOUNCE_PAUSE);
-            }
-            // It has asked for every part, so it would ask for the last one again, or for the image.
-            TargetState::Verifying if self.probe_answered && self.heard => {
-                self.enter(TargetState::Updated, None);
-            }
-            TargetState::Verifying if self.probe_answered => self.enter(TargetState::Declined, None),
-            TargetState::Verifying if self.tries >= LAST_ANNOUNCES => self.fail(FailReason::Unverified),
-            // It waited for its last part's time to come.
-            TargetState::Ready => {}
-            TargetState::Receiving if self.tries >= STALLS => {
-                self.fail(FailReason::Stalled);
-            }
-            TargetState::Finishing
-                if self.last_parts_through < seen.last_parts() && self.last_parts < LAST_PARTS_SENT =>
-            {
-                self.probing = false;
-                self.wanted = Some(self.done.saturating_sub(1));
-            }
-            // Its restart was not seen; an Announce tells whether it wants the image.
+            TargetState::Announced if answered => self.no_request(now, seen, rounds),
+            TargetState::Announced if self.tries >= PROBES => self.fail(FailReason::Silent),
+            TargetState::Ready | TargetState::Listening if answered => self.no_answer(seen, rounds),
+            TargetState::Receiving if self.tries >= STALLS => self.fail(FailReason::Stalled),
+            TargetState::Finishing if self.last_parts >= LAST_PARTS => self.fail(FailReason::Stalled),
             TargetState::Finishing => {
-                self.tries = 0;
                 self.enter(TargetState::Verifying, None);
-                self.announce = true;
+                self.due = true;
             }
-            _ => self.announce = true,
+            TargetState::Verifying if answered => self.silence(now, seen),
+            TargetState::Verifying if self.silences >= rounds => self.enter(TargetState::Updated, None),
+            TargetState::Verifying if self.tries >= PROBES || self.verdicts >= VERDICTS => {
+                self.fail(FailReason::Unverified)
+            }
+            TargetState::Verifying if self.verdict_at(now) > now => {
+                self.deadline = Some(self.verdict_at(now))
+            }
+            _ => self.due = true,
         }
+    }
+
+    /// An Announce has gone through, and nothing came of it.
+    fn no_request(&mut self, now: Instant, seen: &Seen, rounds: u8) {
+        let enough = self.tries >= ANNOUNCES.max(rounds);
+        if seen.stragglers && !self.heard {
+            // It may be one of those who ask in our name, and then it does not answer an Announce.
+            self.tries = self.tries.min(2);
+            self.deadline = Some(now + STRAGGLER_PATIENCE);
+        } else if enough && !self.waited {
+            self.waited = true;
+            let silent = if seen.gaps && self.trusted { GIVES_UP } else { ASKS_EVERY };
+            self.deadline = Some(now + silent + GRACE);
+        } else if enough {
+            self.enter(TargetState::Declined, None);
+        } else {
+            self.due = true;
+        }
+    }
+
+    /// A question has gone through, or not, and nothing came of it: it does not listen, or nobody knows where
+    /// it stands.
+    fn no_answer(&mut self, seen: &Seen, rounds: u8) {
+        if self.heard {
+            return;
+        }
+        if self.tries < rounds.max(2) {
+            self.due = true;
+        } else if self.state == TargetState::Ready {
+            self.enter(TargetState::Announced, None);
+            self.due = true;
+        } else if !seen.stragglers {
+            // It is served alone after the pass, if it wants the image at all.
+            self.enter(TargetState::Waiting, None);
+        }
+    }
+
+    /// All that a sweep may say has been said.
+    fn unanswered_sweep(&mut self, now: Instant) {
+        if self.state == TargetState::Listening && self.heard && self.tries < CHECKS {
+            // The next check may find it.
+            self.tries += 1;
+        } else if self.state == TargetState::Listening {
+            self.enter(TargetState::Waiting, None);
+        } else if self.tries >= STALLS {
+            self.fail(FailReason::Stalled);
+        } else {
+            // It may have restarted, or given up.
+            self.due = true;
+            self.deadline = Some(now + STALL);
+        }
+    }
+
+    /// A verdict's probe came back, and no request: it runs the image, or has just got its last part and
+    /// restarts into it.
+    fn silence(&mut self, now: Instant, seen: &Seen) {
+        if seen.stragglers && !self.heard {
+            self.deadline = Some(self.verdict_at(now + STRAGGLER_PATIENCE));
+            return;
+        }
+        self.silences += 1;
+        self.tries = 0;
+        self.deadline = Some(self.last_part_at.map_or(now, |at| now.max(at + LAST_PART_SPACING)));
     }
 
     /// What may be sent to it now.
@@ -420,49 +591,71 @@ impl Target {
             return None;
         }
         if self.state == TargetState::Waiting && leave.start {
-            self.enter(TargetState::Announced, None);
-            self.announce = true;
-        }
-        if core::mem::take(&mut self.rescue) {
-            // The Announce behind it starts the node properly.
-            self.announce = true;
-            return self.wanted.take().map(Step::Rescue);
-        }
-        if core::mem::take(&mut self.announce) {
-            return Some(self.announce(now, leave));
-        }
-        let part = self.wanted?;
-        match self.state {
-            TargetState::Receiving => {
-                self.wanted = None;
-                Some(Step::Part(part))
+            if self.heard {
+                self.receive(now, leave.last);
+            } else {
+                self.enter(TargetState::Announced, None);
             }
-            TargetState::Ready | TargetState::Finishing if leave.finish => self.last_part(now, part),
-            _ => None,
+            self.due = true;
+        }
+        if let Some(part) = self.rescue.take() {
+            // The Announce behind it starts the node properly.
+            self.due = self.state == TargetState::Announced;
+            return Some(Step::Rescue(part));
+        }
+        match self.state {
+            TargetState::Ready if self.heard => self.last_part(now, leave),
+            TargetState::Ready if !self.released => None,
+            TargetState::Verifying if !leave.judge => None,
+            _ if !leave.send || self.lost_since().is_some() && !leave.search => None,
+            TargetState::Listening | TargetState::Receiving if !self.due => {
+                self.stream.next(now).map(|next| Step::Part { part: next.part, probed: next.probed })
+            }
+            _ => self.say(now, leave),
         }
     }
 
-    fn announce(&mut self, now: Instant, leave: Leave) -> Step {
-        self.tries += 1;
+    /// What its state says by itself, when that is due.
+    fn say(&mut self, now: Instant, leave: Leave) -> Option<Step> {
+        if !core::mem::take(&mut self.due) {
+            return None;
+        }
+        // In the search for a node that takes part an Announce is only an attempt to wake it.
+        self.tries = self.tries.saturating_add(u8::from(!self.lags() || !self.heard));
         self.probing = true;
         self.probe_answered = false;
-        let wait = if self.state == TargetState::Receiving { STALL } else { PROBE_TIMEOUT };
-        self.deadline = Some(now + wait);
-        Step::Announce { broadcasted: leave.listen && self.state == TargetState::Announced }
+        self.deadline = Some(now + PROBE_TIMEOUT.saturating_mul(1 << self.tries.saturating_sub(1).min(3)));
+        Some(match self.state {
+            TargetState::Ready | TargetState::Listening => Step::Question,
+            TargetState::Verifying => {
+                self.last_part_at = Some(now);
+                self.verdicts = self.verdicts.saturating_add(1);
+                Step::Verdict
+            }
+            TargetState::Receiving => {
+                if !self.stream.is_active() {
+                    self.stream.serve(leave.last);
+                }
+                self.deadline = Some(now + STALL);
+                Step::Announce { broadcasted: false }
+            }
+            state => Step::Announce { broadcasted: leave.listen && state == TargetState::Announced },
+        })
     }
 
-    fn last_part(&mut self, now: Instant, part: u32) -> Option<Step> {
-        if let Some(earliest) = self.last_part_at.map(|at| at + LAST_PART_SPACING).filter(|at| *at > now) {
+    fn last_part(&mut self, now: Instant, leave: Leave) -> Option<Step> {
+        if !self.released || !leave.finish {
+            return None;
+        }
+        let earliest = self.verdict_at(now);
+        if earliest > now {
             self.deadline = Some(earliest);
             return None;
         }
-        self.wanted = None;
-        let again = self.last_parts > 0;
+        self.enter(TargetState::Finishing, Some(now + LAST_PART_SPACING));
         self.last_part_at = Some(now);
         self.last_parts = self.last_parts.saturating_add(1);
-        self.done = part + 1;
-        self.enter(TargetState::Finishing, Some(now + LEAVES_WITHIN));
         self.probing = true;
-        Some(Step::Last { part, broadcasted: again || !self.heard })
+        Some(Step::Last)
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Effect {
     /// Ours sends this next after a message of that kind, the real node sent nothing. Times of its own clock
     /// are 0 here.
     Extra(&'static str, Kind),
+    /// Ours sends this after a message of that kind, although nobody asked.
+    Unasked(Sent, Kind),
     /// Ours sends this instead. Times of its own clock are 0 here.
     Instead(&'static str),
     /// Ours passes it on as it came, the real node has written it anew.
@@ -42,6 +44,15 @@ pub(super) enum Effect {
     LongerFrames(usize),
     /// The C++ library gave it to the application, our node doesn't.
     NotDelivered,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// This; times of its own clock are 0.
+    Text(&'static str),
+    /// The part of this number, as it is recorded on this link.
+    Part(u32),
 }
 
 /// A row of the table.
@@ -71,6 +82,8 @@ const DISCARDS: &str =
 const IMPOSTORS: &str = "a neighbour with our own id, or with our own id in its tree, never becomes a neighbour, \
                          so there is nothing to tell the others";
 const TARGETED: &str = "firmware is offered to one node at a time";
+const EAGER: &str = "an overdue request is not awaited for 30 s: the part and the one behind it go again, each with a \
+                     probe, from the second time on behind an Announce";
 
 const OFFER_TO_C: &str = "{\"from\":2748091201,\"routing\":1,\"type\":10,\"md5\":\"6b74213310b3814759b444e3e7b2529d\",\
      \"hardware\":\"ESP32\",\"role\":\"sensor\",\"noPart\":5,\"broadcasted\":false,\"dest\":3662815033}";
@@ -103,6 +116,35 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     row(("14", 0), "S", "R", Some(Kind::Announce), ALL, Effect::Instead(OFFER_TO_C), 1, (Why::Better, TARGETED)),
     row(("14", 0), "S", "R", Some(Kind::DelayRequest), 2_104..2_105, Effect::Extra(PROBE_TO_C, Kind::Announce), 1,
         (Why::Better, "a probe behind the offer tells whether it has arrived")),
+    eager(Kind::Part, 4_106, Sent::Part(2), Kind::Part, 1),
+    eager(Kind::DelayRequest, 4_106, Sent::Text(PROBE_TO_C), Kind::Part, 2),
+    eager(Kind::Part, 4_106, Sent::Part(3), Kind::DelayRequest, 1),
+    eager(Kind::Announce, 6_106, Sent::Text(OFFER_TO_C), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 6_106, Sent::Text(PROBE_TO_C), Kind::Announce, 1),
+    eager(Kind::Part, 6_106, Sent::Part(2), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 6_106, Sent::Text(PROBE_TO_C), Kind::Part, 2),
+    eager(Kind::Part, 6_106, Sent::Part(3), Kind::DelayRequest, 1),
+    eager(Kind::Announce, 10_106, Sent::Text(OFFER_TO_C), Kind::SyncRequest, 1),
+    eager(Kind::DelayRequest, 10_106, Sent::Text(PROBE_TO_C), Kind::Announce, 1),
+    eager(Kind::Part, 10_106, Sent::Part(2), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 10_106, Sent::Text(PROBE_TO_C), Kind::Part, 2),
+    eager(Kind::Part, 10_106, Sent::Part(3), Kind::DelayRequest, 1),
+    eager(Kind::Announce, 18_106, Sent::Text(OFFER_TO_C), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 18_106, Sent::Text(PROBE_TO_C), Kind::Announce, 1),
+    eager(Kind::Part, 18_106, Sent::Part(2), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 18_106, Sent::Text(PROBE_TO_C), Kind::Part, 2),
+    eager(Kind::Part, 18_106, Sent::Part(3), Kind::DelayRequest, 1),
+    eager(Kind::Announce, 26_106, Sent::Text(OFFER_TO_C), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 26_106, Sent::Text(PROBE_TO_C), Kind::Announce, 1),
+    eager(Kind::Part, 26_106, Sent::Part(2), Kind::DelayRequest, 1),
+    eager(Kind::Part, 28_106, Sent::Part(2), Kind::Part, 1),
+    eager(Kind::DelayRequest, 28_106, Sent::Text(PROBE_TO_C), Kind::Part, 2),
+    eager(Kind::Part, 28_106, Sent::Part(3), Kind::DelayRequest, 1),
+    eager(Kind::Announce, 30_106, Sent::Text(OFFER_TO_C), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 30_106, Sent::Text(PROBE_TO_C), Kind::Announce, 1),
+    eager(Kind::Part, 30_106, Sent::Part(2), Kind::DelayRequest, 1),
+    eager(Kind::DelayRequest, 30_106, Sent::Text(PROBE_TO_C), Kind::Part, 2),
+    eager(Kind::Part, 30_106, Sent::Part(3), Kind::DelayRequest, 1),
     row(("14", 0), "S", "R", Some(Kind::DelayRequest), 32_107..32_108, Effect::Extra(PROBE_TO_C, Kind::Part), 1,
         (Why::Better, "a probe behind the last part tells when it has left the relays' queues")),
     row(("22", 0), "B", "P", None, ALL, Effect::LongerFrames(128 * 1024), 3,
@@ -193,6 +235,20 @@ const fn row(
     why: (Why, &'static str),
 ) -> Exception {
     Exception { file, node, peer, kind, ms, effect, count, why }
+}
+
+/// Recording 14: R has lost a part, and asks again only after 30 s.
+const fn eager(kind: Kind, ms: u64, what: Sent, after: Kind, count: usize) -> Exception {
+    row(
+        ("14", 0),
+        "S",
+        "R",
+        Some(kind),
+        ms..ms + 1,
+        Effect::Unasked(what, after),
+        count,
+        (Why::Better, EAGER),
+    )
 }
 
 impl Exception {

@@ -10,7 +10,7 @@ use meshward_core::node::Event;
 use meshward_core::ota::ReceiverEvent;
 use meshward_core::time::MeshTime;
 
-use super::exceptions::{EXCEPTIONS, Effect};
+use super::exceptions::{EXCEPTIONS, Effect, Sent};
 use super::script::{Expected, Script};
 use super::text::{self, Kind};
 use super::verdicts::Verdict;
@@ -191,16 +191,27 @@ impl<'a> Judge<'a> {
         // Parts follow each other: behind a part means behind the last one.
         let all_sent = self.links[link].sent.len() == script.links[link].expected.len();
         let last = self.links[link].last;
+        let is_text = |text: &str| text.as_bytes() == text::without_stamps(frame);
+        let is_recorded = || script.links[link].expected.iter().any(|expected| expected.bytes == frame);
+        let is = |what: Sent| match what {
+            Sent::Text(text) => is_text(text),
+            Sent::Part(part) => text::number(frame, "partNo") == Some(part) && is_recorded(),
+        };
+        let fits = |effect: Effect| match effect {
+            Effect::Extra(text, after) => is_text(text) && after == last && (after != Kind::Part || all_sent),
+            Effect::Unasked(what, after) => after == last && is(what),
+            _ => false,
+        };
         let row = EXCEPTIONS.iter().position(|row| {
-            matches!(row.effect, Effect::Extra(text, after)
-                    if text.as_bytes() == text::without_stamps(frame)
-                        && after == last
-                        && (after != Kind::Part || all_sent))
+            fits(row.effect)
                 && row.is_in(script.part())
                 && row.is_about(&script.links[link].peer, Some(kind), at)
         });
         let Some(row) = row.filter(|_| stamp.is_none_or(|stamp| stamp == clock.0)) else { return false };
         self.report.applied[row] += 1;
+        if matches!(EXCEPTIONS[row].effect, Effect::Unasked(..)) {
+            self.links[link].last = kind;
+        }
         true
     }
 

@@ -271,6 +271,7 @@ impl<'a> Part<'a> {
             targets: vec![NodeId(3_662_815_033)],
             part_size: 1_024,
             concurrency: 1,
+            hold: false,
         }
     }
 

@@ -274,7 +274,7 @@ impl Writer<'_> {
         let script = &mut self.script;
         let peer = &script.links[place].peer;
         let row = EXCEPTIONS.iter().position(|row| {
-            !matches!(row.effect, Effect::Extra(..))
+            !matches!(row.effect, Effect::Extra(..) | Effect::Unasked(..))
                 && row.is_in(script.part())
                 && row.is_about(peer, Some(kind), at)
         })?;
