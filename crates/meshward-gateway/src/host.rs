@@ -121,6 +121,9 @@ pub async fn run(
             layout: firmware.layout,
             running,
         });
+        if let Some(tap) = &shell_config.tap {
+            tap.booted(clock.now(), &config.mesh);
+        }
         let node = Node::new(NodeConfig { mesh: config.mesh.clone(), receiver });
         let bound =
             Shell::bind(shell_config.clone(), node, Console, flash, clock, Arc::clone(&traffic)).await;

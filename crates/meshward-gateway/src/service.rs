@@ -275,6 +275,9 @@ pub async fn join(
     traffic: Arc<Traffic>,
 ) -> std::io::Result<(Shell<Gateway>, NodeHandle<Gateway>)> {
     let clock = Clock::start();
+    if let Some(tap) = &shell.tap {
+        tap.booted(clock.now(), &mesh);
+    }
     let node = Node::new(NodeConfig { mesh, receiver: None });
     Shell::bind(shell, node, Gateway::new(&clock), None, clock, traffic).await
 }

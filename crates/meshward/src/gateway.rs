@@ -1,6 +1,7 @@
 //! `meshward gateway`: joins a mesh as an ordinary node and serves the REST interface.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,6 +14,7 @@ use meshward_gateway::shell::{ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
+use crate::capture::Capture;
 use crate::shutdown;
 
 /// Options of `meshward gateway`.
@@ -33,6 +35,9 @@ pub(crate) struct Args {
     /// Call this node the root of the mesh.
     #[arg(long)]
     root: bool,
+    /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
@@ -47,7 +52,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let id = args.id.map_or_else(machine_id, NodeId);
     anyhow::ensure!(id != NodeId::NONE, "node id 0 means nobody: take another");
     let mesh = MeshConfig { root: args.root, ..MeshConfig::gateway(id, seed) };
-    let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed };
+    let capture = args.capture.as_deref().map(Capture::start).transpose()?;
+    let tap = capture.as_ref().map(Capture::tap);
+    let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed, tap };
     let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()))
         .await
         .with_context(|| format!("cannot accept nodes on {:?}", args.listen))?;
@@ -67,6 +74,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     stop.send_replace(true);
     http.await.context("the REST service ended abnormally")?.context("the REST service failed")?;
     node.await.context("the node ended abnormally")?;
+    if let Some(capture) = capture {
+        capture.finish().await?;
+    }
     Ok(true)
 }
 

@@ -4,6 +4,7 @@
 //! reached.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a console program")]
 
+mod capture;
 mod client;
 mod demo;
 mod deploy;
@@ -42,6 +43,9 @@ enum Command {
     /// Firmware updates over the air.
     #[command(subcommand)]
     Ota(Ota),
+    /// Files that --capture has written.
+    #[command(subcommand)]
+    Capture(capture::Command),
     /// Virtual meshes in virtual time: swarms of faults, replays, figures.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -113,6 +117,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Pause(args)) => deploy::control(args, "pause").await,
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
+        Command::Capture(command) => capture::run(&command).map(|()| true),
         Command::Sim(_) => anyhow::bail!("the simulator runs without a runtime"),
     }
 }

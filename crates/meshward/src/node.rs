@@ -16,6 +16,7 @@ use meshward_gateway::peer::Peer;
 use meshward_gateway::shell::{ShellConfig, Traffic};
 use tokio::sync::watch;
 
+use crate::capture::Capture;
 use crate::shutdown;
 
 /// Options of `meshward node`.
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Call this node the root of the mesh.
     #[arg(long)]
     root: bool,
+    /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
@@ -56,6 +60,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     if let (Some(flash), Some(image)) = (&args.flash, &args.image) {
         provision(flash, image, &layout)?;
     }
+    let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let id = NodeId(args.id);
     let firmware = args.flash.zip(args.role).map(|(flash, role)| FirmwareConfig {
         role,
@@ -70,6 +75,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
             dial: args.connect.into_iter().collect(),
             shape: None,
             seed: u64::from(args.id),
+            tap: capture.as_ref().map(Capture::tap),
         },
         firmware,
         boot_time: Duration::from_millis(300),
@@ -89,6 +95,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     host.await.context("the node ended abnormally")??;
     stop_on_signal.abort();
     say.await.context("the console ended abnormally")?;
+    if let Some(capture) = capture {
+        capture.finish().await?;
+    }
     Ok(true)
 }
 

@@ -52,7 +52,7 @@ impl Limits {
 }
 
 /// What a node is told at its birth.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeshConfig {
     /// This node's id: on an ESP the last four bytes of its MAC. Never 0.
     pub id: NodeId,

@@ -8,6 +8,7 @@
 mod dial;
 mod shape;
 mod socket;
+mod tap;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,7 @@ use crate::peer::Peer;
 use dial::Dialler;
 pub use shape::Shape;
 use socket::{Read, Socket};
+pub use tap::{Direction, Missed, Tap, TapEvent, TapReader, Tapped, tap};
 
 /// Calls that may wait for the node's task.
 const CALLS_MAX: usize = 64;
@@ -64,7 +66,7 @@ pub struct Traffic {
     pub received: AtomicU64,
 }
 
-/// Which links a node has.
+/// Which links a node has, and who listens in.
 #[derive(Clone, Debug, Default)]
 pub struct ShellConfig {
     /// Where to accept neighbours, if anywhere. Port 0 takes a free one.
@@ -75,6 +77,8 @@ pub struct ShellConfig {
     pub shape: Option<Shape>,
     /// Seed of the redial jitter.
     pub seed: u64,
+    /// Gets a copy of what passes over the links.
+    pub tap: Option<Tap>,
 }
 
 /// What runs beside the node in its task: it is told every event and may act on the node at once.
@@ -150,6 +154,7 @@ pub struct Shell<A> {
     dialler: Dialler,
     sockets: BTreeMap<LinkId, Socket>,
     shape: Option<Shape>,
+    tap: Option<Tap>,
     calls: mpsc::Receiver<Call<A>>,
     restart: bool,
     /// When a shaped link has something to do again.
@@ -192,6 +197,7 @@ impl<A: Application> Shell<A> {
             dialler: Dialler::new(config.dial, config.seed),
             sockets: BTreeMap::new(),
             shape: config.shape,
+            tap: config.tap,
             calls,
             restart: false,
             shaped_wake: None,
@@ -206,6 +212,15 @@ impl<A: Application> Shell<A> {
 
     /// Runs the node until it wants a restart or `shutdown` is ready; then all links are closed.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Exit {
+        let exit = self.serve(shutdown).await;
+        let now = self.clock.now();
+        for link in self.sockets.keys() {
+            self.tapped(now, Tapped::LinkDown { link: *link, lost: false });
+        }
+        exit
+    }
+
+    async fn serve(&mut self, shutdown: impl Future<Output = ()>) -> Exit {
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             self.pump();
@@ -249,7 +264,9 @@ impl<A: Application> Shell<A> {
         self.drain();
         match link {
             Some(link) => {
-                self.sockets.insert(link, Socket::new(stream, peer, self.shape, now));
+                let socket = Socket::new(stream, peer, self.shape, now);
+                self.tapped(now, Tapped::LinkUp { link, role, peer: socket.peer_address() });
+                self.sockets.insert(link, socket);
             }
             None => {
                 tracing::warn!("a neighbour was turned away: this node has all the links it may have");
@@ -258,8 +275,10 @@ impl<A: Application> Shell<A> {
         }
     }
 
-    fn link_down(&mut self, now: Instant, link: LinkId) {
+    /// `lost`: the other end closed, or the connection broke.
+    fn link_down(&mut self, now: Instant, link: LinkId, lost: bool) {
         if let Some(socket) = self.sockets.remove(&link) {
+            self.tapped(now, Tapped::LinkDown { link, lost });
             self.redial(socket.peer, now.since(socket.since));
         }
         self.node.handle_link_down(now, link);
@@ -272,11 +291,18 @@ impl<A: Application> Shell<A> {
         }
     }
 
+    fn tapped(&self, at: Instant, what: Tapped) {
+        if let Some(tap) = &self.tap {
+            tap.send(at, what);
+        }
+    }
+
     /// One round: read what is there, let the node work, write what it has.
     fn pump(&mut self) {
         self.read_links();
         let now = self.clock.now();
         if self.node.poll_timeout().is_some_and(|(due, _)| due <= now) {
+            self.tapped(now, Tapped::Timers);
             self.node.handle_timeout(now);
             self.drain();
         }
@@ -291,22 +317,26 @@ impl<A: Application> Shell<A> {
             let now = self.clock.now();
             let node = &mut self.node;
             let traffic = &self.traffic;
-            let read = socket.read(|bytes| {
+            let read = socket.read(now, link, self.tap.as_ref(), |bytes| {
                 traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 node.handle_data(now, link, bytes);
             });
             match read {
                 Read::Data => self.drain(),
                 Read::Nothing => {}
-                Read::Closed => self.link_down(now, link),
+                Read::Closed => self.link_down(now, link, true),
             }
         }
     }
 
     fn run_flash(&mut self) {
+        let mut told = false;
         while let Some(op) = self.node.poll_flash() {
             let result = self.flash.as_ref().map(|flash| flash.execute(&op));
             let now = self.clock.now();
+            if !core::mem::replace(&mut told, true) {
+                self.tapped(now, Tapped::Flash);
+            }
             match &result {
                 Some(Ok(bytes)) if bytes.is_empty() => self.node.handle_flash(now, Completion::Done),
                 Some(Ok(bytes)) => self.node.handle_flash(now, Completion::Data(bytes)),
@@ -327,16 +357,16 @@ impl<A: Application> Shell<A> {
             let now = self.clock.now();
             if let Outgoing::Close(reason) = self.node.outgoing(link) {
                 tracing::debug!(%link, %reason, "closing a link");
-                self.link_down(now, link);
+                self.link_down(now, link, false);
                 continue;
             }
             let Some(socket) = self.sockets.get_mut(&link) else { continue };
-            match socket.write(now, &mut self.node, link) {
+            match socket.write(now, &mut self.node, link, self.tap.as_ref()) {
                 Ok(written) => {
                     self.traffic.sent.fetch_add(written.bytes, Ordering::Relaxed);
                     self.shaped_wake = [self.shaped_wake, written.wake].into_iter().flatten().min();
                 }
-                Err(_closed) => self.link_down(now, link),
+                Err(_closed) => self.link_down(now, link, true),
             }
         }
     }

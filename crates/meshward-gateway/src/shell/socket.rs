@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::task::Poll;
 
 use meshward_core::mesh::{LinkId, Outgoing};
@@ -12,6 +13,7 @@ use meshward_core::time::Instant;
 use tokio::net::TcpStream;
 
 use super::shape::{Line, Shape};
+use super::tap::{Direction, Tap};
 
 /// Most bytes read or taken at once.
 const BATCH: usize = 64 * 1024;
@@ -47,6 +49,9 @@ pub(super) struct Socket {
     line: Option<Line>,
     /// The socket was full: wait until it can be written.
     blocked: bool,
+    /// Bytes read and written so far.
+    read: u64,
+    written: u64,
 }
 
 impl Socket {
@@ -55,15 +60,32 @@ impl Socket {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch Nagle's algorithm off");
         }
-        Self { stream, peer, since: now, line: shape.map(Line::new), blocked: false }
+        let line = shape.map(Line::new);
+        Self { stream, peer, since: now, line, blocked: false, read: 0, written: 0 }
+    }
+
+    /// The address of the other end; unspecified when the connection is broken already.
+    pub(super) fn peer_address(&self) -> SocketAddr {
+        self.stream.peer_addr().unwrap_or_else(|_gone| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
     /// Reads once, and hands over what was there.
-    pub(super) fn read(&self, take: impl FnOnce(&[u8])) -> Read {
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        tap: Option<&Tap>,
+        take: impl FnOnce(&[u8]),
+    ) -> Read {
         SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
             Ok(0) => Read::Closed,
             Ok(count) => {
-                take(scratch.get(..count).unwrap_or_default());
+                let bytes = scratch.get(..count).unwrap_or_default();
+                if let Some(tap) = tap {
+                    tap.bytes(now, link, Direction::In, self.read, bytes);
+                }
+                self.read += count as u64;
+                take(bytes);
                 Read::Data
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
@@ -72,31 +94,69 @@ impl Socket {
     }
 
     /// Writes as much of the node's queue for this link as the socket, or the line, takes now.
-    pub(super) fn write(&mut self, now: Instant, node: &mut Node, link: LinkId) -> io::Result<Written> {
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        link: LinkId,
+        tap: Option<&Tap>,
+    ) -> io::Result<Written> {
         self.blocked = false;
-        let mut total = 0;
-        if let Some(line) = &mut self.line {
-            let wake = fill(line, now, node, link);
-            while let Some(bytes) = line.arrived(now) {
-                let Some(count) = try_write(&self.stream, bytes)? else {
-                    self.blocked = true;
-                    break;
-                };
-                line.written(count);
-                total += count as u64;
-            }
+        let before = self.written;
+        let mut wake = None;
+        if let Some(mut line) = self.line.take() {
+            let room = fill(&mut line, now, node, link);
+            let written = self.write_line(now, &mut line, link, tap);
             let arrival = line.next_arrival().filter(|_| !self.blocked);
-            return Ok(Written { bytes: total, wake: [wake, arrival].into_iter().flatten().min() });
+            wake = [room, arrival].into_iter().flatten().min();
+            self.line = Some(line);
+            written?;
+        } else {
+            while let Outgoing::Bytes(bytes) = node.outgoing(link) {
+                let Some(count) = self.try_write(now, link, bytes, tap)? else { break };
+                node.sent(link, count);
+            }
         }
-        while let Outgoing::Bytes(bytes) = node.outgoing(link) {
-            let Some(count) = try_write(&self.stream, bytes)? else {
+        Ok(Written { bytes: self.written - before, wake })
+    }
+
+    fn write_line(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        link: LinkId,
+        tap: Option<&Tap>,
+    ) -> io::Result<()> {
+        while let Some(bytes) = line.arrived(now) {
+            let Some(count) = self.try_write(now, link, bytes, tap)? else { break };
+            line.written(count);
+        }
+        Ok(())
+    }
+
+    /// `None`, and [`Socket::blocked`], when the socket is full.
+    fn try_write(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        bytes: &[u8],
+        tap: Option<&Tap>,
+    ) -> io::Result<Option<usize>> {
+        match self.stream.try_write(bytes) {
+            Ok(count) => {
+                if let Some(tap) = tap {
+                    let written = bytes.get(..count).unwrap_or_default();
+                    tap.bytes(now, link, Direction::Out, self.written, written);
+                }
+                self.written += count as u64;
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.blocked = true;
-                break;
-            };
-            node.sent(link, count);
-            total += count as u64;
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        Ok(Written { bytes: total, wake: None })
     }
 }
 
@@ -112,15 +172,6 @@ fn fill(line: &mut Line, now: Instant, node: &mut Node, link: LinkId) -> Option<
         line.take(now, piece);
     }
     None
-}
-
-/// `None` when the socket is full.
-fn try_write(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
-    match stream.try_write(bytes) {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Ready when a socket can be read, or was full and can be written.

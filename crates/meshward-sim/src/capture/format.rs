@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use meshward_core::mesh::{Limits, MeshConfig};
 use meshward_core::time::Instant;
+use meshward_core::wire::NodeId;
 use serde_json::{Value, json};
 
 use super::{Line, What};
@@ -64,6 +66,15 @@ pub fn to_ndjson(lines: &[Line]) -> String {
                     json!(conn)
                 )
             }
+            What::Boot { node, config } => {
+                format!(
+                    "\"event\": \"boot\", \"node\": {}, \"config\": {}}}",
+                    json!(node),
+                    config_to_json(config)
+                )
+            }
+            What::Timers { node } => format!("\"event\": \"timers\", \"node\": {}}}", json!(node)),
+            What::Flash { node } => format!("\"event\": \"flash\", \"node\": {}}}", json!(node)),
             What::Note(words) => format!("\"event\": {}}}", json!(words)),
         };
         // Writing to a string cannot fail.
@@ -103,6 +114,12 @@ fn parse(line: &str) -> Result<Line, String> {
                 let (by, peer) = (text("by")?, text("peer")?);
                 What::Closed { conn: conn(&by, &peer), by, peer }
             }
+            "boot" => {
+                let config = config_from_json(&object["config"]);
+                What::Boot { node: text("node")?, config: Box::new(config.ok_or("config is not complete")?) }
+            }
+            "timers" => What::Timers { node: text("node")? },
+            "flash" => What::Flash { node: text("node")? },
             words => What::Note(words.to_owned()),
         }
     } else {
@@ -115,6 +132,45 @@ fn parse(line: &str) -> Result<Line, String> {
         What::Message { conn: conn(&from, &to), from, to, bytes, withheld }
     };
     Ok(Line { at, what })
+}
+
+fn config_to_json(config: &MeshConfig) -> Value {
+    let Limits { frame, nodes, links, queue, message, events } = config.limits;
+    json!({
+        "id": config.id.0,
+        "root": config.root,
+        "time_authority": config.time_authority,
+        "clock_offset": config.clock_offset,
+        "seed": config.seed,
+        "limits": {
+            "frame": frame,
+            "nodes": nodes,
+            "links": links,
+            "queue": queue,
+            "message": message,
+            "events": events,
+        },
+    })
+}
+
+fn config_from_json(config: &Value) -> Option<MeshConfig> {
+    let word = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
+    let limit = |key: &str| config["limits"][key].as_u64().and_then(|number| usize::try_from(number).ok());
+    Some(MeshConfig {
+        id: NodeId(word(&config["id"])?),
+        root: config["root"].as_bool()?,
+        time_authority: config["time_authority"].as_bool()?,
+        clock_offset: word(&config["clock_offset"])?,
+        seed: config["seed"].as_u64()?,
+        limits: Limits {
+            frame: limit("frame")?,
+            nodes: limit("nodes")?,
+            links: limit("links")?,
+            queue: limit("queue")?,
+            message: limit("message")?,
+            events: limit("events")?,
+        },
+    })
 }
 
 #[cfg(test)]
@@ -136,6 +192,9 @@ mod tests {
             message(b"{\"type\":9,\"msg\":\"\xC3\xA9\\n\"}", false),
             message(b"\xFF\x01", true),
             What::Note("a \"word\"".to_owned()),
+            What::Boot { node: a.clone(), config: Box::new(MeshConfig::gateway(NodeId(u32::MAX), u64::MAX)) },
+            What::Timers { node: a.clone() },
+            What::Flash { node: b.clone() },
             What::Closed { by: a.clone(), peer: b.clone(), conn: conn.clone() },
         ];
         let at = |index: usize| Instant::from_micros(index as u64 * 1_000_007);
@@ -150,6 +209,7 @@ mod tests {
             ("{\"event\":\"x\"}\n\nnonsense", 3, "expected"),
             ("{\"t_ms\":1,\"from\":\"A\"}", 1, "the field to is missing"),
             ("{\"from\":\"A\",\"to\":\"B\",\"raw_b64\":\"?\"}", 1, "raw_b64"),
+            ("{\"event\":\"boot\",\"node\":\"A\",\"config\":{\"id\":1}}", 1, "config is not complete"),
         ] {
             let error = from_ndjson(text).unwrap_err();
             assert!(error.line == line && error.problem.contains(problem), "{error}");

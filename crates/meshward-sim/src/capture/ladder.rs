@@ -19,6 +19,9 @@ pub fn ladder(lines: &[Line]) -> String {
         let text = match &line.what {
             What::Open { conn, .. } => format!("   {conn} opens"),
             What::Closed { by, conn, .. } => format!("   {conn} closed by {by}"),
+            What::Boot { node, config } => format!("   {node} boots as node {}", config.id),
+            // Of use to a replay only.
+            What::Timers { .. } | What::Flash { .. } => continue,
             What::Note(words) => format!("   ({words})"),
             What::Message { from, to, bytes, withheld, .. } => {
                 let arrow = if *withheld { "─×" } else { "─▶" };

@@ -1,21 +1,24 @@
 //! What was on the wires, in the format of the recorded conversations in `testdata/wire`.
 //!
-//! A [`Recorder`] is told by whoever moves the bytes, a world or a real shell, and keeps [`Line`]s.
-//! [`to_ndjson`] and [`from_ndjson`] write and read the format of `testdata/README.md`; [`ladder`] makes it
+//! A [`Recorder`] is told by a world who says what to whom, an [`Observer`] by a real shell what its node saw;
+//! both keep [`Line`]s. [`to_ndjson`] and [`from_ndjson`] write and read the format of `testdata/README.md`; [`ladder`] makes it
 //! readable; [`replay`] gives a fresh node what a node in the capture got, and compares what it says.
 //! It knows no files: that is for the command line.
 
 mod format;
 mod ladder;
+mod observer;
 mod replay;
 
 use std::collections::BTreeMap;
 
+use meshward_core::mesh::MeshConfig;
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 
 pub use format::{FormatError, from_ndjson, to_ndjson};
 pub use ladder::ladder;
+pub use observer::{Direction, Observer};
 pub use replay::{Difference, Replayed, replay};
 
 /// One line of a capture.
@@ -60,6 +63,24 @@ pub enum What {
         bytes: Vec<u8>,
         /// It never arrived.
         withheld: bool,
+    },
+    /// A node was made: what a replay must know of it, its flash apart. From here on [`What::Timers`] and
+    /// [`What::Flash`] say when these were handled.
+    Boot {
+        /// The node's name.
+        node: String,
+        /// What it was told.
+        config: Box<MeshConfig>,
+    },
+    /// The timers of a node were fired.
+    Timers {
+        /// The node's name.
+        node: String,
+    },
+    /// The flash commands of a node were executed, until it had none left.
+    Flash {
+        /// The node's name.
+        node: String,
     },
     /// Something else, in words.
     Note(String),

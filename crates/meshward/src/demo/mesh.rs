@@ -100,6 +100,7 @@ impl VirtualMesh {
                     dial: dial.map(|address| address.to_string().parse()).transpose()?.into_iter().collect(),
                     shape: Some(shape),
                     seed,
+                    tap: None,
                 },
                 firmware: Some(FirmwareConfig {
                     role: ROLE.to_owned(),

@@ -17,10 +17,11 @@ use anyhow::Context as _;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::wire::NodeId;
 use meshward_gateway::rest::model::{NewRollout, Rollout};
-use meshward_gateway::shell::{self, ShellConfig, Traffic};
+use meshward_gateway::shell::{self, ShellConfig, Tap, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
+use crate::capture::Capture;
 use crate::client::{Client, GatewayArgs};
 use crate::deploy::SchemeArg;
 use crate::{deploy, shutdown};
@@ -74,6 +75,9 @@ pub(crate) struct Args {
     /// Print one JSON object as the last line of standard output, and no progress.
     #[arg(long)]
     json: bool,
+    /// Write all that passes over the gateway's link to this file; `meshward capture ladder` shows it.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
@@ -85,6 +89,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     );
     let base = image(args.base.as_ref(), BASE)?;
     let new = image(args.image.as_ref(), IMAGE)?;
+    let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let say = |text: String| {
         if !args.json {
             eprintln!("{text}");
@@ -96,7 +101,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         bytes_per_second: args.rate.saturating_mul(1_000),
     };
     let mesh = VirtualMesh::start(&args, shape, &base, new.len()).await?;
-    let gateway = VirtualGateway::start(mesh.entry(), args.seed).await?;
+    let gateway = VirtualGateway::start(mesh.entry(), args.seed, capture.as_ref().map(Capture::tap)).await?;
     say(format!("gateway at {}, waiting for the mesh to form", gateway.url()));
     gateway.sees(mesh.len()).await?;
 
@@ -133,6 +138,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     }
     gateway.stop().await?;
     mesh.stop().await?;
+    if let Some(capture) = capture {
+        capture.finish().await?;
+    }
     Ok(done)
 }
 
@@ -153,10 +161,10 @@ struct VirtualGateway {
 }
 
 impl VirtualGateway {
-    async fn start(entry: SocketAddr, seed: u64) -> anyhow::Result<Self> {
+    async fn start(entry: SocketAddr, seed: u64, tap: Option<Tap>) -> anyhow::Result<Self> {
         let traffic = Arc::new(Traffic::default());
         let peer = entry.to_string().parse()?;
-        let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed };
+        let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed, tap };
         let (shell, handle) =
             service::join(MeshConfig::gateway(GATEWAY, seed), shell, Arc::clone(&traffic)).await?;
         let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;

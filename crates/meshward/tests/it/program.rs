@@ -63,6 +63,12 @@ impl Running {
         }
     }
 
+    /// Where the node that has been started accepts neighbours.
+    pub(crate) fn port(&self) -> String {
+        let line = self.says("boot 1");
+        line.split("listening on ").nth(1).unwrap().split(',').next().unwrap().to_owned()
+    }
+
     /// Asks it to end, as an operator or a service manager does, and waits for its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
@@ -87,7 +93,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(peer: &str) -> Self {
-        let process = Running::start(&["gateway", "--peer", peer, "--http", "127.0.0.1:0", "--id", "1"]);
+        Self::start_with(peer, &[])
+    }
+
+    pub(crate) fn start_with(peer: &str, more: &[&str]) -> Self {
+        let args = ["gateway", "--peer", peer, "--http", "127.0.0.1:0", "--id", "1"];
+        let process = Running::start(&[&args[..], more].concat());
         let line = process.says("REST interface at");
         let url = line.split(" at ").nth(1).unwrap().to_owned();
         Self { process, url }
