@@ -3,7 +3,7 @@
 //! The newest boot record whose image in its slot has the recorded MD5 wins; a record whose image is damaged
 //! is passed over, so that the image before it starts.
 
-use meshward_core::flash::{FlashOp, Layout, Region, SECTOR, Slot};
+use meshward_core::flash::{FlashOp, Layout, NorError, Region, SECTOR, Slot};
 use meshward_core::ota::{BootRecord, Md5Sum, write_record};
 
 use crate::flash_file::{FlashError, FlashFile};
@@ -45,10 +45,35 @@ pub fn image(flash: &FlashFile, layout: &Layout, record: &BootRecord) -> Result<
 /// # Errors
 /// [`FlashError`] when the image does not fit or the chip cannot be written.
 pub fn provision(flash: &FlashFile, layout: &Layout, image: &[u8]) -> Result<BootRecord, FlashError> {
-    let slot = layout.slot(Slot::A);
-    let size = image.len() as u32;
-    write_image(flash, slot, image)?;
-    let record = BootRecord { sequence: 1, slot: Slot::A, size, md5: Md5Sum::of(image) };
+    put(flash, layout, Slot::A, 1, image)
+}
+
+/// Puts an image into the slot that does not run, with a boot record that makes it the next to start: for
+/// programs whose update does not go through the core's receiver.
+///
+/// # Errors
+/// [`FlashError`] when the image does not fit or the chip cannot be read or written.
+pub fn install(flash: &FlashFile, layout: &Layout, image: &[u8]) -> Result<BootRecord, FlashError> {
+    let running = select(flash, layout)?;
+    let slot = running.map_or(Slot::A, |record| record.slot).other();
+    let sequence = running.map_or(0, |record| record.sequence).wrapping_add(1);
+    put(flash, layout, slot, sequence, image)
+}
+
+fn put(
+    flash: &FlashFile,
+    layout: &Layout,
+    slot: Slot,
+    sequence: u32,
+    image: &[u8],
+) -> Result<BootRecord, FlashError> {
+    let region = layout.slot(slot);
+    let size = u32::try_from(image.len()).unwrap_or(u32::MAX);
+    if size > region.len {
+        return Err(FlashError::Nor(NorError::OutOfRange));
+    }
+    write_image(flash, region, image)?;
+    let record = BootRecord { sequence, slot, size, md5: Md5Sum::of(image) };
     for op in write_record(layout, &record) {
         flash.execute(&op)?;
     }
@@ -80,13 +105,15 @@ mod tests {
         assert_eq!(select(&flash, &layout).unwrap(), Some(old));
 
         let image = b"the new image!";
-        write_image(&flash, layout.slot(Slot::B), image).unwrap();
-        let new = BootRecord { sequence: 2, slot: Slot::B, size: 14, md5: Md5Sum::of(image) };
-        write_record(&layout, &new).iter().for_each(|op| drop(flash.execute(op).unwrap()));
+        let new = install(&flash, &layout, image).unwrap();
+        assert_eq!(new, BootRecord { sequence: 2, slot: Slot::B, size: 14, md5: Md5Sum::of(image) });
         assert_eq!(select(&flash, &layout).unwrap(), Some(new));
         assert_eq!(super::image(&flash, &layout, &new).unwrap().unwrap(), image);
 
         flash.execute(&FlashOp::Erase { address: layout.slot(Slot::B).start }).unwrap();
         assert_eq!(select(&flash, &layout).unwrap(), Some(old), "a damaged image is passed over");
+        let too_long = vec![0; layout.slot(Slot::B).len as usize + 1];
+        assert!(install(&flash, &layout, &too_long).is_err());
+        assert_eq!(select(&flash, &layout).unwrap(), Some(old));
     }
 }

@@ -1,4 +1,6 @@
 //! A whole node on this machine: boot loader, node, restarts.
+//!
+//! [`run`] does that for a [`Node`] of ours, [`run_machine`] for anything that a shell can drive.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,6 +76,8 @@ pub struct HostStatus {
 struct Console;
 
 impl Application for Console {
+    type Machine = Node;
+
     fn on_event(&mut self, _now: Instant, node: &mut Node, event: &Event) {
         let id = node.id();
         match event {
@@ -91,6 +95,19 @@ impl Application for Console {
     }
 }
 
+/// What a boot loader has started.
+#[derive(Debug)]
+pub struct Booted<A: Application> {
+    /// The program.
+    pub machine: A::Machine,
+    /// What runs beside it.
+    pub app: A,
+    /// The chip on which the machine's flash commands are executed.
+    pub flash: Option<FlashFile>,
+    /// The image that it is.
+    pub running: Option<BootRecord>,
+}
+
 /// Boots and runs a node, again after every restart, until `shutdown` changes. Its state is published to
 /// `status`.
 ///
@@ -100,12 +117,12 @@ pub async fn run(
     config: HostConfig,
     traffic: Arc<Traffic>,
     status: watch::Sender<HostStatus>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> Result<(), HostError> {
-    let clock = Clock::start();
-    let mut shell_config = config.shell.clone();
-    loop {
-        let (flash, running) = match &config.firmware {
+    let HostConfig { mesh, shell, firmware, boot_time } = config;
+    let tap = shell.tap.clone();
+    let boot = move |now| {
+        let (flash, running) = match &firmware {
             Some(firmware) => {
                 let flash = FlashFile::open(&firmware.flash, firmware.layout.size)?;
                 let running = boot::select(&flash, &firmware.layout)?;
@@ -113,27 +130,46 @@ pub async fn run(
             }
             None => (None, None),
         };
-        let receiver = config.firmware.as_ref().map(|firmware| ReceiverConfig {
-            id: config.mesh.id,
+        let receiver = firmware.as_ref().map(|firmware| ReceiverConfig {
+            id: mesh.id,
             role: firmware.role.clone().into_bytes(),
             hardware: firmware.hardware.clone().into_bytes(),
-            root: config.mesh.root,
+            root: mesh.root,
             layout: firmware.layout,
             running,
         });
-        if let Some(tap) = &shell_config.tap {
-            tap.booted(clock.now(), &config.mesh);
+        if let Some(tap) = &tap {
+            tap.booted(now, &mesh);
         }
-        let node = Node::new(NodeConfig { mesh: config.mesh.clone(), receiver });
-        let bound =
-            Shell::bind(shell_config.clone(), node, Console, flash, clock, Arc::clone(&traffic)).await;
+        let machine = Node::new(NodeConfig { mesh: mesh.clone(), receiver });
+        Ok(Booted { machine, app: Console, flash, running })
+    };
+    run_machine(shell, boot_time, traffic, status, shutdown, boot).await
+}
+
+/// As [`run`], for whatever `boot` makes each time. `boot_time` is how long a restart takes.
+///
+/// # Errors
+/// [`HostError`] when the port cannot be had, or from `boot`.
+pub async fn run_machine<A: Application>(
+    mut config: ShellConfig,
+    boot_time: std::time::Duration,
+    traffic: Arc<Traffic>,
+    status: watch::Sender<HostStatus>,
+    mut shutdown: watch::Receiver<bool>,
+    mut boot: impl FnMut(Instant) -> Result<Booted<A>, HostError>,
+) -> Result<(), HostError> {
+    let clock = Clock::start();
+    loop {
+        let Booted { machine, app, flash, running } = boot(clock.now())?;
+        let bound = Shell::bind(config.clone(), machine, app, flash, clock, Arc::clone(&traffic)).await;
         let (shell, _handle) = bound.map_err(|source| HostError::Listen {
-            address: shell_config.listen.map_or_else(String::new, |address| address.to_string()),
+            address: config.listen.map_or_else(String::new, |address| address.to_string()),
             source,
         })?;
         // A port that was free at the first boot is this node's for good.
-        shell_config.listen = shell.local_addr();
-        let listen = shell_config.listen;
+        config.listen = shell.local_addr();
+        let listen = config.listen;
         status.send_modify(|status| *status = HostStatus { boots: status.boots + 1, running, listen });
         let mut stop = shutdown.clone();
         // An error means that nobody can ask for a shutdown any more, which is one.
@@ -142,9 +178,9 @@ pub async fn run(
             return Ok(());
         }
         tokio::select! {
-            () = tokio::time::sleep(config.boot_time) => {}
+            () = tokio::time::sleep(boot_time) => {}
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
         }
-        shell_config.seed = shell_config.seed.wrapping_add(1);
+        config.seed = config.seed.wrapping_add(1);
     }
 }

@@ -247,6 +247,8 @@ impl Gateway {
 }
 
 impl Application for Gateway {
+    type Machine = Node;
+
     fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
         match event {
             Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.topology_changed(now, node),

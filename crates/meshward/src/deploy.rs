@@ -126,7 +126,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
             started.id,
         );
     }
-    let rollout = watch(&client, started, !args.json).await?;
+    let rollout = watch(&client, started, !args.json, |_| {}).await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rollout)?);
     } else {
@@ -135,8 +135,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     Ok(rollout.count(RolloutNodeState::Failed) == 0)
 }
 
-/// Follows a roll-out to its end.
-pub(crate) async fn watch(client: &Client, started: Rollout, show: bool) -> anyhow::Result<Rollout> {
+/// Follows a roll-out to its end; `look` is shown it each time.
+pub(crate) async fn watch(
+    client: &Client,
+    started: Rollout,
+    show: bool,
+    mut look: impl FnMut(&Rollout),
+) -> anyhow::Result<Rollout> {
     let mut progress = show.then(|| Progress::new(&started));
     let mut rollout = started;
     while rollout.state != RolloutState::Finished {
@@ -145,6 +150,7 @@ pub(crate) async fn watch(client: &Client, started: Rollout, show: bool) -> anyh
         }
         tokio::time::sleep(LOOK).await;
         rollout = client.rollout(rollout.id).await?;
+        look(&rollout);
     }
     if let Some(mut progress) = progress {
         progress.show(&rollout);

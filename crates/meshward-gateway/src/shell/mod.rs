@@ -1,11 +1,13 @@
-//! The Tokio shell of a node: sockets, timers and a flash file around a [`Node`].
+//! The Tokio shell of a node: sockets, timers and a flash file around a [`Machine`], as a rule a
+//! [`Node`](meshward_core::node::Node).
 //!
 //! One task owns the node and all its sockets. It sleeps until a socket is ready, a timer is due, or somebody
 //! calls through a [`NodeHandle`]; then it reads at most 64 KB from every readable link, lets the node work,
 //! and writes what the node has queued, many messages in one write. It decides nothing: what it does with a
-//! link is what [`Node::outgoing`] says.
+//! link is what [`Machine::outgoing`] says.
 
 mod dial;
+mod machine;
 mod shape;
 mod socket;
 mod tap;
@@ -18,8 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use meshward_core::flash::Completion;
 use meshward_core::mesh::{LinkId, LinkRole, Outgoing};
-use meshward_core::node::{Event, Node};
-use meshward_core::ota::ReceiverEvent;
 use meshward_core::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::flash_file::FlashFile;
 use crate::peer::Peer;
 use dial::Dialler;
+pub use machine::{Application, Machine};
 pub use shape::Shape;
 use socket::{Read, Socket};
 pub use tap::{Direction, Missed, Tap, TapEvent, TapReader, Tapped, tap};
@@ -81,34 +82,20 @@ pub struct ShellConfig {
     pub tap: Option<Tap>,
 }
 
-/// What runs beside the node in its task: it is told every event and may act on the node at once.
-pub trait Application: Send + 'static {
-    /// Something happened on the node.
-    fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event);
-}
-
-/// An application for a node that has none.
-#[derive(Debug, Default)]
-pub struct NoApplication;
-
-impl Application for NoApplication {
-    fn on_event(&mut self, _now: Instant, _node: &mut Node, _event: &Event) {}
-}
-
 /// The node's task has ended.
 #[derive(Debug, Error)]
 #[error("the node has stopped")]
 pub struct Stopped;
 
-type Call<A> = Box<dyn FnOnce(Instant, &mut Node, &mut A) + Send>;
+type Call<A> = Box<dyn FnOnce(Instant, &mut <A as Application>::Machine, &mut A) + Send>;
 
 /// Reaches into a running node from other tasks.
 #[derive(Debug)]
-pub struct NodeHandle<A> {
+pub struct NodeHandle<A: Application> {
     calls: mpsc::Sender<Call<A>>,
 }
 
-impl<A> Clone for NodeHandle<A> {
+impl<A: Application> Clone for NodeHandle<A> {
     fn clone(&self) -> Self {
         Self { calls: self.calls.clone() }
     }
@@ -121,7 +108,7 @@ impl<A: Application> NodeHandle<A> {
     /// [`Stopped`] when the task has ended.
     pub async fn with<R: Send + 'static>(
         &self,
-        act: impl FnOnce(Instant, &mut Node, &mut A) -> R + Send + 'static,
+        act: impl FnOnce(Instant, &mut A::Machine, &mut A) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
         let (answer, answered) = oneshot::channel();
         let call: Call<A> = Box::new(move |now, node, app| {
@@ -144,8 +131,8 @@ pub enum Exit {
 
 /// See the module's page.
 #[derive(Debug)]
-pub struct Shell<A> {
-    node: Node,
+pub struct Shell<A: Application> {
+    node: A::Machine,
     app: A,
     flash: Option<FlashFile>,
     clock: Clock,
@@ -161,7 +148,7 @@ pub struct Shell<A> {
     shaped_wake: Option<Instant>,
 }
 
-enum Wake<A> {
+enum Wake<A: Application> {
     Shutdown,
     Call(Option<Call<A>>),
     Accepted(io::Result<(TcpStream, SocketAddr)>),
@@ -176,7 +163,7 @@ impl<A: Application> Shell<A> {
     /// When the listening address cannot be had.
     pub async fn bind(
         config: ShellConfig,
-        node: Node,
+        node: A::Machine,
         app: A,
         flash: Option<FlashFile>,
         clock: Clock,
@@ -243,8 +230,7 @@ impl<A: Application> Shell<A> {
 
     /// Sleeps until there is something to do.
     async fn wake(&mut self, shutdown: impl Future<Output = ()>) -> Wake<A> {
-        let node_wake = self.node.poll_timeout().map(|(due, _)| due);
-        let due = [node_wake, self.shaped_wake].into_iter().flatten().min();
+        let due = [self.node.poll_timeout(), self.shaped_wake].into_iter().flatten().min();
         let sleep = due.map(|due| self.clock.wall(due));
         let Self { calls, listener, dialler, sockets, .. } = self;
         tokio::select! {
@@ -301,7 +287,7 @@ impl<A: Application> Shell<A> {
     fn pump(&mut self) {
         self.read_links();
         let now = self.clock.now();
-        if self.node.poll_timeout().is_some_and(|(due, _)| due <= now) {
+        if self.node.poll_timeout().is_some_and(|due| due <= now) {
             self.tapped(now, Tapped::Timers);
             self.node.handle_timeout(now);
             self.drain();
@@ -374,7 +360,7 @@ impl<A: Application> Shell<A> {
     /// Tells the application what happened; the node must not be given another input before.
     fn drain(&mut self) {
         while let Some(event) = self.node.poll_event() {
-            if event == Event::Update(ReceiverEvent::Restart) {
+            if A::Machine::is_restart(&event) {
                 self.restart = true;
             }
             self.app.on_event(self.clock.now(), &mut self.node, &event);

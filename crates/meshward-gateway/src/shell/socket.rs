@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::task::Poll;
 
 use meshward_core::mesh::{LinkId, Outgoing};
-use meshward_core::node::Node;
 use meshward_core::time::Instant;
 use tokio::net::TcpStream;
 
+use super::machine::Machine;
 use super::shape::{Line, Shape};
 use super::tap::{Direction, Tap};
 
@@ -97,7 +97,7 @@ impl Socket {
     pub(super) fn write(
         &mut self,
         now: Instant,
-        node: &mut Node,
+        node: &mut impl Machine,
         link: LinkId,
         tap: Option<&Tap>,
     ) -> io::Result<Written> {
@@ -161,7 +161,7 @@ impl Socket {
 }
 
 /// Moves the node's queue onto the line; when it can go on, if it could not.
-fn fill(line: &mut Line, now: Instant, node: &mut Node, link: LinkId) -> Option<Instant> {
+fn fill(line: &mut Line, now: Instant, node: &mut impl Machine, link: LinkId) -> Option<Instant> {
     while let Outgoing::Bytes(bytes) = node.outgoing(link) {
         if let Some(free) = line.busy_until(now) {
             return Some(free);

@@ -18,14 +18,19 @@ use meshward_gateway::shell::{Shape, ShellConfig, Traffic};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::stock::{self, StockHost};
 use super::{Args, GATEWAY, ROLE};
 
 /// How long a virtual node takes to boot.
 const BOOT_TIME: Duration = Duration::from_millis(300);
 
+/// What all nodes say they are.
+const HARDWARE: &str = "ESP32";
+
 /// A node, as its owner sees it.
 struct VirtualNode {
     id: NodeId,
+    stock: bool,
     flash: PathBuf,
     status: watch::Receiver<HostStatus>,
 }
@@ -33,6 +38,8 @@ struct VirtualNode {
 /// What a node's flash proved at the end.
 pub(super) struct NodeOutcome {
     pub(super) id: NodeId,
+    /// It behaves as the C++ library.
+    pub(super) stock: bool,
     /// How often it has booted.
     pub(super) boots: u32,
     /// SHA-256 of the image that its boot loader starts.
@@ -75,6 +82,20 @@ fn ids(nodes: usize, seed: u64) -> Vec<NodeId> {
     ids.into_iter().collect()
 }
 
+/// `stock` of `nodes` places, anywhere in the tree.
+fn chosen(nodes: usize, stock: usize, seed: u64) -> Vec<bool> {
+    let mut rng = Rng::new(seed ^ 0x570C);
+    let mut left = stock;
+    // Each place is taken with the share of those that are still to be taken.
+    (0..nodes)
+        .map(|index| {
+            let taken = rng.below((nodes - index) as u64) < left as u64;
+            left -= usize::from(taken);
+            taken
+        })
+        .collect()
+}
+
 impl VirtualMesh {
     /// Makes the chips and starts the nodes, parents first.
     pub(super) async fn start(args: &Args, shape: Shape, base: &[u8], image: usize) -> anyhow::Result<Self> {
@@ -87,35 +108,37 @@ impl VirtualMesh {
         let mut nodes: Vec<VirtualNode> = Vec::with_capacity(count);
         let mut addresses: Vec<SocketAddr> = Vec::with_capacity(count);
         let parents = args.topology.parents(count, args.seed);
-        for (id, parent) in ids(count, args.seed).into_iter().zip(parents) {
+        let stock = chosen(count, args.stock as usize, args.seed);
+        for ((id, parent), stock) in ids(count, args.seed).into_iter().zip(parents).zip(stock) {
             let flash = folder.path().join(format!("{id}.flash"));
             boot::provision(&FlashFile::open(&flash, layout.size)?, &layout, base)?;
             let dial = parent.and_then(|parent| addresses.get(parent));
             let seed = args.seed ^ u64::from(id.0);
             let limits = Limits { links: count + 2, ..Limits::NODE };
-            let config = HostConfig {
-                mesh: MeshConfig { limits, ..MeshConfig::node(id, seed) },
-                shell: ShellConfig {
-                    listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-                    dial: dial.map(|address| address.to_string().parse()).transpose()?.into_iter().collect(),
-                    shape: Some(shape),
-                    seed,
-                    tap: None,
-                },
-                firmware: Some(FirmwareConfig {
-                    role: ROLE.to_owned(),
-                    hardware: "ESP32".to_owned(),
-                    flash: flash.clone(),
-                    layout,
-                }),
-                boot_time: BOOT_TIME,
+            let mesh = MeshConfig { limits, ..MeshConfig::node(id, seed) };
+            let shell = ShellConfig {
+                listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+                dial: dial.map(|address| address.to_string().parse()).transpose()?.into_iter().collect(),
+                shape: Some(shape),
+                seed,
+                tap: None,
             };
+            let (role, hardware) = (ROLE.to_owned(), HARDWARE.to_owned());
             let (sender, mut status) = watch::channel(HostStatus::default());
-            tasks.spawn(host::run(config, Arc::clone(&traffic), sender, stopped.clone()));
+            let (traffic, stopped) = (Arc::clone(&traffic), stopped.clone());
+            if stock {
+                let flash = flash.clone();
+                let host = StockHost { mesh, shell, role, hardware, flash, layout, boot_time: BOOT_TIME };
+                tasks.spawn(stock::run(host, traffic, sender, stopped));
+            } else {
+                let firmware = Some(FirmwareConfig { role, hardware, flash: flash.clone(), layout });
+                let host = HostConfig { mesh, shell, firmware, boot_time: BOOT_TIME };
+                tasks.spawn(host::run(host, traffic, sender, stopped));
+            }
             let up = status.wait_for(|status| status.listen.is_some()).await;
             let listen = up.context("a node did not start")?.listen.context("a node has no port")?;
             addresses.push(listen);
-            nodes.push(VirtualNode { id, flash, status });
+            nodes.push(VirtualNode { id, stock, flash, status });
         }
         let entry = *addresses.first().context("a mesh needs a node")?;
         Ok(Self { nodes, layout, entry, traffic, stop, tasks, _folder: folder })
@@ -158,6 +181,7 @@ impl VirtualMesh {
             let status = *node.status.borrow();
             outcomes.push(NodeOutcome {
                 id: node.id,
+                stock: node.stock,
                 boots: status.boots,
                 sha256: stored.map(|stored| Sha256::digest(&stored).into()),
                 updated: same && status.running == record,
@@ -194,5 +218,14 @@ mod tests {
         assert_eq!(ids(100, 7), ids(100, 7));
         assert_ne!(ids(100, 7), ids(100, 8));
         assert_eq!(ids(500, 1).len(), 500);
+    }
+
+    #[test]
+    fn as_many_are_stock_as_were_asked_for() {
+        for stock in [0, 1, 30, 50] {
+            let chosen = chosen(50, stock, 3);
+            assert_eq!((chosen.len(), chosen.iter().filter(|stock| **stock).count()), (50, stock));
+        }
+        assert_ne!(chosen(50, 25, 1), chosen(50, 25, 2));
     }
 }

@@ -1,12 +1,14 @@
 //! `meshward demo`: a virtual mesh over TCP on this machine, and an update of all of it.
 //!
-//! Every node is a real node with a flash file, a boot loader and a TCP port of its own; the gateway joins the
+//! Every node is a real node with a flash file, a boot loader and a TCP port of its own, some of them, if asked
+//! for, models of the unmodified C++ library's; the gateway joins the
 //! first one, and is driven through its REST interface like any other. Gateway and nodes share nothing but
 //! TCP. At the end every node's flash is read and hashed: that, and nothing that a node says, is the result.
 
 mod mesh;
 mod report;
 mod shape;
+mod stock;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,6 +50,9 @@ pub(crate) struct Args {
     /// How many nodes.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
     nodes: u32,
+    /// How many of them behave as the unmodified C++ library, anywhere in the tree.
+    #[arg(long, default_value_t = 0, value_name = "NODES")]
+    stock: u32,
     /// How they hang together.
     #[arg(long, value_enum, default_value_t = Topology::Random)]
     topology: Topology,
@@ -81,12 +86,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let deepest = args.topology.depth(args.nodes as usize, args.seed);
-    anyhow::ensure!(
-        deepest <= DEPTH_MAX,
-        "this mesh would be {deepest} nodes deep; painlessMesh's JSON carries trees of up to {DEPTH_MAX}: take \
-         fewer nodes or another topology"
-    );
+    check(&args)?;
     let base = image(args.base.as_ref(), BASE)?;
     let new = image(args.image.as_ref(), IMAGE)?;
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
@@ -95,7 +95,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
             eprintln!("{text}");
         }
     };
-    say(format!("starting {} nodes ({}, seed {})", args.nodes, args.topology.name(), args.seed));
+    let stock = if args.stock > 0 { format!(", {} of them stock", args.stock) } else { String::new() };
+    say(format!("starting {} nodes{stock} ({}, seed {})", args.nodes, args.topology.name(), args.seed));
     let shape = shell::Shape {
         latency: meshward_core::time::Duration::from_millis(args.latency),
         bytes_per_second: args.rate.saturating_mul(1_000),
@@ -105,26 +106,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     say(format!("gateway at {}, waiting for the mesh to form", gateway.url()));
     gateway.sees(mesh.len()).await?;
 
-    let started = Instant::now();
     say(format!("updating {} nodes to {} bytes", mesh.len(), new.len()));
-    let rollout = gateway.deploy(&args, new.clone()).await?;
-    let outcome = mesh.outcome(&new, PATIENCE).await?;
-    // The nodes have the image; now all must be back in the mesh.
-    gateway.sees(mesh.len()).await?;
-    let summary = report::Summary {
-        nodes: mesh.len(),
-        updated: outcome.iter().filter(|node| node.updated).count(),
-        seconds: started.elapsed().as_secs_f64(),
-        tcp_bytes: mesh.bytes() + gateway.bytes(),
-        image: &new,
-        scheme: rollout.scheme,
-        topology: args.topology,
-        seed: args.seed,
-    };
-    if !args.json {
-        report::print_table(&outcome, &rollout);
-    }
-    let done = summary.updated == summary.nodes;
+    let summary = update(&args, &mesh, &gateway, &new).await?;
     say(summary.sentence());
     if args.json {
         println!("{}", summary.json());
@@ -141,7 +124,61 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     if let Some(capture) = capture {
         capture.finish().await?;
     }
-    Ok(done)
+    Ok(summary.updated == summary.nodes)
+}
+
+/// Refuses what cannot be shown.
+fn check(args: &Args) -> anyhow::Result<()> {
+    let deepest = args.topology.depth(args.nodes as usize, args.seed);
+    anyhow::ensure!(
+        deepest <= DEPTH_MAX,
+        "this mesh would be {deepest} nodes deep; painlessMesh's JSON carries trees of up to {DEPTH_MAX}: take \
+         fewer nodes or another topology"
+    );
+    anyhow::ensure!(
+        args.stock <= args.nodes,
+        "--stock {} is more than the {} nodes that there are: take at most --stock {}",
+        args.stock,
+        args.nodes,
+        args.nodes
+    );
+    Ok(())
+}
+
+/// Brings the image to all nodes, and looks at what they have in the end.
+async fn update<'a>(
+    args: &Args,
+    mesh: &VirtualMesh,
+    gateway: &VirtualGateway,
+    new: &'a [u8],
+) -> anyhow::Result<report::Summary<'a>> {
+    let started = Instant::now();
+    let mut passed = None;
+    let look = |rollout: &Rollout| {
+        if report::has_passed(rollout) {
+            passed.get_or_insert_with(|| started.elapsed());
+        }
+    };
+    let rollout = gateway.deploy(args, new.to_vec(), look).await?;
+    let outcome = mesh.outcome(new, PATIENCE).await?;
+    // The nodes have the image; now all must be back in the mesh.
+    gateway.sees(mesh.len()).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    if !args.json {
+        report::print_table(&outcome, &rollout);
+    }
+    Ok(report::Summary {
+        nodes: mesh.len(),
+        stock: args.stock as usize,
+        updated: outcome.iter().filter(|node| node.updated).count(),
+        seconds,
+        pass_seconds: passed.map_or(seconds, |passed| passed.as_secs_f64()),
+        tcp_bytes: mesh.bytes() + gateway.bytes(),
+        image: new,
+        scheme: rollout.scheme,
+        topology: args.topology,
+        seed: args.seed,
+    })
 }
 
 fn image(path: Option<&PathBuf>, default: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -210,12 +247,17 @@ impl VirtualGateway {
         }
     }
 
-    async fn deploy(&self, args: &Args, image: Vec<u8>) -> anyhow::Result<Rollout> {
+    async fn deploy(
+        &self,
+        args: &Args,
+        image: Vec<u8>,
+        look: impl FnMut(&Rollout),
+    ) -> anyhow::Result<Rollout> {
         let firmware = self.client.upload("demo", image).await?;
         let new =
             NewRollout { scheme: args.scheme.into(), ..NewRollout::new(firmware.sha256, ROLE.to_owned()) };
         let started = self.client.start(&new).await?;
-        deploy::watch(&self.client, started, !args.json).await
+        deploy::watch(&self.client, started, !args.json, look).await
     }
 
     async fn stop(mut self) -> anyhow::Result<()> {

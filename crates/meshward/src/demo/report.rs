@@ -1,6 +1,6 @@
 //! What the demonstration says at its end.
 
-use meshward_gateway::rest::model::{Rollout, Scheme};
+use meshward_gateway::rest::model::{Rollout, RolloutNodeState, Scheme};
 use sha2::{Digest as _, Sha256};
 
 use super::Topology;
@@ -11,9 +11,13 @@ use crate::list::table;
 /// The whole run in one line.
 pub(super) struct Summary<'a> {
     pub(super) nodes: usize,
+    /// Of them, those that behave as the C++ library.
+    pub(super) stock: usize,
     pub(super) updated: usize,
     /// From the start of the roll-out until every node was back.
     pub(super) seconds: f64,
+    /// Until every node had all parts but its last: the rest is restarts, one level of the tree after the other.
+    pub(super) pass_seconds: f64,
     /// Written to sockets by all nodes and the gateway.
     pub(super) tcp_bytes: u64,
     pub(super) image: &'a [u8],
@@ -27,9 +31,11 @@ impl Summary<'_> {
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "nodes": self.nodes,
+            "stock": self.stock,
             "updated": self.updated,
             "failed": self.nodes - self.updated,
-            "seconds": (self.seconds * 1_000.0).round() / 1_000.0,
+            "seconds": milliseconds(self.seconds),
+            "pass_seconds": milliseconds(self.pass_seconds),
             "tcp_bytes": self.tcp_bytes,
             "image_sha256": hex(&Sha256::digest(self.image)),
             "scheme": scheme_name(self.scheme),
@@ -39,14 +45,35 @@ impl Summary<'_> {
     }
 
     pub(super) fn sentence(&self) -> String {
+        let stock = if self.stock > 0 { format!(" ({} of them stock)", self.stock) } else { String::new() };
         format!(
-            "{} of {} nodes run the new image, proved by hashing their flash; {:.1} s, {:.1} MB over TCP",
+            "{} of {} nodes{stock} run the new image, proved by hashing their flash; {:.1} s, of which {:.1} s \
+             for all parts but the last, the rest for restarts; {:.1} MB over TCP",
             self.updated,
             self.nodes,
             self.seconds,
+            self.pass_seconds,
             self.tcp_bytes as f64 / 1e6
         )
     }
+}
+
+/// Whether every node has had all parts but its last.
+pub(super) fn has_passed(rollout: &Rollout) -> bool {
+    rollout.nodes.iter().all(|node| {
+        !matches!(
+            node.state,
+            RolloutNodeState::Waiting
+                | RolloutNodeState::Announced
+                | RolloutNodeState::Listening
+                | RolloutNodeState::Receiving
+        )
+    })
+}
+
+/// Seconds with three digits after the point.
+fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1_000.0).round() / 1_000.0
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -55,12 +82,14 @@ fn hex(bytes: &[u8]) -> String {
 
 /// A line per node: what the gateway concluded, and what the flash says.
 pub(super) fn print_table(outcomes: &[NodeOutcome], rollout: &Rollout) {
-    let mut rows = table(&["node", "gateway says", "boots", "image in flash (SHA-256)", "new image"]);
+    let columns = ["node", "program", "gateway says", "boots", "image in flash (SHA-256)", "new image"];
+    let mut rows = table(&columns);
     for outcome in outcomes {
         let reported = rollout.nodes.iter().find(|node| node.id == outcome.id.0);
         let sum = outcome.sha256.as_ref().map_or_else(|| "none".to_owned(), |sum| hex(sum));
         rows.add_row([
             outcome.id.to_string(),
+            if outcome.stock { "stock" } else { "Meshward" }.to_owned(),
             reported.map_or("not asked", |node| state_text(node.state)).to_owned(),
             outcome.boots.to_string(),
             sum.chars().take(16).collect(),

@@ -23,6 +23,7 @@ fn usage_errors_name_the_flag() {
         (&["node", "--id", "5", "--listen", "127.0.0.1:0", "--role", "x"], 2, "--flash"),
         (&["demo", "--nodes", "0"], 2, "--nodes"),
         (&["demo", "--topology", "ring"], 2, "star"),
+        (&["demo", "--nodes", "6", "--stock", "7"], 1, "--stock 6"),
         (&["demo", "--image", "/nowhere/at/all.bin", "--once"], 1, "/nowhere/at/all.bin"),
         (&["ota", "deploy", "/nowhere/at/all.bin", "--role", "x"], 1, "/nowhere/at/all.bin"),
         (&["nodes", "--url", "http://127.0.0.1:1"], 3, "no gateway answers at http://127.0.0.1:1"),

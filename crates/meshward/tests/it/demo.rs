@@ -16,6 +16,7 @@ fn a_chain_and_a_star_are_updated() {
         let result = demo(&["--topology", topology, "--nodes", &count, "--seed", "5", "--scheme", scheme]);
         assert_eq!((&result["nodes"], &result["updated"]), (&nodes.into(), &nodes.into()), "{result}");
         assert_eq!((&result["failed"], &result["seed"]), (&0.into(), &5.into()));
+        assert_eq!(result["stock"], 0);
         assert_eq!(result["topology"], topology);
         assert_eq!(result["scheme"], scheme);
         let sha256 = "a69f70927458a0d46fdbb2dee921752855206f5f4dfe65e9b31c6b5a2df440cd";
@@ -23,4 +24,14 @@ fn a_chain_and_a_star_are_updated() {
         // Every byte of the image crosses every link at least once, in base64.
         assert!(result["tcp_bytes"].as_u64().unwrap() > nodes * 528_944 * 4 / 3, "{result}");
     }
+}
+
+#[test]
+fn stock_nodes_among_ours_are_updated_over_tcp() {
+    let result = demo(&["--nodes", "6", "--stock", "4", "--topology", "star", "--seed", "2"]);
+    assert_eq!((&result["nodes"], &result["stock"], &result["updated"]), (&6.into(), &4.into(), &6.into()));
+    assert_eq!(result["scheme"], "turbo");
+    let (passed, all) = (result["pass_seconds"].as_f64().unwrap(), result["seconds"].as_f64().unwrap());
+    // The library restarts 2 s after its last part, and the first node only when the others are back.
+    assert!(0.0 < passed && passed + 4.0 < all, "{result}");
 }
