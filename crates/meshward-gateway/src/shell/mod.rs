@@ -2,8 +2,8 @@
 //! [`Node`](meshward_core::node::Node).
 //!
 //! One task owns the node and all its sockets. It sleeps until a socket is ready, a timer is due, or somebody
-//! calls through a [`NodeHandle`]; then it reads at most 64 KB from every readable link, lets the node work,
-//! and writes what the node has queued, many messages in one write. It decides nothing: what it does with a
+//! calls through a [`NodeHandle`]; then it reads at most 64 KB from every readable link, lets the node work
+//! on slices of it, and writes what the node has queued, many messages in one write. It decides nothing: what it does with a
 //! link is what [`Machine::outgoing`] says.
 
 mod dial;
@@ -15,6 +15,7 @@ mod tap;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,6 +36,9 @@ pub use tap::{Direction, Missed, Tap, TapEvent, TapReader, Tapped, tap};
 
 /// Calls that may wait for the node's task.
 const CALLS_MAX: usize = 64;
+/// Most bytes that a node is given before its answers are written and its flash commands executed: of the parts
+/// in them, a third is JSON and base64, and the rest fits into the 8 KB that a receiver holds for the flash.
+const SLICE: usize = 8 * 1024;
 
 /// Monotonic time since the shell's start, in the core's terms.
 #[derive(Clone, Copy, Debug)]
@@ -285,7 +289,7 @@ impl<A: Application> Shell<A> {
 
     /// One round: read what is there, let the node work, write what it has.
     fn pump(&mut self) {
-        self.read_links();
+        socket::with_buffer(|buffer| self.read_links(buffer));
         let now = self.clock.now();
         if self.node.poll_timeout().is_some_and(|due| due <= now) {
             self.tapped(now, Tapped::Timers);
@@ -296,23 +300,41 @@ impl<A: Application> Shell<A> {
         self.write_links();
     }
 
-    fn read_links(&mut self) {
-        let links: Vec<LinkId> = self.sockets.keys().copied().collect();
-        for link in links {
-            let Some(socket) = self.sockets.get_mut(&link) else { continue };
-            let now = self.clock.now();
-            let node = &mut self.node;
-            let traffic = &self.traffic;
-            let read = socket.read(now, link, self.tap.as_ref(), |bytes| {
-                traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                node.handle_data(now, link, bytes);
-            });
-            match read {
-                Read::Data => self.drain(),
-                Read::Nothing => {}
-                Read::Closed => self.link_down(now, link, true),
+    fn read_links(&mut self, buffer: &mut [u8]) {
+        let mut last = None;
+        while let Some(link) = self.next_link(last) {
+            last = Some(link);
+            match self.sockets.get(&link).map(|socket| socket.read(buffer)) {
+                Some(Read::Data(count)) => {
+                    for slice in buffer.get(..count).unwrap_or_default().chunks(SLICE) {
+                        self.take(link, slice);
+                    }
+                }
+                Some(Read::Closed) => self.link_down(self.clock.now(), link, true),
+                Some(Read::Nothing) | None => {}
             }
         }
+    }
+
+    /// Hands bytes to the node, and does at once what it wants: its queues and its window for the flash are
+    /// made for a slice, not for all that a socket may hold.
+    fn take(&mut self, link: LinkId, bytes: &[u8]) {
+        let now = self.clock.now();
+        let Some(socket) = self.sockets.get_mut(&link) else { return };
+        let offset = socket.hand_over(bytes.len());
+        if let Some(tap) = &self.tap {
+            tap.bytes(now, link, Direction::In, offset, bytes);
+        }
+        self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.node.handle_data(now, link, bytes);
+        self.drain();
+        self.run_flash();
+        self.write_links();
+    }
+
+    fn next_link(&self, after: Option<LinkId>) -> Option<LinkId> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sockets.range((start, Bound::Unbounded)).next().map(|(link, _)| *link)
     }
 
     fn run_flash(&mut self) {
@@ -337,10 +359,11 @@ impl<A: Application> Shell<A> {
     }
 
     fn write_links(&mut self) {
-        let links: Vec<LinkId> = self.sockets.keys().copied().collect();
         self.shaped_wake = None;
-        for link in links {
-            let now = self.clock.now();
+        let now = self.clock.now();
+        let mut last = None;
+        while let Some(link) = self.next_link(last) {
+            last = Some(link);
             if let Outgoing::Close(reason) = self.node.outgoing(link) {
                 tracing::debug!(%link, %reason, "closing a link");
                 self.link_down(now, link, false);

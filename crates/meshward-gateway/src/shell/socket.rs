@@ -1,6 +1,6 @@
 //! One TCP connection of a shell: reads into a buffer that all share, writes what the node has queued.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
@@ -15,17 +15,26 @@ use super::machine::Machine;
 use super::shape::{Line, Shape};
 use super::tap::{Direction, Tap};
 
-/// Most bytes read or taken at once.
+/// Most bytes read at once.
 const BATCH: usize = 64 * 1024;
 
 thread_local! {
     /// A node hosts no read buffer of its own: a thread reads one link at a time.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH]);
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends `act` this thread's read buffer.
+pub(super) fn with_buffer(act: impl FnOnce(&mut [u8])) {
+    let mut buffer = SCRATCH.take();
+    buffer.resize(BATCH, 0);
+    act(&mut buffer);
+    SCRATCH.set(buffer);
 }
 
 /// What a read found.
 pub(super) enum Read {
-    Data,
+    /// So many bytes.
+    Data(usize),
     Nothing,
     Closed,
 }
@@ -69,28 +78,21 @@ impl Socket {
         self.stream.peer_addr().unwrap_or_else(|_gone| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
-    /// Reads once, and hands over what was there.
-    pub(super) fn read(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        tap: Option<&Tap>,
-        take: impl FnOnce(&[u8]),
-    ) -> Read {
-        SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
+    /// Reads once into `buffer`.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> Read {
+        match self.stream.try_read(buffer) {
             Ok(0) => Read::Closed,
-            Ok(count) => {
-                let bytes = scratch.get(..count).unwrap_or_default();
-                if let Some(tap) = tap {
-                    tap.bytes(now, link, Direction::In, self.read, bytes);
-                }
-                self.read += count as u64;
-                take(bytes);
-                Read::Data
-            }
+            Ok(count) => Read::Data(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
             Err(_reset) => Read::Closed,
-        })
+        }
+    }
+
+    /// Bytes go from here to the node: where they are in what was read over this link.
+    pub(super) fn hand_over(&mut self, count: usize) -> u64 {
+        let offset = self.read;
+        self.read += count as u64;
+        offset
     }
 
     /// Writes as much of the node's queue for this link as the socket, or the line, takes now.
