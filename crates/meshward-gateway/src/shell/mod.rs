@@ -154,7 +154,7 @@ pub struct Shell<A: Application> {
 
 enum Wake<A: Application> {
     Shutdown,
-    Call(Option<Call<A>>),
+    Call(Call<A>),
     Accepted(io::Result<(TcpStream, SocketAddr)>),
     Dialled(usize, TcpStream),
     Ready,
@@ -220,11 +220,11 @@ impl<A: Application> Shell<A> {
             }
             match self.wake(shutdown.as_mut()).await {
                 Wake::Shutdown => return Exit::Shutdown,
-                Wake::Call(Some(call)) => {
+                Wake::Call(call) => {
                     call(self.clock.now(), &mut self.node, &mut self.app);
                     self.drain();
                 }
-                Wake::Call(None) | Wake::Ready => {}
+                Wake::Ready => {}
                 Wake::Accepted(Ok((stream, _))) => self.link_up(stream, LinkRole::Listener, None),
                 Wake::Accepted(Err(error)) => tracing::warn!(%error, "cannot accept a neighbour"),
                 Wake::Dialled(peer, stream) => self.link_up(stream, LinkRole::Dialler, Some(peer)),
@@ -240,7 +240,7 @@ impl<A: Application> Shell<A> {
         tokio::select! {
             biased;
             () = shutdown => Wake::Shutdown,
-            call = calls.recv() => Wake::Call(call),
+            call = next_call(calls) => Wake::Call(call),
             accepted = accept(listener.as_ref()) => Wake::Accepted(accepted),
             (peer, stream) = dialler.next() => Wake::Dialled(peer, stream),
             () = socket::any_ready(sockets) => Wake::Ready,
@@ -388,6 +388,14 @@ impl<A: Application> Shell<A> {
             }
             self.app.on_event(self.clock.now(), &mut self.node, &event);
         }
+    }
+}
+
+/// When all handles are gone there are no calls any more.
+async fn next_call<A: Application>(calls: &mut mpsc::Receiver<Call<A>>) -> Call<A> {
+    match calls.recv().await {
+        Some(call) => call,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// See the module's page.
 pub(crate) struct Peer {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     tree: Tree,
     splitter: Splitter,
     buffer: Vec<u8>,
@@ -23,16 +23,20 @@ pub(crate) struct Peer {
 impl Peer {
     /// Dials a node and syncs with it as the top of `tree`.
     pub(crate) fn join(address: SocketAddr, tree: Tree) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut peer = Self { stream, tree, splitter: Splitter::new(1 << 20), buffer: vec![0; 256 * 1024] };
+        let mut peer = Self::over(TcpStream::connect(address).unwrap(), tree);
         peer.sync(false);
         let mut synced = false;
         while !synced {
             peer.read(|frame| synced |= kind_of(frame) == kind::NODE_SYNC_REPLY);
         }
         peer
+    }
+
+    /// One that says nothing by itself.
+    pub(crate) fn over(stream: TcpStream, tree: Tree) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, tree, splitter: Splitter::new(1 << 20), buffer: vec![0; 256 * 1024] }
     }
 
     fn sync(&mut self, reply: bool) {

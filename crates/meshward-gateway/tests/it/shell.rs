@@ -32,7 +32,8 @@ fn node(id: u32) -> SocketAddr {
             let config = ShellConfig { listen, ..ShellConfig::default() };
             let traffic = Arc::new(Traffic::default());
             let bound = Shell::bind(config, node, Nothing, None, Clock::start(), traffic).await;
-            let (shell, _handle) = bound.unwrap();
+            // Nobody keeps the handle: the node lives on without calls.
+            let (shell, _) = bound.unwrap();
             tell.send(shell.local_addr().unwrap()).unwrap();
             shell.run(std::future::pending()).await
         })
