@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: measures, and writes the figures into the marked sections of `docs/benchmarks.md`.
 //!
-//! Two sources: criterion's benchmark of the core on this machine, and `meshward sim bench`. What
-//! stands outside the markers is kept, and a page without them is refused. Arguments belong to
-//! `meshward sim bench`.
+//! Three sources: criterion's benchmark of the core, a node between sockets, both on this machine, and
+//! `meshward sim bench`. What stands outside the markers is kept, and a page without them is refused. The name
+//! of a section in front measures that one alone; other arguments belong to `meshward sim bench`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,46 @@ const PAGE: &str = "docs/benchmarks.md";
 /// What the other cases are compared with, as the benchmark calls it.
 const REFERENCE: &str = "serde_json::Value";
 
+/// The marked sections of the page.
+const SECTIONS: [&str; 3] = ["core", "forward", "simulator"];
+
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    let simulator = simulator(own(arguments))?;
-    refresh("core", &core()?)?;
-    refresh("simulator", &shown(&simulator).output()?)
+    let (sections, arguments) = chosen(arguments);
+    for section in sections {
+        let content = match section {
+            "core" => core()?,
+            "forward" => forward()?,
+            _ => shown(&simulator(arguments)?).output()?,
+        };
+        refresh(section, &content)?;
+    }
+    Ok(())
+}
+
+/// Which sections are measured, and what is left for `meshward sim bench`.
+fn chosen(arguments: &[String]) -> (Vec<&'static str>, &[String]) {
+    if let Some((first, rest)) = arguments.split_first()
+        && let Some(section) = SECTIONS.into_iter().find(|section| section == first)
+    {
+        return (vec![section], own(rest));
+    }
+    (SECTIONS.to_vec(), own(arguments))
+}
+
+/// What a node costs on loopback. Built as tests and the demo are, so that nothing is compiled twice.
+fn forward() -> Result<String, Failure> {
+    let line = Line::cargo(&["bench", "--workspace", "--bench", "forward", "--profile", "dev"]);
+    let tables = shown(&line).output()?;
+    Ok(format!("{}\n\n{tables}", machine()?))
+}
+
+/// What the figures were measured on, without a date.
+fn machine() -> Result<String, Failure> {
+    let rustc = Line::new("rustc", &["--version"]).output()?;
+    let machine = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu_model(&text));
+    let machine = machine.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    Ok(format!("{machine}, {}.", rustc_version(&rustc)))
 }
 
 /// The command whose standard output is the section "simulator".
@@ -40,10 +75,7 @@ fn core() -> Result<String, Failure> {
     let started = SystemTime::now();
     shown(&line).run()?;
     let cases = cases_since(&results, started)?;
-    let rustc = Line::new("rustc", &["--version"]).output()?;
-    let machine = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu_model(&text));
-    let machine = machine.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    Ok(format!("{machine}, {}.\n\n{}", rustc_version(&rustc), table(&cases)))
+    Ok(format!("{}\n\n{}", machine()?, table(&cases)))
 }
 
 fn shown(line: &Line) -> &Line {
@@ -204,10 +236,25 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_both_sections() {
+    fn the_page_has_all_sections() {
         let page = fs::read_to_string(root().join(PAGE)).unwrap();
-        for section in ["core", "simulator"] {
+        for section in SECTIONS {
             assert!(replaced(&page, section, "x").is_ok(), "{section}");
+        }
+    }
+
+    #[test]
+    fn a_section_in_front_is_measured_alone() {
+        let arguments = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+        for (given, sections, left) in [
+            (&[][..], &SECTIONS[..], &[][..]),
+            (&["forward"], &["forward"], &[]),
+            (&["simulator", "--", "--n", "10"], &["simulator"], &["--n", "10"]),
+            (&["--n", "10"], &SECTIONS, &["--n", "10"]),
+        ] {
+            let given = arguments(given);
+            let (found, rest) = chosen(&given);
+            assert_eq!((found, rest), (sections.to_vec(), &arguments(left)[..]));
         }
     }
 

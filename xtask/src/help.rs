@@ -7,8 +7,10 @@ cargo xtask <verb>
                      the arguments go to `meshward demo` (`cargo xtask demo --help` lists them)
   test               everything that must hold, in stages: format, architecture, lints, docs, the core for
                      riscv32imc, build, tests; ends with a table of seconds
-  bench [arguments]  measure the core on this machine, and updates in the simulator (`meshward sim bench`,
-                     which gets the arguments); rewrites docs/benchmarks.md
+  bench [section] [arguments]
+                     measure the core and a node on loopback on this machine, and updates in the simulator
+                     (`meshward sim bench`, which gets the arguments); rewrites docs/benchmarks.md, or only
+                     the section named: core, forward or simulator
   tidy               format the sources, then show what clippy has to say
   help               this page
 ";
