@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::command::{Failure, Line, root};
 use crate::demo::own;
+use crate::program;
 
 /// The page with the figures.
 const PAGE: &str = "docs/benchmarks.md";
@@ -28,7 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         let content = match section {
             "core" => core()?,
             "forward" => forward()?,
-            _ => shown(&simulator(arguments)?).output()?,
+            _ => simulator(arguments)?,
         };
         refresh(section, &content)?;
     }
@@ -60,11 +61,11 @@ fn machine() -> Result<String, Failure> {
     Ok(format!("{machine}, {}.", rustc_version(&rustc)))
 }
 
-/// The command whose standard output is the section "simulator".
-fn simulator(arguments: &[String]) -> Result<Line, Failure> {
-    shown(&Line::cargo(&["build", "--package", "meshward"])).run()?;
-    let line = Line::cargo(&["run", "--quiet", "--package", "meshward", "--", "sim", "bench"]);
-    Ok(line.with(arguments))
+/// Runs the command whose standard output is the section "simulator".
+fn simulator(arguments: &[String]) -> Result<String, Failure> {
+    shown(&program::build());
+    let line = program::built()?.with(&["sim".to_owned(), "bench".to_owned()]).with(arguments);
+    shown(&line).output()
 }
 
 /// Runs criterion and puts what it found into a table.

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The repository's root directory. Cargo names this package's directory to whatever it runs; what was
@@ -98,6 +98,18 @@ impl Line {
     /// Runs it quietly at the repository's root; what it wrote to standard output.
     pub(crate) fn output(&self) -> Result<String, Failure> {
         let output = self.command().current_dir(root()).output().map_err(|e| self.not_started(e))?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(Failure::Failed { line: self.to_string() })
+        }
+    }
+
+    /// Runs it at the repository's root; what it wrote to standard output. The rest goes to the terminal.
+    pub(crate) fn stdout(&self) -> Result<String, Failure> {
+        let mut command = self.command();
+        command.current_dir(root()).stderr(Stdio::inherit());
+        let output = command.output().map_err(|e| self.not_started(e))?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {

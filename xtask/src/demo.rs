@@ -3,23 +3,19 @@
 //! The only set-up is what cargo does by itself: fetch the crates and compile them. Arguments belong to the
 //! demo and are not looked at, but for a `--` in front of them, which `cargo run` users are in the habit of.
 
-use crate::command::{Failure, Line, root};
+use std::time::Instant;
+
+use crate::command::{Failure, Line};
+use crate::program;
 
 /// Builds, says how long that took, and hands over.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    build_and_become(&["demo"], arguments)
-}
-
-/// Builds the `meshward` binary and becomes it, with `verb` and then `arguments`.
-pub(crate) fn build_and_become(verb: &[&str], arguments: &[String]) -> Result<(), Failure> {
-    let arguments = own(arguments);
-    let build = Line::cargo(&["build", "--package", "meshward"]);
     println!("xtask: building meshward (the first time this fetches and compiles its crates)");
-    println!("xtask: $ {build}");
-    let took = build.run()?;
-    println!("xtask: built in {:.1} s", took.as_secs_f64());
-    let line = launch(verb, arguments);
-    println!("xtask: $ meshward {}", Line::new(verb.join(" ").as_str(), &[]).with(arguments));
+    println!("xtask: $ {}", program::build());
+    let started = Instant::now();
+    let line = launch(program::built()?, own(arguments));
+    println!("xtask: built in {:.1} s", started.elapsed().as_secs_f64());
+    println!("xtask: $ {line}");
     hand_over(&line)
 }
 
@@ -31,12 +27,8 @@ pub(crate) fn own(arguments: &[String]) -> &[String] {
     }
 }
 
-/// The command that starts the binary just built, wherever cargo keeps it.
-fn launch(verb: &[&str], arguments: &[String]) -> Line {
-    let manifest = root().join("Cargo.toml");
-    let run =
-        ["run", "--quiet", "--package", "meshward", "--manifest-path", &manifest.to_string_lossy(), "--"];
-    Line::cargo(&[&run[..], verb].concat()).with(arguments)
+fn launch(program: Line, arguments: &[String]) -> Line {
+    program.with(&["demo".to_owned()]).with(arguments)
 }
 
 #[cfg(unix)]
@@ -63,8 +55,7 @@ mod tests {
     #[test]
     fn arguments_go_through_untouched() {
         let arguments = ["--nodes".to_owned(), "12".to_owned(), "--help".to_owned()];
-        let line = launch(&["demo"], &arguments).to_string();
-        assert!(line.starts_with("cargo run --quiet --package meshward --manifest-path "), "{line}");
-        assert!(line.ends_with(" -- demo --nodes 12 --help"), "{line}");
+        let line = launch(Line::new("/a/meshward", &[]), &arguments).to_string();
+        assert_eq!(line, "/a/meshward demo --nodes 12 --help");
     }
 }

@@ -9,6 +9,7 @@ mod bench;
 mod command;
 mod demo;
 mod help;
+mod program;
 mod test;
 mod tidy;
 mod toolchain;
