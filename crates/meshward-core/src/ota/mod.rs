@@ -7,7 +7,6 @@
 
 mod boot;
 mod distributor;
-mod md5;
 mod stock;
 
 use alloc::vec::Vec;
@@ -16,9 +15,9 @@ pub use boot::{BootRecord, write_record};
 pub use distributor::{
     Distributor, DistributorEvent, FailReason, ImagePlan, Scheme, StartError, TargetReport, TargetState,
 };
-pub use md5::Md5Sum;
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
 
+pub use crate::hash::Md5Sum;
 use crate::wire::NodeId;
 
 /// A frame that a firmware machine wants sent.
