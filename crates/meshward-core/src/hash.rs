@@ -37,6 +37,25 @@ impl Sha256Sum {
     }
 }
 
+/// Bytes of a payload that are hashed, and found wrong, together: a sector of flash.
+pub const BLOCK: usize = 4096;
+
+/// The first half of a block's SHA-256: 128 bits, which nobody finds a second block for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockHash(pub [u8; BlockHash::LEN]);
+
+impl BlockHash {
+    /// Bytes of one in a block table.
+    pub const LEN: usize = 16;
+
+    /// The hash of one block, up to [`BLOCK`] bytes.
+    pub fn of(block: &[u8]) -> Self {
+        let mut half = [0; Self::LEN];
+        half.iter_mut().zip(Sha256Sum::of(block).0).for_each(|(to, from)| *to = from);
+        Self(half)
+    }
+}
+
 /// Both sums of one run of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sums {
@@ -100,6 +119,12 @@ impl fmt::Debug for Md5Sum {
     }
 }
 
+impl fmt::Debug for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
 impl fmt::Display for Sha256Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(&self.0, f)
@@ -128,6 +153,7 @@ mod tests {
         let sum = Sha256Sum::of(b"abc");
         assert_eq!(sum.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(Sha256Sum::parse(sum.to_string().as_bytes()), Some(sum));
+        assert_eq!(BlockHash::of(b"abc").0, sum.0[..16]);
     }
 
     #[test]
