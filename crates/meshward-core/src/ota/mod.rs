@@ -1,13 +1,14 @@
 //! Firmware updates: who sends an image, who takes it, and what the boot loader starts.
 //!
 //! [`StockReceiver`] takes an image by the stock protocol (types 10, 11, 12) into the inactive slot;
-//! [`Distributor`] brings an image to many nodes; [`BootRecord`] tells the boot loader what to run. All are
-//! machines without IO: flash is commanded through [`crate::flash::FlashOp`], frames go out through
+//! [`Distributor`] brings an image to many nodes; [`BootRecord`] tells the boot loader what to run; [`trust`] is
+//! whom a node believes. All are machines without IO: flash is commanded through [`crate::flash::FlashOp`], frames go out through
 //! [`Package`].
 
 mod boot;
 mod distributor;
 mod stock;
+pub mod trust;
 
 use alloc::vec::Vec;
 

@@ -1,6 +1,7 @@
 //! Replays the seeds of the fuzz targets, with the bodies of the targets.
 
 use meshward_core::codec::fuzzing as codec;
+use meshward_core::ota::trust::fuzzing as trust;
 use meshward_core::wire::fuzzing;
 use std::path::Path;
 
@@ -57,4 +58,19 @@ fn patch() {
 #[test]
 fn unpack() {
     replay("unpack", codec::unpack);
+}
+
+#[test]
+fn manifest() {
+    replay("manifest", trust::manifest);
+}
+
+#[test]
+fn descriptor() {
+    replay("descriptor", trust::descriptor);
+}
+
+#[test]
+fn order() {
+    replay("order", trust::order);
 }

@@ -11,4 +11,5 @@ mod properties;
 mod together;
 mod transcript;
 mod transcripts;
+mod trust;
 mod unpack;

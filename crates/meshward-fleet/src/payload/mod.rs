@@ -1,7 +1,7 @@
 //! Payloads: an image, whole or as a patch of the one that nodes run, packed for the way.
 //!
 //! [`build`] makes one and unpacks it again with the node's own code before anybody else sees it. What nodes
-//! need to know of it is its [`Recipe`], its hash and the hashes of its blocks.
+//! need to know of it is its [`Descriptor`].
 
 mod delta;
 mod pack;
@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 
 use meshward_core::codec::{Codec, CodecError, Need, Recipe, Sizes, Unpacker};
 use meshward_core::hash::{BLOCK, BlockHash, Sha256Sum};
+use meshward_core::ota::trust::{Descriptor, PAYLOAD_MAX};
 use thiserror::Error;
 
 /// Bytes in a chunk, as it may be asked for: less is all envelope, more does not fit a stock node's frame.
@@ -45,8 +46,8 @@ pub enum PayloadError {
     /// Nothing to start from.
     #[error("the base image is empty")]
     EmptyBase,
-    /// Longer than any flash.
-    #[error("an image of {0} bytes is longer than any node's flash")]
+    /// Longer than nodes take.
+    #[error("an image, patch or payload of {0} bytes: nodes take {PAYLOAD_MAX} at most")]
     TooLarge(usize),
     /// Not a size that nodes take.
     #[error("chunk size {0}: a multiple of 4 from {min} to {max}", min = CHUNK_SIZES.start(), max = CHUNK_SIZES.end())]
@@ -91,6 +92,19 @@ impl Payload {
         self.bytes.chunks(BLOCK).flat_map(|block| BlockHash::of(block).0).collect()
     }
 
+    /// What nodes have to know of it, for an operator to sign.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            image: self.image,
+            base: self.base,
+            codec: self.recipe.codec,
+            sizes: self.recipe.sizes,
+            sha256: self.sha256(),
+            chunk_size: self.chunk_size,
+            table: Sha256Sum::of(&self.table()),
+        }
+    }
+
     /// Its length over the image's.
     pub fn ratio(&self) -> f64 {
         self.bytes.len() as f64 / f64::from(self.recipe.image_len)
@@ -103,6 +117,10 @@ impl Payload {
 /// [`PayloadError`] names the field that is wrong.
 pub fn build(image: &[u8], base: Option<&[u8]>, options: &Options) -> Result<Payload, PayloadError> {
     check(image, base, options)?;
+    let too_large = [Some(image), base].into_iter().flatten().find(|file| file.len() > PAYLOAD_MAX as usize);
+    if let Some(file) = too_large {
+        return Err(PayloadError::TooLarge(file.len()));
+    }
     let patch = base.map(|base| delta::patch(base, image));
     let plain = patch.as_deref().unwrap_or(image);
     let bytes = match options.codec {
@@ -110,7 +128,10 @@ pub fn build(image: &[u8], base: Option<&[u8]>, options: &Options) -> Result<Pay
         Codec::Heatshrink => pack::heatshrink(plain),
         Codec::Lzma => pack::lzma(plain, options.level).map_err(PayloadError::Pack)?,
     };
-    let len = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| PayloadError::TooLarge(bytes.len()));
+    let len = |bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).ok().filter(|len| *len <= PAYLOAD_MAX);
+        len.ok_or(PayloadError::TooLarge(bytes.len()))
+    };
     let payload = Payload {
         recipe: Recipe {
             codec: options.codec,

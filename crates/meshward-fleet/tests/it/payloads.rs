@@ -4,6 +4,7 @@ use std::path::Path;
 
 use meshward_core::codec::{Codec, CodecError};
 use meshward_core::hash::{BLOCK, BlockHash, Sha256Sum};
+use meshward_core::ota::trust::Descriptor;
 use meshward_fleet::payload::{Options, Payload, build, unpack};
 
 fn image(version: &str) -> Vec<u8> {
@@ -77,6 +78,16 @@ fn the_table_has_a_hash_per_block() {
     assert_eq!(table.len(), blocks * BlockHash::LEN);
     let last = &payload.bytes[(blocks - 1) * BLOCK..];
     assert_eq!(table[(blocks - 1) * BlockHash::LEN..], BlockHash::of(last).0);
+}
+
+#[test]
+fn a_descriptor_says_what_a_payload_is() {
+    let payload = made("1.4.3", Some("1.4.2"), Codec::Lzma);
+    let descriptor = payload.descriptor();
+    assert_eq!(Descriptor::decode(&descriptor.encode()).as_ref(), Ok(&descriptor));
+    assert_eq!(descriptor.table_len() as usize, payload.table().len());
+    assert_eq!(descriptor.chunks(), 1 + 11);
+    assert_eq!(descriptor.sha256, Sha256Sum::of(&payload.bytes));
 }
 
 #[test]
