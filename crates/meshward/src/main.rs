@@ -7,6 +7,7 @@
 mod client;
 mod demo;
 mod deploy;
+mod firmware;
 mod gateway;
 mod list;
 mod node;
@@ -42,6 +43,9 @@ enum Command {
     /// Firmware updates over the air.
     #[command(subcommand)]
     Ota(Ota),
+    /// Keys, manifests, images and patches as files.
+    #[command(subcommand)]
+    Firmware(firmware::Command),
     /// Virtual meshes in virtual time: swarms of faults, replays, figures.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -113,6 +117,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Pause(args)) => deploy::control(args, "pause").await,
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
+        Command::Firmware(command) => firmware::run(command),
         Command::Sim(_) => anyhow::bail!("the simulator runs without a runtime"),
     }
 }

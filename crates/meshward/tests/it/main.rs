@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod demo;
+mod firmware;
 mod processes;
 mod program;
