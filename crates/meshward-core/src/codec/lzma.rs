@@ -10,7 +10,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use alloc::vec::Vec;
+use core::fmt;
 
 use super::{CodecError, Sizes, Step};
 
@@ -243,13 +243,9 @@ pub struct Lzma {
 }
 
 /// An array on the heap that has never been on the stack, where it would count twice.
-fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
-    let vec: Vec<T> = vec![value; N];
-    match vec.into_boxed_slice().try_into() {
-        Ok(array) => array,
-        // Never: the length is N.
-        Err(_) => Box::new([value; N]),
-    }
+#[expect(clippy::expect_used, reason = "a slice of N becomes an array of N; any other way needs the stack")]
+fn boxed<T: Copy + fmt::Debug, const N: usize>(value: T) -> Box<[T; N]> {
+    vec![value; N].into_boxed_slice().try_into().expect("N elements")
 }
 
 impl Lzma {

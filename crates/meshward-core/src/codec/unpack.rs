@@ -4,6 +4,7 @@
 //! payload, bytes of the base image, or that a page be written; it is given them, and asks again. What it was
 //! given is not kept, except a page of the base: an installer that lost power simply begins again.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -13,7 +14,9 @@ use crate::hash::{Summing, Sums};
 /// Bytes of a page of the image: what NOR flash programs at once.
 pub const PAGE: usize = 256;
 /// Bytes of the patch that wait between codec and patch.
-const PATCH_BUFFER: usize = 128;
+const PATCH_BUFFER: usize = 64;
+/// Bytes of the base that are asked for at once.
+const BASE_BUFFER: usize = 128;
 
 /// What a payload is made of, as its descriptor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub enum Need {
     Base {
         /// First byte.
         offset: u32,
-        /// At most a page.
+        /// At most 128.
         len: u32,
     },
     /// [`Unpacker::page`] is to be written, then [`Unpacker::page_written`] be called.
@@ -99,7 +102,7 @@ impl Patching {
             stream: vec![0; PATCH_BUFFER],
             at: 0,
             end: 0,
-            lent: Vec::with_capacity(PAGE),
+            lent: Vec::with_capacity(BASE_BUFFER),
             lent_at: 0,
         }
     }
@@ -108,7 +111,7 @@ impl Patching {
     fn wants(&self) -> Option<(u32, u32)> {
         let PatchNeeds::Base { offset, .. } = self.patch.needs() else { return None };
         let lent = Lent { offset: self.lent_at, bytes: &self.lent };
-        let wanted = self.base_len.saturating_sub(offset).min(PAGE as u32);
+        let wanted = self.base_len.saturating_sub(offset).min(BASE_BUFFER as u32);
         lent.from(offset).is_empty().then_some((offset, wanted))
     }
 
@@ -133,17 +136,20 @@ impl Patching {
 }
 
 impl Unpacker {
-    /// An unpacker at the payload's beginning.
+    /// An unpacker at the payload's beginning; on the heap, because its half a kilobyte would be on an
+    /// installer's stack several times while it is passed on.
     ///
     /// # Errors
     /// [`CodecError::Sizes`] when the recipe's sizes contradict each other.
-    pub fn new(recipe: Recipe) -> Result<Self, CodecError> {
+    // Inlined, what it needs for a moment would stay on an installer's stack.
+    #[inline(never)]
+    pub fn new(recipe: Recipe) -> Result<Box<Self>, CodecError> {
         let whole = recipe.base_len.is_none();
         let empty = recipe.image_len == 0 || recipe.sizes.packed == 0;
         if empty || (whole && recipe.sizes.plain != recipe.image_len) {
             return Err(CodecError::Sizes);
         }
-        Ok(Self {
+        Ok(Box::new(Self {
             decoder: Decoder::new(recipe.codec, recipe.sizes)?,
             patching: recipe.base_len.map(|base_len| Patching::new(base_len, recipe.image_len)),
             read: 0,
@@ -153,7 +159,7 @@ impl Unpacker {
             summing: Summing::default(),
             sums: None,
             recipe,
-        })
+        }))
     }
 
     /// Bytes of the image that have been made.

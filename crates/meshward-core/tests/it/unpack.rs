@@ -82,6 +82,31 @@ fn a_patch_makes_pages_and_sums() {
     }
 }
 
+/// Payloads that a gateway has made once are good for ever.
+#[test]
+fn kept_payloads_make_their_image() {
+    let testdata = |name: &str| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
+        std::fs::read(folder.join(name)).unwrap()
+    };
+    let base = testdata("firmware/node-c3-v1.4.2.bin");
+    let image = testdata("firmware/node-c3-v1.4.3.bin");
+    for (codec, name) in [(Codec::Lzma, "lzma"), (Codec::Heatshrink, "heatshrink")] {
+        let payload = testdata(&format!("codec/v1.4.3-from-v1.4.2.{name}"));
+        let sizes = Sizes { packed: payload.len() as u32, plain: 26_276 };
+        let recipe = Recipe { codec, sizes, ..recipe(&payload, &image, Some(&base)) };
+        let (made, sums) = unpack(recipe, &payload, &base, 256).unwrap();
+        assert!(made == image, "{name}");
+        assert_eq!(sums.sha256, Sha256Sum::of(&image));
+        // With another base the sums tell; with a shorter one nothing is read behind its end.
+        let mut other = base.clone();
+        other.iter_mut().skip(1_000).step_by(5_000).for_each(|byte| *byte ^= 1);
+        assert_ne!(unpack(recipe, &payload, &other, 256).unwrap().1, sums);
+        let short = Recipe { base_len: Some(100_000), ..recipe };
+        assert_eq!(unpack(short, &payload, &base, 256).err(), Some(CodecError::OutsideBase));
+    }
+}
+
 #[test]
 fn sizes_that_do_not_fit_the_payload_are_refused() {
     let (base, image, patch) = patch();
