@@ -8,10 +8,16 @@
 //! the stream's last byte is: nothing has to stop in the middle of a symbol. What is too short for that is
 //! kept until more comes.
 
+mod coder;
+
 use alloc::boxed::Box;
 use alloc::vec;
 use core::fmt;
 
+use self::coder::{
+    Coder, END_MARKER, IS_MATCH, IS_REP, IS_REP_G0, IS_REP_G1, IS_REP_G2, IS_REP0_LONG, LENGTH, LENGTH_MIN,
+    LITERAL, PROBABILITIES, PROBABILITY_BITS, REP_LENGTH,
+};
 use super::{CodecError, Sizes, Step};
 
 /// Bytes of the dictionary.
@@ -21,194 +27,6 @@ const MASK: u32 = WINDOW - 1;
 const LOOKAHEAD: usize = 20;
 /// Bytes before the first symbol: a zero, and the first code value.
 const HEADER: usize = 5;
-
-/// Bits of a probability.
-const PROBABILITY_BITS: u32 = 11;
-/// How fast probabilities adapt.
-const MOVE_BITS: u32 = 5;
-/// Below this the range coder takes the next byte.
-const RANGE_MIN: u32 = 1 << 24;
-/// States of the symbol history.
-const STATES: usize = 12;
-/// The distance that ends a stream.
-const END_MARKER: u32 = 0xFFFF_FFFF;
-const LENGTH_MIN: u32 = 2;
-
-// Where the probabilities of each kind begin.
-const IS_MATCH: usize = 0;
-const IS_REP: usize = IS_MATCH + STATES;
-const IS_REP_G0: usize = IS_REP + STATES;
-const IS_REP_G1: usize = IS_REP_G0 + STATES;
-const IS_REP_G2: usize = IS_REP_G1 + STATES;
-const IS_REP0_LONG: usize = IS_REP_G2 + STATES;
-const SLOT: usize = IS_REP0_LONG + STATES;
-const SPECIAL: usize = SLOT + 4 * 64;
-const ALIGN: usize = SPECIAL + 115;
-const LENGTH: usize = ALIGN + 16;
-const REP_LENGTH: usize = LENGTH + LENGTH_CODER;
-const LITERAL: usize = REP_LENGTH + LENGTH_CODER;
-const PROBABILITIES: usize = LITERAL + 0x300;
-
-// Inside a length coder.
-const LOW: usize = 2;
-const MIDDLE: usize = LOW + 8;
-const HIGH: usize = MIDDLE + 8;
-const LENGTH_CODER: usize = HIGH + 256;
-
-/// The range coder's registers over a piece of input.
-struct Coder<'a> {
-    range: u32,
-    code: u32,
-    input: &'a [u8],
-    at: usize,
-}
-
-impl Coder<'_> {
-    fn left(&self) -> usize {
-        self.input.len().wrapping_sub(self.at)
-    }
-
-    /// Whether more was taken than was there; what has been decoded then is not to be used.
-    fn overran(&self) -> bool {
-        self.at > self.input.len()
-    }
-
-    #[inline(always)]
-    fn normalise(&mut self) {
-        if self.range < RANGE_MIN {
-            let byte = self.input.get(self.at).copied().unwrap_or(0);
-            self.at = self.at.wrapping_add(1);
-            self.range <<= 8;
-            self.code = (self.code << 8) | u32::from(byte);
-        }
-    }
-
-    #[inline(always)]
-    fn bit(&mut self, probabilities: &mut [u16; PROBABILITIES], index: usize) -> u32 {
-        self.normalise();
-        // Every index is a sum of constants and of values with few bits: there always is one.
-        let Some(probability) = probabilities.get_mut(index) else { return 0 };
-        let value = u32::from(*probability);
-        let bound = (self.range >> PROBABILITY_BITS).wrapping_mul(value);
-        if self.code < bound {
-            self.range = bound;
-            *probability =
-                value.wrapping_add((1_u32 << PROBABILITY_BITS).wrapping_sub(value) >> MOVE_BITS) as u16;
-            0
-        } else {
-            self.range = self.range.wrapping_sub(bound);
-            self.code = self.code.wrapping_sub(bound);
-            *probability = value.wrapping_sub(value >> MOVE_BITS) as u16;
-            1
-        }
-    }
-
-    /// As [`bit`](Self::bit), for bits that no branch predictor guesses: half of a firmware image is such, and
-    /// this is a fifth faster.
-    #[inline(always)]
-    fn even_bit<const N: usize>(&mut self, probabilities: &mut [u16; N], index: usize) -> u32 {
-        self.normalise();
-        let Some(probability) = probabilities.get_mut(index) else { return 0 };
-        let value = u32::from(*probability);
-        let bound = (self.range >> PROBABILITY_BITS).wrapping_mul(value);
-        let bit = u32::from(self.code >= bound);
-        let mask = 0_u32.wrapping_sub(bit);
-        self.range = bound.wrapping_add(mask & self.range.wrapping_sub(bound << 1));
-        self.code = self.code.wrapping_sub(bound & mask);
-        // What is subtracted is a negative number, rounded away from zero, where the bit is 0.
-        let offset = !mask & ((1_u32 << MOVE_BITS).wrapping_sub(1)).wrapping_sub(1 << PROBABILITY_BITS);
-        let step = (value.wrapping_add(offset) as i32) >> MOVE_BITS;
-        *probability = value.wrapping_sub(step as u32) as u16;
-        bit
-    }
-
-    /// `bits` bits, each with an even chance.
-    #[inline(always)]
-    fn direct(&mut self, bits: u32) -> u32 {
-        let mut value = 0;
-        for _ in 0..bits {
-            self.normalise();
-            self.range >>= 1;
-            let bit = u32::from(self.code >= self.range);
-            self.code = self.code.wrapping_sub(self.range & 0_u32.wrapping_sub(bit));
-            value = (value << 1) | bit;
-        }
-        value
-    }
-
-    /// A number less than `N`, a power of two, its highest bit first.
-    #[inline(always)]
-    fn tree<const N: usize>(&mut self, probabilities: &mut [u16; PROBABILITIES], base: usize) -> u32 {
-        let tail = probabilities.get_mut(base..).unwrap_or_default();
-        let Some(table) = tail.first_chunk_mut::<N>() else { return 0 };
-        let mut node = 1;
-        for _ in 0..N.trailing_zeros() {
-            node = (node << 1) | self.even_bit(table, node) as usize;
-        }
-        node.wrapping_sub(N) as u32
-    }
-
-    /// A number of `bits` bits, the lowest first.
-    #[inline(always)]
-    fn reverse_tree(&mut self, probabilities: &mut [u16; PROBABILITIES], base: usize, bits: u32) -> u32 {
-        let (mut node, mut value) = (1, 0);
-        for place in 0..bits {
-            let bit = self.even_bit(probabilities, base.wrapping_add(node as usize));
-            node = (node << 1) | bit;
-            value |= bit << place;
-        }
-        value
-    }
-
-    /// A byte where a match has ended: the one at the match's distance says what it is not likely to be.
-    #[inline(always)]
-    fn literal_after_match(&mut self, probabilities: &mut [u16; PROBABILITIES], expected: u32) -> u32 {
-        let (mut node, mut expected, mut offset) = (1_u32, expected, 0x100_u32);
-        for _ in 0..8 {
-            expected <<= 1;
-            let side = expected & offset;
-            let index = LITERAL.wrapping_add(offset.wrapping_add(side).wrapping_add(node) as usize);
-            let bit = self.even_bit(probabilities, index);
-            node = (node << 1) | bit;
-            // What follows has its own probabilities from the first bit on that was not expected.
-            offset &= side ^ bit.wrapping_sub(1);
-        }
-        node
-    }
-
-    /// A length, less [`LENGTH_MIN`]; there is one position state.
-    #[inline(always)]
-    fn length(&mut self, probabilities: &mut [u16; PROBABILITIES], base: usize) -> u32 {
-        if self.bit(probabilities, base) == 0 {
-            self.tree::<8>(probabilities, base.wrapping_add(LOW))
-        } else if self.bit(probabilities, base.wrapping_add(1)) == 0 {
-            self.tree::<8>(probabilities, base.wrapping_add(MIDDLE)).wrapping_add(8)
-        } else {
-            self.tree::<256>(probabilities, base.wrapping_add(HIGH)).wrapping_add(16)
-        }
-    }
-
-    /// The distance of a match of this length, less one.
-    #[inline(always)]
-    fn distance(&mut self, probabilities: &mut [u16; PROBABILITIES], length: u32) -> u32 {
-        let length_state = length.min(3) as usize;
-        let slot = self.tree::<64>(probabilities, SLOT.wrapping_add(length_state << 6));
-        if slot < 4 {
-            return slot;
-        }
-        let bits = (slot >> 1).wrapping_sub(1);
-        let high = (2 | (slot & 1)) << bits;
-        let low = if slot < 14 {
-            // The trees of these slots overlap: each begins at its smallest distance, less its number.
-            let base = SPECIAL.wrapping_add(high as usize).wrapping_sub(slot as usize);
-            self.reverse_tree(probabilities, base, bits)
-        } else {
-            let middle = self.direct(bits.wrapping_sub(4)) << 4;
-            middle | self.reverse_tree(probabilities, ALIGN, 4)
-        };
-        high.wrapping_add(low)
-    }
-}
 
 /// How far the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
