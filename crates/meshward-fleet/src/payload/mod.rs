@@ -10,15 +10,11 @@ use std::ops::RangeInclusive;
 
 use meshward_core::codec::{Codec, CodecError, Need, Recipe, Sizes, Unpacker};
 use meshward_core::hash::{BLOCK, BlockHash, Sha256Sum};
-use meshward_core::ota::trust::{Descriptor, PAYLOAD_MAX};
+use meshward_core::ota::trust::{CHUNK_ALIGN, CHUNK_SIZES, Descriptor, PAYLOAD_MAX};
 use thiserror::Error;
 
-/// Bytes in a chunk, as it may be asked for: less is all envelope, more does not fit a stock node's frame.
-pub const CHUNK_SIZES: RangeInclusive<u16> = 128..=1_400;
 /// How hard the encoder tries, as it may be asked for.
 pub const LEVELS: RangeInclusive<u8> = 1..=9;
-/// Chunks begin at multiples of this many bytes: what flash programs at once.
-const CHUNK_ALIGN: u16 = 4;
 
 /// How a payload is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

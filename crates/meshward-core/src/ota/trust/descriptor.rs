@@ -1,18 +1,21 @@
 //! What an operator says of a payload.
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::cbor::{Reader, Writer};
 use super::{Manifest, Refusal};
 use crate::codec::{Codec, Recipe, Sizes};
+use crate::flash::WRITE_ALIGN;
 use crate::hash::{BLOCK, BlockHash, Sha256Sum};
 
 const FORMAT: u64 = 1;
 /// The longest payload, packed or not, in bytes.
 pub const PAYLOAD_MAX: u32 = 16 * 1024 * 1024;
-/// Chunks have from 128 to 1 400 bytes, a multiple of four.
-const CHUNK_MIN: u16 = 128;
-const CHUNK_MAX: u16 = 1_400;
+/// Bytes in a chunk: less is all envelope, more does not fit a stock node's frame.
+pub const CHUNK_SIZES: RangeInclusive<u16> = 128..=1_400;
+/// Chunks have a multiple of this many bytes: what flash programs at once.
+pub const CHUNK_ALIGN: u16 = WRITE_ALIGN as u16;
 
 /// A payload's descriptor. As CBOR: a map of the numbers in brackets; key 0 is the format, 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub struct Descriptor {
     pub sizes: Sizes,
     /// \[6] Its SHA-256.
     pub sha256: Sha256Sum,
-    /// \[7] Bytes in a chunk.
+    /// \[7] Bytes in a chunk: a multiple of [`CHUNK_ALIGN`] in [`CHUNK_SIZES`].
     pub chunk_size: u16,
     /// \[8] The SHA-256 of its block table: a [`BlockHash`] for every [`BLOCK`] bytes. The table travels before
     /// the payload, in chunks of its own.
@@ -84,8 +87,8 @@ impl Descriptor {
         let sound = (1..=PAYLOAD_MAX).contains(&packed)
             && (1..=PAYLOAD_MAX).contains(&plain)
             && (descriptor.codec != Codec::None || packed == plain)
-            && (CHUNK_MIN..=CHUNK_MAX).contains(&chunk)
-            && chunk.is_multiple_of(4)
+            && CHUNK_SIZES.contains(&chunk)
+            && chunk.is_multiple_of(CHUNK_ALIGN)
             && descriptor.encode() == bytes;
         if sound { Ok(descriptor) } else { Err(Refusal::Malformed) }
     }
