@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: measures, and writes the figures into the marked sections of `docs/benchmarks.md`.
 //!
-//! Three sources: criterion's benchmark of the core, a node between sockets, both on this machine, and
-//! `meshward sim bench`. What stands outside the markers is kept, and a page without them is refused. The name
-//! of a section in front measures that one alone; other arguments belong to `meshward sim bench`.
+//! Four sources: criterion's benchmarks of the core and a node between sockets, both on this machine, the
+//! core's memory on riscv32imc (`cargo xtask budget`), and `meshward sim bench`. What stands outside the
+//! markers is kept, and a page without them is refused. Names of sections in front measure those alone; other
+//! arguments belong to `meshward sim bench`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::budget;
 use crate::command::{Failure, Line, root};
 use crate::demo::own;
 use crate::program;
@@ -19,31 +21,33 @@ const PAGE: &str = "docs/benchmarks.md";
 /// What the other cases are compared with, as the benchmark calls it.
 const REFERENCE: &str = "serde_json::Value";
 
-/// The marked sections of the page.
-const SECTIONS: [&str; 3] = ["core", "forward", "simulator"];
+/// The page's sections, in the order in which they are measured.
+const SECTIONS: [&str; 5] = ["core", "forward", "payload", "budget", "simulator"];
 
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    let (sections, arguments) = chosen(arguments);
+    let (sections, arguments) = wanted(arguments);
     for section in sections {
         let content = match section {
-            "core" => core()?,
+            "core" => core("peek")?,
             "forward" => forward()?,
-            _ => simulator(arguments)?,
+            "payload" => core("unpack")?,
+            "budget" => budget::table()?,
+            _ => simulator(own(arguments))?,
         };
         refresh(section, &content)?;
     }
     Ok(())
 }
 
-/// Which sections are measured, and what is left for `meshward sim bench`.
-fn chosen(arguments: &[String]) -> (Vec<&'static str>, &[String]) {
-    if let Some((first, rest)) = arguments.split_first()
-        && let Some(section) = SECTIONS.into_iter().find(|section| section == first)
-    {
-        return (vec![section], own(rest));
-    }
-    (SECTIONS.to_vec(), own(arguments))
+/// The sections that the first arguments name, all if none does; and the other arguments.
+fn wanted(arguments: &[String]) -> (Vec<&'static str>, &[String]) {
+    let named: Vec<&str> = arguments
+        .iter()
+        .map_while(|argument| SECTIONS.into_iter().find(|section| section == argument))
+        .collect();
+    let rest = arguments.get(named.len()..).unwrap_or_default();
+    if named.is_empty() { (SECTIONS.to_vec(), rest) } else { (named, rest) }
 }
 
 /// What a node costs on loopback. Built as tests and the demo are, so that nothing is compiled twice.
@@ -68,10 +72,10 @@ fn simulator(arguments: &[String]) -> Result<String, Failure> {
     shown(&line).output()
 }
 
-/// Runs criterion and puts what it found into a table.
-fn core() -> Result<String, Failure> {
+/// Runs a benchmark of the core and puts what criterion found into a table.
+fn core(bench: &str) -> Result<String, Failure> {
     let results = results_directory()?;
-    let line = Line::cargo(&["bench", "--package", "meshward-core", "--bench", "peek"])
+    let line = Line::cargo(&["bench", "--package", "meshward-core", "--bench", bench])
         .env("CRITERION_HOME", &results.to_string_lossy());
     let started = SystemTime::now();
     shown(&line).run()?;
@@ -146,15 +150,23 @@ fn collect(directory: &Path, started: SystemTime, found: &mut Vec<(SystemTime, C
 /// A row per case; times of the reference in the same run, where it was measured, beside them.
 fn table(cases: &[Case]) -> String {
     let reference = cases.iter().find(|case| case.name == REFERENCE).map(|case| case.median_ns);
-    let mut text = format!("| case | bytes | time (median) | throughput | time ÷ `{REFERENCE}`'s |\n");
-    text.push_str("| --- | ---: | ---: | ---: | ---: |\n");
+    let (title, rule) = match reference {
+        Some(_) => (format!(" time ÷ `{REFERENCE}`'s |"), " ---: |"),
+        None => (String::new(), ""),
+    };
+    let mut text = format!("| case | bytes | time (median) | throughput |{title}\n");
+    text.push_str(&format!("| --- | ---: | ---: | ---: |{rule}\n"));
     for Case { name, bytes, median_ns } in cases {
-        let ratio = reference.map_or_else(|| "–".to_owned(), |other| format!("{:.2}", median_ns / other));
-        // Bytes per nanosecond are gigabytes per second.
-        let rate = *bytes as f64 / median_ns;
-        text.push_str(&format!("| {name} | {bytes} | {} | {rate:.2} GB/s | {ratio} |\n", time(*median_ns)));
+        let ratio = reference.map_or_else(String::new, |other| format!(" {:.2} |", median_ns / other));
+        let rate = rate(*bytes as f64 / median_ns);
+        text.push_str(&format!("| {name} | {bytes} | {} | {rate} |{ratio}\n", time(*median_ns)));
     }
     text
+}
+
+/// Bytes per nanosecond are gigabytes per second.
+fn rate(rate: f64) -> String {
+    if rate < 0.1 { format!("{:.1} MB/s", rate * 1e3) } else { format!("{rate:.2} GB/s") }
 }
 
 fn time(nanoseconds: f64) -> String {
@@ -207,6 +219,19 @@ mod tests {
     const PAGE_BEFORE: &str = "# Title\n\n<!-- bench:core -->\nold\n<!-- /bench:core -->\nwords\n<!-- bench:simulator --><!-- /bench:simulator -->\n";
 
     #[test]
+    fn sections_are_named_first() {
+        let check = |arguments: &[&str], sections: &[&str], rest: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            let (found, left) = wanted(&arguments);
+            assert_eq!((found.as_slice(), left.join(" ")), (sections, rest.join(" ")), "{arguments:?}");
+        };
+        check(&[], &SECTIONS, &[]);
+        check(&["--n", "100"], &SECTIONS, &["--n", "100"]);
+        check(&["budget"], &["budget"], &[]);
+        check(&["payload", "simulator", "--n", "budget"], &["payload", "simulator"], &["--n", "budget"]);
+    }
+
+    #[test]
     fn only_the_section_changes() {
         let once = replaced(PAGE_BEFORE, "core", "| new |\n").unwrap();
         let want = "# Title\n\n<!-- bench:core -->\n\n| new |\n\n<!-- /bench:core -->\nwords\n\
@@ -245,21 +270,6 @@ mod tests {
     }
 
     #[test]
-    fn a_section_in_front_is_measured_alone() {
-        let arguments = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
-        for (given, sections, left) in [
-            (&[][..], &SECTIONS[..], &[][..]),
-            (&["forward"], &["forward"], &[]),
-            (&["simulator", "--", "--n", "10"], &["simulator"], &["--n", "10"]),
-            (&["--n", "10"], &SECTIONS, &["--n", "10"]),
-        ] {
-            let given = arguments(given);
-            let (found, rest) = chosen(&given);
-            assert_eq!((found, rest), (sections.to_vec(), &arguments(left)[..]));
-        }
-    }
-
-    #[test]
     fn what_criterion_writes_is_read() {
         let benchmark = r#"{"group_id":"ota_data","function_id":"peek, head first","value_str":null,
             "throughput":{"Bytes":1555},"full_id":"ota_data/peek, head first","title":"ota_data/peek, head first"}"#;
@@ -287,10 +297,10 @@ mod tests {
             [
                 "| a | 1000 | 200 ns | 4.99 GB/s | 0.16 |",
                 "| serde_json::Value | 1000 | 1.25 µs | 0.80 GB/s | 1.00 |",
-                "| b | 1000 | 2.50 ms | 0.00 GB/s | 2000.00 |",
+                "| b | 1000 | 2.50 ms | 0.4 MB/s | 2000.00 |",
             ]
         );
-        assert_eq!(rows(&[case("a", 500.0)]), ["| a | 1000 | 500 ns | 2.00 GB/s | – |"]);
+        assert_eq!(rows(&[case("a", 500.0)]), ["| a | 1000 | 500 ns | 2.00 GB/s |"]);
     }
 
     #[test]

@@ -6,11 +6,13 @@ cargo xtask <verb>
   demo [arguments]   build Meshward and run its demo: a mesh on this machine, with a gateway;
                      the arguments go to `meshward demo` (`cargo xtask demo --help` lists them)
   test               everything that must hold, in stages: format, architecture, lints, docs, the core for
-                     riscv32imc, build, tests; ends with a table of seconds
-  bench [section] [arguments]
-                     measure the core and a node on loopback on this machine, and updates in the simulator
-                     (`meshward sim bench`, which gets the arguments); rewrites docs/benchmarks.md, or only
-                     the section named: core, forward or simulator
+                     riscv32imc, its memory there, build, tests; ends with a table of seconds
+  bench [sections] [arguments]
+                     measure the core and a node on loopback on this machine, the core's memory on riscv32imc,
+                     and updates in the simulator (`meshward sim bench`, which gets the arguments); rewrites
+                     docs/benchmarks.md, or the sections of it that come first: core, forward, payload, budget,
+                     simulator
+  budget             measure the core's memory on riscv32imc, in qemu; fails when a budget is exceeded
   tidy               format the sources, then show what clippy has to say
   help               this page
 ";
@@ -26,7 +28,7 @@ mod tests {
 
     #[test]
     fn every_verb_has_its_line() {
-        for verb in ["demo", "test", "bench", "tidy", "help"] {
+        for verb in ["demo", "test", "bench", "budget", "tidy", "help"] {
             assert!(TEXT.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{verb}");
         }
     }

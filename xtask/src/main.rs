@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod budget;
 mod command;
 mod demo;
 mod help;
@@ -39,6 +40,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "budget" => budget::run(rest),
         "tidy" => tidy::run(rest),
         "help" | "--help" | "-h" => {
             help::run();

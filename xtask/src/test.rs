@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::command::{Failure, Line};
-use crate::{no_arguments, tidy, toolchain};
+use crate::{budget, no_arguments, tidy, toolchain};
 
 /// One thing that must hold.
 struct Stage {
@@ -21,6 +21,8 @@ enum Work {
     Toolchain,
     /// A command that must succeed.
     Run(Line),
+    /// The core's memory on the device.
+    Budget,
 }
 
 impl Stage {
@@ -33,6 +35,7 @@ impl Stage {
         match &self.work {
             Work::Toolchain => "cargo xtask test".to_owned(),
             Work::Run(line) => line.to_string(),
+            Work::Budget => "cargo xtask budget".to_owned(),
         }
     }
 
@@ -40,6 +43,7 @@ impl Stage {
         let outcome = match &self.work {
             Work::Toolchain => toolchain::ready(),
             Work::Run(line) => line.run().map(drop),
+            Work::Budget => budget::check(),
         };
         outcome.map_err(|cause| Failure::Stage {
             name: self.name,
@@ -68,6 +72,7 @@ fn stages() -> Vec<Stage> {
             Line::cargo(&["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"),
         ),
         Stage::new("device", "the core builds for the ESP32-C3's instruction set", Line::cargo(&core)),
+        Stage { name: "budget", what: "the core's memory there is within its budgets", work: Work::Budget },
         Stage::new("build", "programs and tests", Line::cargo(&["test", "--workspace", "--no-run"])),
         Stage::new(
             "tests",

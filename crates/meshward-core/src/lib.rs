@@ -52,14 +52,16 @@
 //!
 //! # Modules, lowest first
 //!
-//! [`time`] and [`rng`]; [`wire`], what travels on a link; [`mesh`], links, tree, routing and clock;
-//! [`flash`], commands to flash; [`ota`], firmware; [`node`], their sum. A module imports only from those
-//! before it.
+//! [`time`], [`rng`] and [`hash`]; [`wire`], what travels on a link; [`mesh`], links, tree, routing and clock;
+//! [`flash`], commands to flash; [`codec`], what payloads are packed with; [`ota`], firmware; [`node`], their
+//! sum. A module imports only from those before it.
 #![no_std]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 extern crate alloc;
 
+pub mod codec;
 pub mod flash;
+pub mod hash;
 pub mod mesh;
 pub mod node;
 pub mod ota;

@@ -5,14 +5,26 @@
 //! off, bent or for another chip is refused by name before its first byte is sent: a stock node would write
 //! it, restart into it, and be lost.
 
+use std::borrow::Cow;
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
 use meshward_core::ota::Md5Sum;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 /// First byte of every image.
 const MAGIC: u8 = 0xE9;
+/// The longest image that is looked at, packed or not, in bytes: more than any ESP32 has flash for two of.
+pub const IMAGE_MAX: usize = 16 * 1024 * 1024;
+/// First bytes of a gzip file.
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 /// Bytes of the ESP32 header.
 const HEADER: usize = 24;
+/// Bytes of a segment's header: where it is loaded, and how long it is.
+const SEGMENT_HEADER: usize = 8;
+/// Where the header says whether a SHA-256 follows the image.
+const HASH_APPENDED: usize = 23;
 /// Marks the application description at the start of the first segment.
 const DESCRIPTION_MAGIC: [u8; 4] = 0xABCD_5432_u32.to_le_bytes();
 /// Start value of the segments' XOR checksum.
@@ -75,6 +87,12 @@ pub enum ImageError {
     /// Nothing in it.
     #[error("the image is empty")]
     Empty,
+    /// Not a gzip file after all.
+    #[error("the image begins as a gzip file and cannot be unpacked: {0}")]
+    Gzip(String),
+    /// Longer than any chip holds when it is unpacked.
+    #[error("the image has more than {IMAGE_MAX} bytes when it is unpacked")]
+    Bomb,
     /// Longer than a slot.
     #[error("the image has {size} bytes and a slot holds {slot}")]
     TooLarge {
@@ -121,6 +139,31 @@ pub enum ImageError {
     UnknownHardware(String),
 }
 
+/// The image in a file: what a `.bin` has, or what comes out of a `.bin.gz`.
+///
+/// # Errors
+/// [`ImageError::Gzip`] and [`ImageError::Bomb`].
+pub fn plain(file: &[u8]) -> Result<Cow<'_, [u8]>, ImageError> {
+    if !file.starts_with(&GZIP_MAGIC) {
+        return Ok(Cow::Borrowed(file));
+    }
+    let mut image = Vec::new();
+    let mut bounded = MultiGzDecoder::new(file).take(IMAGE_MAX as u64 + 1);
+    bounded.read_to_end(&mut image).map_err(|error| ImageError::Gzip(error.to_string()))?;
+    if image.len() > IMAGE_MAX { Err(ImageError::Bomb) } else { Ok(Cow::Owned(image)) }
+}
+
+/// A piece of an image that is loaded or mapped as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where the chip sees it.
+    pub address: u32,
+    /// Where it is in the image.
+    pub offset: usize,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
 /// What an image says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageInfo {
@@ -134,6 +177,10 @@ pub struct ImageInfo {
     pub chip: Option<Chip>,
     /// Project and version of its application description, where it has one.
     pub description: Option<(String, String)>,
+    /// Its segments, as far as they are whole; none where the chip is not known.
+    pub segments: Vec<Segment>,
+    /// Whether its header says that its own SHA-256 stands at its end.
+    pub hash_appended: bool,
 }
 
 impl ImageInfo {
@@ -146,6 +193,8 @@ impl ImageInfo {
             sha256: Sha256::digest(image).into(),
             chip: if esp32 { chip_of(image) } else { None },
             description: if esp32 { description_of(image) } else { None },
+            segments: if esp32 { segments(image).map_while(Result::ok).collect() } else { Vec::new() },
+            hash_appended: esp32 && image.get(HASH_APPENDED) == Some(&1),
         }
     }
 }
@@ -173,7 +222,13 @@ pub fn inspect(image: &[u8], hardware: &str, slot: u32) -> Result<ImageInfo, Ima
         ("ESP32", Some(chip @ Chip::Other(_))) => {
             Err(ImageError::WrongHardware { chip, hardware: hardware.to_owned() })
         }
-        ("ESP8266", _) => Ok(ImageInfo { chip: None, description: None, ..info }),
+        ("ESP8266", _) => Ok(ImageInfo {
+            chip: None,
+            description: None,
+            segments: Vec::new(),
+            hash_appended: false,
+            ..info
+        }),
         _ => Ok(info),
     }
 }
@@ -198,17 +253,41 @@ fn description_of(image: &[u8]) -> Option<(String, String)> {
     (image.get(start..start + 4)? == DESCRIPTION_MAGIC).then(|| Some((text(48)?, text(16)?)))?
 }
 
+/// The segments that the header announces, up to the first that is not whole: that one is an error, the length
+/// that the image should have.
+fn segments(image: &[u8]) -> impl Iterator<Item = Result<Segment, usize>> {
+    let count = image.get(1).copied().unwrap_or(0);
+    let mut at = HEADER;
+    let mut broken = image.len() < HEADER;
+    (0..count).map_while(move |_| {
+        if broken {
+            return None;
+        }
+        let offset = at + SEGMENT_HEADER;
+        let segment = |len: usize| {
+            let address = u32_at(image, at)?;
+            (offset.checked_add(len)? <= image.len()).then_some(Segment { address, offset, len })
+        };
+        let len = u32_at(image, at + 4).map(|len| len as usize);
+        let found = len.and_then(segment).ok_or(offset.saturating_add(len.unwrap_or(0)));
+        broken = found.is_err();
+        at = offset.saturating_add(len.unwrap_or(0));
+        Some(found)
+    })
+}
+
+/// Checks segments, checksum, and the SHA-256 at the end if there is one.
 fn check_segments(image: &[u8]) -> Result<(), ImageError> {
     let cut_off = |needed: usize| ImageError::CutOff { size: image.len(), needed };
-    let segments = *image.get(1).ok_or(cut_off(HEADER))?;
+    if image.len() < HEADER {
+        return Err(cut_off(HEADER));
+    }
     let mut at = HEADER;
     let mut computed = CHECKSUM_SEED;
-    for _ in 0..segments {
-        let len = u32_at(image, at + 4).ok_or(cut_off(at + 8))? as usize;
-        let end = (at + 8).saturating_add(len);
-        let segment = image.get(at + 8..end).ok_or(cut_off(end))?;
-        computed = segment.iter().fold(computed, |sum, byte| sum ^ byte);
-        at = end;
+    for segment in segments(image) {
+        let Segment { offset, len, .. } = segment.map_err(cut_off)?;
+        at = offset + len;
+        computed = image.get(offset..at).unwrap_or_default().iter().fold(computed, |sum, byte| sum ^ byte);
     }
     // The checksum is the last byte of a 16-byte line.
     let checksum = at + 15 - at % 16;
@@ -217,7 +296,7 @@ fn check_segments(image: &[u8]) -> Result<(), ImageError> {
         return Err(ImageError::Checksum { found, computed });
     }
     let hashed = checksum + 1;
-    if image.get(23) == Some(&1) {
+    if image.get(HASH_APPENDED) == Some(&1) {
         let appended = image.get(hashed..hashed + 32).ok_or(cut_off(hashed + 32))?;
         if Sha256::digest(image.get(..hashed).unwrap_or_default()).as_slice() != appended {
             return Err(ImageError::Hash);
@@ -229,6 +308,7 @@ fn check_segments(image: &[u8]) -> Result<(), ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     const SLOT: u32 = 0x1E_0000;
 
@@ -244,6 +324,30 @@ mod tests {
         assert_eq!(info.chip, Some(Chip::Esp32C3));
         assert_eq!(info.md5.to_string(), "7d357540635bed0bdf5b935c5f2084fa");
         assert_eq!(info.description, Some(("fw".into(), "0.1.0".into())));
+        assert!(info.hash_appended);
+        let segments = info.segments;
+        assert!(segments.len() > 3, "{segments:?}");
+        assert!(segments.iter().any(|segment| segment.address >> 24 == 0x42), "code that runs from flash");
+        let ends = segments.iter().map(|segment| segment.offset + segment.len);
+        let gaps = segments.iter().skip(1).zip(ends).map(|(next, end)| next.offset - end);
+        assert!(gaps.into_iter().all(|gap| gap == SEGMENT_HEADER), "one after the other");
+    }
+
+    #[test]
+    fn a_compressed_image_is_unpacked_and_a_bomb_is_not() {
+        let zip = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let image = v142();
+        let zipped = zip(&image);
+        assert_eq!(plain(&zipped).as_deref(), Ok(&image[..]));
+        assert_eq!(plain(&image).as_deref(), Ok(&image[..]));
+        assert!(matches!(plain(&zipped[..zipped.len() / 2]), Err(ImageError::Gzip(_))));
+        assert!(matches!(plain(&GZIP_MAGIC), Err(ImageError::Gzip(_))));
+        assert_eq!(plain(&zip(&vec![0; IMAGE_MAX + 1])), Err(ImageError::Bomb));
+        assert_eq!(plain(b"").as_deref(), Ok(&[][..]));
     }
 
     #[test]

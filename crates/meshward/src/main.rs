@@ -8,6 +8,7 @@ mod capture;
 mod client;
 mod demo;
 mod deploy;
+mod firmware;
 mod gateway;
 mod list;
 mod node;
@@ -46,6 +47,9 @@ enum Command {
     /// Files that --capture has written.
     #[command(subcommand)]
     Capture(capture::Command),
+    /// Keys, manifests, images and patches as files.
+    #[command(subcommand)]
+    Firmware(firmware::Command),
     /// Virtual meshes in virtual time: swarms of faults, replays, figures.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -118,6 +122,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
         Command::Capture(command) => capture::run(&command).map(|()| true),
+        Command::Firmware(command) => firmware::run(command),
         Command::Sim(_) => anyhow::bail!("the simulator runs without a runtime"),
     }
 }

@@ -6,12 +6,14 @@
 use crate::code::{code_only, paths};
 
 /// The modules of the core and their ranks.
-const RANKS: [(&str, u32); 8] = [
+const RANKS: [(&str, u32); 10] = [
     ("time", 0),
     ("rng", 0),
+    ("hash", 0),
     ("wire", 1),
     ("mesh", 2),
     ("flash", 3),
+    ("codec", 3),
     ("ota", 4),
     ("telemetry", 4),
     ("node", 5),

@@ -1,14 +1,14 @@
 //! Firmware updates: who sends an image, who takes it, and what the boot loader starts.
 //!
 //! [`StockReceiver`] takes an image by the stock protocol (types 10, 11, 12) into the inactive slot;
-//! [`Distributor`] brings an image to many nodes; [`BootRecord`] tells the boot loader what to run. All are
-//! machines without IO: flash is commanded through [`crate::flash::FlashOp`], frames go out through
+//! [`Distributor`] brings an image to many nodes; [`BootRecord`] tells the boot loader what to run; [`trust`] is
+//! whom a node believes. All are machines without IO: flash is commanded through [`crate::flash::FlashOp`], frames go out through
 //! [`Package`].
 
 mod boot;
 mod distributor;
-mod md5;
 mod stock;
+pub mod trust;
 
 use alloc::vec::Vec;
 
@@ -16,9 +16,9 @@ pub use boot::{BootRecord, write_record};
 pub use distributor::{
     Distributor, DistributorEvent, FailReason, ImagePlan, Scheme, StartError, TargetReport, TargetState,
 };
-pub use md5::Md5Sum;
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
 
+pub use crate::hash::Md5Sum;
 use crate::wire::NodeId;
 
 /// A frame that a firmware machine wants sent.

@@ -1,5 +1,7 @@
 //! Replays the seeds of the fuzz targets, with the bodies of the targets.
 
+use meshward_core::codec::fuzzing as codec;
+use meshward_core::ota::trust::fuzzing as trust;
 use meshward_core::wire::fuzzing;
 use std::path::Path;
 
@@ -36,4 +38,39 @@ fn normalise() {
 #[test]
 fn packages() {
     replay("packages", fuzzing::packages);
+}
+
+#[test]
+fn lzma() {
+    replay("lzma", codec::lzma);
+}
+
+#[test]
+fn heatshrink() {
+    replay("heatshrink", codec::heatshrink);
+}
+
+#[test]
+fn patch() {
+    replay("patch", codec::patch);
+}
+
+#[test]
+fn unpack() {
+    replay("unpack", codec::unpack);
+}
+
+#[test]
+fn manifest() {
+    replay("manifest", trust::manifest);
+}
+
+#[test]
+fn descriptor() {
+    replay("descriptor", trust::descriptor);
+}
+
+#[test]
+fn order() {
+    replay("order", trust::order);
 }

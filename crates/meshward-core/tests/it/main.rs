@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod codec;
 mod corpus;
 mod hostile;
 mod json;
@@ -10,3 +11,5 @@ mod properties;
 mod together;
 mod transcript;
 mod transcripts;
+mod trust;
+mod unpack;

@@ -13,7 +13,7 @@ use meshward_core::node::Node as MeshNode;
 use meshward_core::ota::{self, StartError};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
-use meshward_fleet::firmware::ImageInfo;
+use meshward_fleet::firmware::{self, ImageInfo};
 use problem_details::ProblemDetails;
 use serde::Deserialize;
 
@@ -116,9 +116,11 @@ async fn add_firmware(
     if body.is_empty() {
         return Err(problem(StatusCode::BAD_REQUEST, "the image is empty: send its bytes as the body"));
     }
-    // Hashing takes a while: not in the node's task.
-    let info = ImageInfo::of(&body);
-    let image: Arc<[u8]> = Arc::from(&body[..]);
+    // Unpacking and hashing take a while: not in the node's task.
+    let image =
+        firmware::plain(&body).map_err(|error| problem(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let info = ImageInfo::of(&image);
+    let image: Arc<[u8]> = Arc::from(&image[..]);
     let name: String = upload.name.chars().take(128).collect();
     let added = gateway
         .with(move |_, _, gateway| convert::firmware(&gateway.add_firmware(name, image, info)))

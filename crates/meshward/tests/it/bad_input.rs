@@ -70,11 +70,15 @@ fn images_that_no_node_could_run_are_refused_before_the_first_byte() {
     let good = std::fs::read(testdata("firmware/node-c3-v1.4.3.bin")).unwrap();
     let mut huge = good.clone();
     huge.resize(0x1E_0001, 0);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &good).unwrap();
+    let packed = gzip.finish().unwrap();
     for (name, bytes, needle) in [
         ("empty.bin", &[][..], "is empty"),
         ("elf.bin", b"\x7fELF and so on", "not an ESP image"),
         ("cut.bin", &good[..good.len() / 2], "cut off"),
         ("huge.bin", &huge, "a slot holds 1966080"),
+        ("cut.bin.gz", &packed[..packed.len() / 2], "cannot be unpacked"),
     ] {
         let path = file(folder.path(), name, bytes);
         let output = gateway.ask(&["ota", "deploy", &path, "--role", "sensor"]);
@@ -83,8 +87,9 @@ fn images_that_no_node_could_run_are_refused_before_the_first_byte() {
         assert!(said.contains(needle), "{name} should be refused as {needle}: {said}");
     }
     assert!(gateway.json(&["ota", "status"]).as_array().unwrap().is_empty(), "nothing was started");
-    let nobody =
-        gateway.ask(&["ota", "deploy", &file(folder.path(), "x.bin", &good), "--role", "r", "--node", "1"]);
+    // A compressed image is the image.
+    let packed = file(folder.path(), "x.bin.gz", &packed);
+    let nobody = gateway.ask(&["ota", "deploy", &packed, "--role", "r", "--node", "1"]);
     assert!(text(&nobody.stderr).contains("no node to update"), "{}", text(&nobody.stderr));
 }
 

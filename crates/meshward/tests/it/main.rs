@@ -5,5 +5,6 @@
 mod bad_input;
 mod captures;
 mod demo;
+mod firmware;
 mod processes;
 mod program;

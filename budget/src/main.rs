@@ -1,0 +1,116 @@
+//! What a node of `meshward-core` takes of a microcontroller's memory, measured on the ESP32-C3's instruction set.
+//!
+//! Runs in `qemu-system-riscv32 -M virt` without an operating system: a counting allocator measures heap, paint
+//! below the stack pointer measures stack. It prints a table and ends the emulator with 1 if a budget is
+//! exceeded. `cargo xtask test` runs it; `cargo xtask bench` puts the table into `docs/benchmarks.md`.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod install;
+mod machine;
+mod mesh;
+mod verify;
+
+use core::fmt::Write as _;
+use core::panic::PanicInfo;
+
+use machine::{Console, exit, heap_peak, new_account, on_account, stack_of};
+
+/// One measured thing.
+struct Measured {
+    what: &'static str,
+    heap: usize,
+    stack: usize,
+    /// What of it has a budget, and how much.
+    counted: usize,
+    budget: usize,
+    /// Whether it did its work.
+    done: bool,
+}
+
+impl Measured {
+    fn holds(&self) -> bool {
+        self.done && self.counted <= self.budget
+    }
+}
+
+#[riscv_rt::entry]
+fn main() -> ! {
+    let rows = [
+        node(),
+        unpack("install of a patch, LZMA", install::LZMA, 10),
+        unpack("install of a patch, heatshrink", install::HEATSHRINK, 4),
+        verify(),
+    ];
+    let printed = print(&rows).is_ok();
+    exit(printed && rows.iter().all(Measured::holds))
+}
+
+fn node() -> Measured {
+    new_account();
+    let known = mesh::watch();
+    let heap = heap_peak();
+    Measured {
+        what: "one node of a 50-node mesh, four links, no update (heap)",
+        heap,
+        stack: 0,
+        counted: heap,
+        budget: 24 * 1024,
+        done: known == mesh::NODES,
+    }
+}
+
+fn unpack(what: &'static str, payload: install::Payload, kilobytes: usize) -> Measured {
+    new_account();
+    let (stack, done) = stack_of(|| on_account(|| install::install(payload)));
+    let heap = heap_peak();
+    Measured { what, heap, stack, counted: heap + stack, budget: kilobytes * 1024, done }
+}
+
+fn verify() -> Measured {
+    let signed = verify::signed();
+    new_account();
+    let (stack, done) = stack_of(|| {
+        on_account(|| signed.as_ref().is_some_and(|(store, bytes)| verify::believed(store, bytes)))
+    });
+    Measured {
+        what: "Ed25519 verification of a manifest (stack)",
+        heap: heap_peak(),
+        stack,
+        counted: stack,
+        budget: 9 * 1024,
+        done,
+    }
+}
+
+fn print(rows: &[Measured]) -> core::fmt::Result {
+    let mut console = Console;
+    writeln!(console, "| what | heap | stack | counted | budget | |")?;
+    writeln!(console, "| --- | ---: | ---: | ---: | ---: | --- |")?;
+    for row in rows {
+        let stack = if row.stack == 0 { None } else { Some(row.stack) };
+        write!(console, "| {} | {} | ", row.what, row.heap)?;
+        match stack {
+            Some(stack) => write!(console, "{stack}")?,
+            None => write!(console, "–")?,
+        }
+        let verdict = if !row.done {
+            "did not work"
+        } else if row.holds() {
+            "holds"
+        } else {
+            "exceeded"
+        };
+        writeln!(console, " | {} | {} | {verdict} |", row.counted, row.budget)?;
+    }
+    Ok(())
+}
+
+#[panic_handler]
+fn panicked(info: &PanicInfo<'_>) -> ! {
+    // There is nobody left to tell that it could not be printed.
+    let _ = writeln!(Console, "{info}");
+    exit(false)
+}

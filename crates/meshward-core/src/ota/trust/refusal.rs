@@ -1,0 +1,156 @@
+//! Why a signed message is not obeyed.
+
+use core::fmt;
+
+use super::{KeyId, KeyKind};
+use crate::hash::Sha256Sum;
+
+/// The reason, with what an operator needs to mend it. [`code`](Self::code) is what nodes report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It ends too early.
+    Truncated,
+    /// It is not what such a message looks like, or not in the one encoding that counts.
+    Malformed,
+    /// It has a format that this node does not know.
+    Format(u64),
+    /// Nobody that this node knows signed it.
+    UnknownKey(KeyId),
+    /// Its key has been revoked.
+    RevokedKey(KeyId),
+    /// Its key may not sign such a message.
+    WrongKind {
+        /// The key.
+        key: KeyId,
+        /// What it is for.
+        has: KeyKind,
+        /// What would be needed.
+        needs: KeyKind,
+    },
+    /// The signature does not fit: it was changed on the way, or forged.
+    BadSignature(KeyId),
+    /// Its time is over.
+    Expired {
+        /// Until when it was good, in seconds since 1970.
+        not_after: u64,
+        /// What the node knows the time to be at least.
+        now: u64,
+    },
+    /// An image that is not newer.
+    Sequence {
+        /// The image's.
+        offered: u64,
+        /// That of the running one.
+        running: u64,
+    },
+    /// An image for other hardware.
+    Hardware,
+    /// An image for another role.
+    Role,
+    /// An image that does not fit.
+    TooLarge {
+        /// Its length in bytes.
+        size: u32,
+        /// What the slot holds.
+        slot: u32,
+    },
+    /// An image that would not understand this mesh, or the mesh not it.
+    Protocol {
+        /// The lowest and highest version that the image speaks.
+        image: (u16, u16),
+        /// Those of this node.
+        node: (u16, u16),
+    },
+    /// A payload of another image.
+    OtherImage(Sha256Sum),
+    /// A patch of another image than the running one.
+    OtherBase(Sha256Sum),
+    /// A payload that does not fit.
+    Staging {
+        /// Its length in bytes.
+        size: u32,
+        /// Room for it.
+        staging: u32,
+    },
+    /// A counter that this node has seen, or a lower one: the order is old.
+    Replayed {
+        /// The order's.
+        counter: u64,
+        /// The last one of that key.
+        last: u64,
+    },
+    /// An order for other nodes.
+    OtherNodes,
+    /// A change of keys that would leave no recovery key, or more keys than fit, or that names a key that is
+    /// none.
+    KeyChange,
+}
+
+impl Refusal {
+    /// The number that a node reports. Numbers are never given twice.
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Truncated => 1,
+            Self::Malformed => 2,
+            Self::Format(_) => 3,
+            Self::UnknownKey(_) => 4,
+            Self::RevokedKey(_) => 5,
+            Self::WrongKind { .. } => 6,
+            Self::BadSignature(_) => 7,
+            Self::Expired { .. } => 8,
+            Self::Sequence { .. } => 9,
+            Self::Hardware => 10,
+            Self::Role => 11,
+            Self::TooLarge { .. } => 12,
+            Self::Protocol { .. } => 13,
+            Self::OtherImage(_) => 14,
+            Self::OtherBase(_) => 15,
+            Self::Staging { .. } => 16,
+            Self::Replayed { .. } => 17,
+            Self::OtherNodes => 18,
+            Self::KeyChange => 19,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("the signed message is cut off"),
+            Self::Malformed => f.write_str("the signed message is malformed"),
+            Self::Format(format) => write!(f, "format {format} is not known to this version"),
+            Self::UnknownKey(key) => write!(f, "key {key} is not known"),
+            Self::RevokedKey(key) => write!(f, "key {key} has been revoked"),
+            Self::WrongKind { key, has, needs } => {
+                write!(f, "key {key} is of kind {has}, and kind {needs} must sign this")
+            }
+            Self::BadSignature(key) => write!(f, "the signature is not one of key {key}"),
+            Self::Expired { not_after, now } => {
+                write!(f, "it was good until {not_after} (seconds since 1970), and it is {now} at least")
+            }
+            Self::Sequence { offered, running } => {
+                write!(f, "sequence {offered} is not above that of the running image, {running}")
+            }
+            Self::Hardware => f.write_str("the image is for other hardware"),
+            Self::Role => f.write_str("the image is for another role"),
+            Self::TooLarge { size, slot } => {
+                write!(f, "the image has {size} bytes and the slot holds {slot}")
+            }
+            Self::Protocol { image: (low, high), node: (from, to) } => {
+                write!(f, "the image speaks protocol {low} to {high}, this node {from} to {to}")
+            }
+            Self::OtherImage(image) => write!(f, "the payload is of image {image}"),
+            Self::OtherBase(base) => write!(f, "the payload is a patch of image {base}, which does not run"),
+            Self::Staging { size, staging } => {
+                write!(f, "the payload has {size} bytes and there is room for {staging}")
+            }
+            Self::Replayed { counter, last } => {
+                write!(f, "counter {counter} is not above the last one of that key, {last}")
+            }
+            Self::OtherNodes => f.write_str("the order is for other nodes"),
+            Self::KeyChange => f.write_str("the keys cannot be changed so"),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}

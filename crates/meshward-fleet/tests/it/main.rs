@@ -1,0 +1,5 @@
+//! What a gateway decides, on real images.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
+mod payloads;

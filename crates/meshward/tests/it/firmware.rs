@@ -1,0 +1,178 @@
+//! `meshward firmware …` on real images, and what it refuses.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use meshward_core::ota::trust::KeyStore;
+use meshward_fleet::signing::public_from_text;
+
+use crate::program::{run, testdata, text};
+
+/// A folder with an author's key in it, and two images.
+struct Bench {
+    folder: tempfile::TempDir,
+    old: String,
+    new: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let image = |version: &str| {
+            let path = testdata("firmware").join(format!("node-c3-v{version}.bin"));
+            path.to_str().unwrap().to_owned()
+        };
+        let bench = Self { folder: tempfile::tempdir().unwrap(), old: image("1.4.2"), new: image("1.4.3") };
+        let made = bench.keygen("author", &[]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn name(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn keygen(&self, kind: &str, more: &[&str]) -> Output {
+        let args = ["firmware", "keygen", "--kind", kind, "-o", &self.name(kind)];
+        run(&[&args[..], more].concat())
+    }
+
+    fn sign(&self, image: &str, key: &str, more: &[&str]) -> Output {
+        let (key, output) = (self.name(key), self.name("manifest"));
+        let args = ["firmware", "sign", image, "--key", &key, "-o", &output];
+        run(&[&args[..], &["--role", "sensor", "--sequence", "12"], more].concat())
+    }
+}
+
+fn says(output: &Output, code: i32, needle: &str) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(needle), "should say {needle}: {said}");
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+}
+
+#[test]
+fn a_key_is_its_owners_and_is_not_written_over() {
+    let bench = Bench::new();
+    let mode = |name: &str| bench.path(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("author"), 0o600);
+    assert_eq!(mode("author.pub") & 0o700, 0o600);
+    let read = |name: &str| std::fs::read_to_string(bench.path(name)).unwrap();
+    let before = read("author");
+    says(&bench.keygen("author", &[]), 1, "is there already: --force replaces it");
+    assert_eq!(read("author"), before);
+    std::fs::set_permissions(bench.path("author"), PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(bench.keygen("author", &["--force"]).status.success());
+    assert_ne!(read("author"), before);
+    assert_eq!(mode("author"), 0o600);
+    let left: Vec<_> = std::fs::read_dir(bench.folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn a_signed_image_is_believed_by_a_node_with_the_key() {
+    let bench = Bench::new();
+    let until = ["--image-version", "1.4.3", "--not-after", "2100-01-01T00:00:00Z"];
+    let signed = bench.sign(&bench.new, "author", &until);
+    assert!(signed.status.success(), "{}", text(&signed.stderr));
+    let key = public_from_text(&std::fs::read_to_string(bench.path("author.pub")).unwrap()).unwrap();
+    let bytes = std::fs::read(bench.path("manifest")).unwrap();
+    let manifest = KeyStore::new(&[key]).unwrap().manifest(&bytes, None).unwrap().content;
+    assert_eq!(
+        (manifest.role.as_str(), manifest.version.as_str(), manifest.sequence),
+        ("sensor", "1.4.3", 12)
+    );
+    assert_eq!((manifest.hardware.as_str(), manifest.size), ("ESP32", 528_944));
+
+    let (manifest, public) = (bench.name("manifest"), bench.name("author.pub"));
+    let inspect = |image: &str, key: &str| {
+        run(&["firmware", "inspect", image, "--manifest", &manifest, "--key", key, "--json"])
+    };
+    let report = json(&inspect(&bench.new, &public));
+    assert_eq!(report["manifest"]["not_after"], "2100-01-01T00:00:00Z");
+    says(&inspect(&bench.old, &public), 1, "is of image a69f7092");
+    assert!(bench.keygen("recovery", &[]).status.success());
+    says(&inspect(&bench.new, &bench.name("recovery.pub")), 1, "is not known");
+}
+
+#[test]
+fn what_cannot_be_signed_is_named() {
+    let bench = Bench::new();
+    assert!(bench.keygen("operator", &[]).status.success());
+    let broken = bench.name("broken.bin");
+    std::fs::write(&broken, &std::fs::read(&bench.new).unwrap()[..100_000]).unwrap();
+    says(&bench.sign(&bench.new, "operator", &[]), 1, "nodes want kind author");
+    says(&bench.sign(&bench.new, "author.pub", &[]), 1, "meshward-secret-key:KIND");
+    says(&bench.sign(&bench.new, "nobody", &[]), 1, "cannot read the key");
+    says(&bench.sign(&broken, "author", &[]), 1, "cut off");
+    says(&bench.sign("/nowhere/at/all.bin", "author", &[]), 1, "/nowhere/at/all.bin");
+    says(&bench.sign(&bench.new, "author", &["--sequence", "0"]), 2, "--sequence");
+    says(&bench.sign(&bench.new, "author", &["--protocol", "2-1"]), 2, "LOWEST-HIGHEST");
+    says(&bench.sign(&bench.new, "author", &["--not-after", "soon"]), 2, "2030-12-31T00:00:00Z");
+    assert!(!bench.path("manifest").exists());
+    assert!(bench.sign(&bench.new, "author", &[]).status.success(), "the image says its version");
+    says(&bench.sign(&bench.new, "author", &[]), 1, "--force");
+}
+
+#[test]
+fn inspect_tells_what_an_image_is_and_how_small_it_travels() {
+    let bench = Bench::new();
+    let packed = bench.name("image.bin.gz");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &std::fs::read(&bench.new).unwrap()).unwrap();
+    std::fs::write(&packed, gzip.finish().unwrap()).unwrap();
+    for image in [&bench.new, &packed] {
+        let report = json(&run(&["firmware", "inspect", image, "--base", &bench.old, "--json"]));
+        assert_eq!(report["chip"], "ESP32-C3");
+        assert_eq!(report["md5"], "4639cc6276c15e1cc31cda3b69b09ad2");
+        assert_eq!(report["hash_appended"], true);
+        assert!(report["segments"].as_array().unwrap().len() > 3);
+        assert_eq!(report["problem"], serde_json::Value::Null);
+        let payloads = report["payloads"].as_array().unwrap();
+        assert_eq!(payloads.len(), 6);
+        let smallest = payloads.iter().map(|payload| payload["size"].as_u64().unwrap()).min().unwrap();
+        assert!(smallest < 13_223, "a patch of {smallest} bytes is more than 2.5 %");
+    }
+    let shown = text(&run(&["firmware", "inspect", &bench.new]).stdout);
+    assert!(shown.contains("ESP32-C3, 528944 bytes") && shown.contains("heatshrink"), "{shown}");
+    let broken = bench.name("broken.bin");
+    std::fs::write(&broken, &std::fs::read(&bench.new).unwrap()[..9_000]).unwrap();
+    says(&run(&["firmware", "inspect", &broken]), 1, "cut off");
+    std::fs::write(&broken, b"").unwrap();
+    says(&run(&["firmware", "inspect", &broken]), 1, "is empty");
+}
+
+fn delta(bench: &Bench, output: &Path, more: &[&str]) -> Output {
+    let args = ["firmware", "delta", &bench.old, &bench.new, "-o", output.to_str().unwrap()];
+    run(&[&args[..], more].concat())
+}
+
+#[test]
+fn delta_writes_a_payload() {
+    let bench = Bench::new();
+    let output = bench.path("patch");
+    let report = json(&delta(&bench, &output, &["--json"]));
+    assert_eq!(report["size"], output.metadata().unwrap().len());
+    assert!(report["ratio"].as_f64().unwrap() < 0.025, "{report}");
+    says(&delta(&bench, &output, &[]), 1, "--force");
+    let again = delta(&bench, &output, &["--force", "--codec", "heatshrink"]);
+    let shown = text(&again.stdout);
+    assert!(shown.contains("2.7 %") && shown.contains("node-c3-v1.4.2.bin"), "{shown}");
+    let other = bench.path("other");
+    says(
+        &delta(&bench, &other, &["--chunk-size", "1023"]),
+        1,
+        "chunk size 1023: a multiple of 4 from 128 to 1400",
+    );
+    says(&delta(&bench, &other, &["--level", "11"]), 1, "level 11: 1 (quick) to 9 (small)");
+    assert!(!other.exists());
+    let nowhere = bench.path("no/such/folder/patch");
+    says(&delta(&bench, &nowhere, &[]), 1, "cannot write");
+}
