@@ -55,6 +55,8 @@ pub enum Step {
     Offer(Seat, Box<StockOffer>),
     /// A node of ours starts a roll-out.
     Rollout(Seat, Arc<ImagePlan>),
+    /// Its targets among these hosts may restart.
+    Activate(Seat, Vec<Seat>),
 }
 
 /// A step and its time.

@@ -45,6 +45,15 @@ impl World {
                     self.after_input(seat);
                 }
             }
+            Step::Activate(seat, seats) => {
+                let nodes: Vec<_> = seats.iter().map(|seat| self.hosts[seat.0].spec.id).collect();
+                let host = &mut self.hosts[seat.0];
+                let local = host.local(self.now);
+                if let Some(node) = host.machine.as_mut().and_then(Machine::node_mut) {
+                    node.activate_rollout(local, &nodes);
+                    self.after_input(seat);
+                }
+            }
             Step::Rollout(seat, plan) => {
                 let host = &mut self.hosts[seat.0];
                 let local = host.local(self.now);

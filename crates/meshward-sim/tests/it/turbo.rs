@@ -94,3 +94,40 @@ fn a_hundred_stock_nodes_are_updated_in_one_pass() {
     let bound = 528_944_u64.div_ceil(1_024) * 100 * PART_BYTES;
     assert!(turbo.firmware_bytes < bound * 106 / 100, "{turbo:?}, bound {bound}");
 }
+
+/// A chip that has booted the new image, and how often hosts have gone down since the start.
+fn runs(world: &World, seat: Seat, image: &Image) -> bool {
+    world.running(seat).is_some_and(|record| record.md5 == image.md5)
+}
+
+#[test]
+fn one_pass_serves_a_canary_then_a_wave_then_the_rest() {
+    let (mut world, new) = mesh(5, 20, 60_000);
+    let plan = ImagePlan { hold: true, ..(*plan_for_all(&world, &new)).clone() };
+    world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
+    world.run_for(seconds(240));
+    let state = |world: &World, seat: usize| {
+        let id = world.id(Seat(seat));
+        world.rollout_report(Seat(0)).into_iter().find(|target| target.node == id).map(|target| target.state)
+    };
+    for seat in 1..20 {
+        assert_eq!(state(&world, seat), Some(TargetState::Ready), "node {seat} waits for its last part");
+        assert!(!runs(&world, Seat(seat), &new), "node {seat} was not to restart");
+    }
+    let parts = world.totals().firmware_bytes;
+    // The canary waits longer than a C++ node asks for a part: 300 s; the rest even longer.
+    for wave in [&[7][..], &[3, 9, 12, 18], &[1, 2, 4, 5, 6, 8, 10, 11, 13, 14, 15, 16, 17, 19]] {
+        world.run_for(seconds(330));
+        let before: Vec<usize> = (1..20).filter(|seat| runs(&world, Seat(*seat), &new)).collect();
+        world.perform(Step::Activate(Seat(0), wave.iter().map(|seat| Seat(*seat)).collect()));
+        world.run_for(seconds(60));
+        let after: Vec<usize> = (1..20).filter(|seat| runs(&world, Seat(*seat), &new)).collect();
+        let mut want: Vec<usize> = before.into_iter().chain(wave.iter().copied()).collect();
+        want.sort_unstable();
+        assert_eq!(after, want, "exactly the wave has been activated");
+    }
+    let singly = world.totals().firmware_bytes - parts;
+    let part = 1_590 * 19 * 6;
+    assert!(singly < 3 * part, "one pass, and last parts: {singly} bytes");
+    assert!((1..20).all(|seat| state(&world, seat) == Some(TargetState::Updated)));
+}

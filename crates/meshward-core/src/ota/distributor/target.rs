@@ -300,7 +300,11 @@ impl Target {
 
     /// It may be given its last part.
     pub(super) fn release(&mut self) {
-        self.released = true;
+        if !core::mem::replace(&mut self.released, true) && self.state == TargetState::Ready {
+            // It may have given up meanwhile; the Announce behind the question wakes it.
+            self.heard = false;
+            self.due = true;
+        }
     }
 
     /// Whether a parent's restart would cost it something.
