@@ -7,6 +7,7 @@
 
 mod boot;
 mod distributor;
+pub mod journal;
 mod stock;
 pub mod trust;
 
