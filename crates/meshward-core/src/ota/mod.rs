@@ -8,7 +8,9 @@
 mod boot;
 mod distributor;
 pub mod journal;
+mod pair;
 mod stock;
+pub mod trial;
 pub mod trust;
 
 use alloc::vec::Vec;
