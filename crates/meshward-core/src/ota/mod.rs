@@ -9,6 +9,7 @@ mod boot;
 mod distributor;
 pub mod journal;
 mod pair;
+pub mod receiver;
 mod stock;
 pub mod trial;
 pub mod trust;
