@@ -7,3 +7,4 @@ mod demo;
 mod firmware;
 mod processes;
 mod program;
+mod sim;
