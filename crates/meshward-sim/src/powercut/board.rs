@@ -196,12 +196,12 @@ impl<'k> Board<'k> {
         }
     }
 
-    /// Boots after a power cut, and lets the node read its books; nothing else happens.
+    /// Boots after a reset, and lets the node read its books; nothing else happens.
     ///
     /// # Errors
     /// How it ended instead.
-    pub fn start(&mut self) -> Result<(), End> {
-        self.reset = ResetReason::PowerOn;
+    pub fn start(&mut self, reason: ResetReason) -> Result<(), End> {
+        self.reset = reason;
         self.boot()?;
         self.flash()
     }

@@ -4,17 +4,18 @@
 use meshward_core::codec::Codec;
 use meshward_core::hash::Sha256Sum;
 use meshward_core::ota::receiver::{ChunkOutcome, Event, State};
+use meshward_core::ota::trial::{Health, ResetReason, TrialFailure};
 use meshward_core::ota::trust::{Refusal, Verb};
-use meshward_core::time::Instant;
+use meshward_core::time::{Duration, Instant};
 use meshward_fleet::payload::{self, Options};
-use meshward_sim::powercut::{Board, End, Kind, Kit};
+use meshward_sim::powercut::{Board, End, Kind, Kit, WELL};
 
 const NOW: Instant = Instant::ORIGIN;
 
 /// A node that has started and has done nothing.
 fn started(kit: &Kit) -> Board<'_> {
     let mut board = Board::new(kit, kit.chip());
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     board
 }
 
@@ -151,7 +152,7 @@ fn orders_are_obeyed_once() {
     assert_eq!(order(&mut board, 5, Verb::Pause(image)), Ok(()));
     assert_eq!(board.receiver().state(), State::Paused);
     assert_eq!(board.receiver().handle_chunk(3, &kit.chunk(3).unwrap()), ChunkOutcome::Unwanted);
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     assert_eq!(board.receiver().state(), State::Paused, "over a power cut");
     let replayed = Err(Refusal::Replayed { counter: 5, last: 5 });
     assert_eq!(order(&mut board, 5, Verb::Resume(image)), replayed);
@@ -162,10 +163,10 @@ fn orders_are_obeyed_once() {
     assert_eq!(order(&mut board, 7, Verb::Revert(image)), Err(Refusal::NoWayBack(image)));
     assert_eq!(order(&mut board, 8, Verb::Cancel(image)), Ok(()));
     assert_eq!(board.receiver().state(), State::Idle);
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     assert_eq!(board.receiver().state(), State::Idle, "over a power cut");
     assert_eq!(order(&mut board, 9, Verb::Quarantine(image)), Ok(()));
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     let refused = board.receiver().offer(&kit.manifest, &kit.descriptor);
     assert_eq!(refused, Err(Refusal::Quarantined(image)));
     assert_eq!(order(&mut board, 10, Verb::Unquarantine(image)), Ok(()));
@@ -180,7 +181,7 @@ fn a_journal_of_another_image_of_the_same_size_is_not_resumed() {
     let chip = board.chip.clone();
     assert!(matches!(done(&mut board), Some((6, _))));
     let mut board = Board::new(&second, chip);
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     assert!(matches!(done(&mut board), Some((6, _))), "it is the first's journal");
     let newer = second.sign_manifest(|manifest| manifest.sequence = 3);
     board.receiver().offer(&newer, &second.descriptor).unwrap();
@@ -198,10 +199,76 @@ fn the_running_image_is_not_received_again() {
     let [journal, _] = kit.books.journal;
     chip.execute(&meshward_core::flash::FlashOp::Erase { address: journal.start }).unwrap();
     let mut board = Board::new(&kit, chip);
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     let refused = board.receiver().offer(&kit.manifest, &kit.descriptor);
     assert!(matches!(refused, Err(Refusal::Sequence { .. })), "{refused:?}");
     board.flash().unwrap();
-    board.start().unwrap();
+    board.start(ResetReason::PowerOn).unwrap();
     assert_eq!(board.receiver().running(), Some(kit.image()), "and is whole");
+}
+
+/// A node whose new image is on trial; the old one had reached the gateway.
+fn on_trial(kit: &Kit) -> Board<'_> {
+    let mut board = receiving(kit, 0);
+    let (_, chunks) = done(&mut board).unwrap();
+    for index in 0..chunks {
+        board.receiver().handle_chunk(index, &kit.chunk(index).unwrap());
+        board.flash().unwrap();
+    }
+    board.receiver().handle_health(NOW, WELL);
+    board.receiver().handle_order(NOW, &kit.order(1, Verb::Activate(kit.image()))).unwrap();
+    board.flash().unwrap();
+    assert_eq!(board.receiver().state(), State::Trial);
+    board
+}
+
+#[test]
+fn a_crash_on_trial_goes_back_for_good() {
+    let kit = Kit::new(Kind::Lzma, 16 * 1024);
+    for reason in [ResetReason::Panic, ResetReason::Watchdog] {
+        let mut board = on_trial(&kit);
+        board.start(reason).unwrap();
+        assert_eq!(board.receiver().state(), State::Reverted { quarantined: true }, "{reason:?}");
+        board.start(ResetReason::PowerOn).unwrap();
+        assert_eq!(board.receiver().state(), State::Reverted { quarantined: true }, "and stays");
+        assert_ne!(board.receiver().running(), Some(kit.image()));
+        let refused = board.receiver().offer(&kit.manifest, &kit.descriptor);
+        assert_eq!(refused, Err(Refusal::Quarantined(kit.image())));
+    }
+}
+
+#[test]
+fn a_power_blip_on_trial_is_no_verdict() {
+    let kit = Kit::new(Kind::Lzma, 16 * 1024);
+    let mut board = on_trial(&kit);
+    for reason in [ResetReason::PowerOn, ResetReason::BrownOut] {
+        board.start(reason).unwrap();
+        assert_eq!(board.receiver().state(), State::Trial, "by way of the old image, {reason:?}");
+    }
+    board.start(ResetReason::Sleep).unwrap();
+    assert_eq!(board.receiver().state(), State::Reverted { quarantined: false }, "three times were enough");
+    assert_eq!(board.power_on(), End::Done, "it may be activated again");
+}
+
+#[test]
+fn an_absent_gateway_reverts_nobody_and_a_failed_self_test_does() {
+    let kit = Kit::new(Kind::Lzma, 16 * 1024);
+    let mut board = on_trial(&kit);
+    let absent = Health { gateway_in_tree: false, gateway_reached: false, ..WELL };
+    let at = |minutes: u64| NOW + Duration::from_secs(60 * minutes);
+    for minutes in 1..600 {
+        board.receiver().handle_health(at(minutes), absent);
+        board.flash().unwrap();
+        assert_eq!(board.receiver().state(), State::Trial);
+    }
+    board.receiver().handle_health(at(600), WELL);
+    board.receiver().handle_health(at(602), WELL);
+    board.flash().unwrap();
+    assert_eq!(board.receiver().state(), State::Confirmed);
+
+    let mut board = on_trial(&kit);
+    board.receiver().handle_health(at(1), Health { self_test: Some(false), ..WELL });
+    board.flash().unwrap();
+    assert!(board.events.contains(&Event::TrialFailed(TrialFailure::SelfTest)));
+    assert_eq!(board.receiver().state(), State::Reverted { quarantined: true });
 }
