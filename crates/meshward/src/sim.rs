@@ -1,7 +1,7 @@
 //! `meshward sim …`: runs of the simulator, and figures from it.
 //!
 //! Exit codes of `swarm` and `replay`: 0 pass, 2 the program crashed, 3 something happened that must not,
-//! 4 something did not happen in time. The worst of several runs counts, in this order.
+//! 4 something did not happen in time; of `powercut` 0 and 3. The worst of several runs counts, in this order.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use meshward_sim::bench::{self, Case, Row, Scheme};
 use meshward_sim::capture;
 use meshward_sim::plant::Plant;
+use meshward_sim::powercut::{self, Effort, Kind, Report as Cuts};
 use meshward_sim::swarm::{self, Options, Report, Verdict};
 use meshward_sim::topology::Topology;
 use meshward_sim::world::Channel;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Measure updates in the model: time, channel, bytes, by mesh, scheme and loss.
     Bench(BenchArgs),
+    /// Cut the power of a node at every flash command of an update, twice, and turn bits over.
+    Powercut(PowercutArgs),
 }
 
 /// Options of `meshward sim swarm`.
@@ -99,6 +102,20 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
+/// Options of `meshward sim powercut`. It fails unless every run ends as it must.
+#[derive(clap::Args)]
+pub(crate) struct PowercutArgs {
+    /// Every pair of cuts instead of a sample, and more bits: hours.
+    #[arg(long)]
+    all: bool,
+    /// Bytes of the image.
+    #[arg(long, value_name = "BYTES", default_value_t = powercut::IMAGE as u64, value_parser = clap::value_parser!(u64).range(4_096..=1_048_576))]
+    image: u64,
+    /// Print one object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
 fn topology(name: &str) -> Result<Topology, String> {
     Topology::parse(name).ok_or_else(|| "take star, chain or random-N, such as random-4".to_owned())
 }
@@ -119,6 +136,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Swarm(args) => Ok(swarm(&args)),
         Command::Replay(args) => replay(&args),
         Command::Bench(args) => bench(&args),
+        Command::Powercut(args) => powercut(&args),
     };
     match outcome {
         Ok(code) => code,
@@ -215,6 +233,22 @@ fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         println!("{}\n{}", bench::MODEL, bench::markdown(&rows));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn powercut(args: &PowercutArgs) -> anyhow::Result<ExitCode> {
+    let effort = if args.all { Effort::ALL } else { Effort::STANDARD };
+    let reports = in_parallel(Kind::ALL.len() as u64, |index| {
+        powercut::run(Kind::ALL[index as usize], args.image as usize, effort)
+    });
+    let total = reports.iter().fold(Cuts::default(), |total, report| total.and(report));
+    if args.json {
+        println!("{}", serde_json::to_string(&total)?);
+    } else {
+        println!("{}", powercut::markdown(&reports));
+        total.failures.iter().for_each(|failure| println!("{failure}"));
+    }
+    let sound = reports.iter().all(Cuts::is_sound);
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

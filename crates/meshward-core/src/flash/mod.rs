@@ -150,6 +150,28 @@ impl Layout {
     }
 }
 
+/// Where a Meshward receiver keeps its books: beside the [`Layout`], because a board that only takes stock
+/// updates needs none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Books {
+    /// The staging journal: what is received and which chunks are there; and the payload's block table.
+    pub journal: [Region; 2],
+    /// Two sectors with copies of the trial's record.
+    pub trial: [Region; 2],
+    /// Two sectors with copies of what the node remembers: keys, counters, wishes.
+    pub memory: [Region; 2],
+}
+
+impl Books {
+    /// Behind the slots of [`Layout::FOUR_MEGABYTES`]: room for 1 696 chunks and 512 blocks, which is as much
+    /// payload as a slot holds.
+    pub const FOUR_MEGABYTES: Self = Self {
+        journal: [Region { start: 0x3D_0000, len: 2 * SECTOR }, Region { start: 0x3D_2000, len: 2 * SECTOR }],
+        trial: [Region { start: 0x3D_4000, len: SECTOR }, Region { start: 0x3D_5000, len: SECTOR }],
+        memory: [Region { start: 0x3D_6000, len: SECTOR }, Region { start: 0x3D_7000, len: SECTOR }],
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +193,8 @@ mod tests {
     #[test]
     fn the_layout_does_not_overlap() {
         let layout = Layout::FOUR_MEGABYTES;
-        let mut regions = [layout.boot[0], layout.boot[1], layout.slots[0], layout.slots[1]];
+        let books = Books::FOUR_MEGABYTES;
+        let mut regions = [layout.boot, layout.slots, books.journal, books.trial, books.memory].concat();
         regions.sort_by_key(|region| region.start);
         assert!(regions.windows(2).all(|pair| pair[0].start + pair[0].len <= pair[1].start));
         assert!(regions.iter().all(|region| region.start + region.len <= layout.size));

@@ -7,7 +7,11 @@
 
 mod boot;
 mod distributor;
+pub mod journal;
+mod pair;
+pub mod receiver;
 mod stock;
+pub mod trial;
 pub mod trust;
 
 use alloc::vec::Vec;

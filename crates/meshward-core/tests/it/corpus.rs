@@ -1,6 +1,7 @@
 //! Replays the seeds of the fuzz targets, with the bodies of the targets.
 
 use meshward_core::codec::fuzzing as codec;
+use meshward_core::ota::journal;
 use meshward_core::ota::trust::fuzzing as trust;
 use meshward_core::wire::fuzzing;
 use std::path::Path;
@@ -73,4 +74,9 @@ fn descriptor() {
 #[test]
 fn order() {
     replay("order", trust::order);
+}
+
+#[test]
+fn staging_journal() {
+    replay("journal", journal::fuzz);
 }

@@ -4,6 +4,8 @@
 
 mod bench;
 mod captures;
+mod powercut;
+mod receiver;
 mod swarm;
 mod tools;
 mod turbo;

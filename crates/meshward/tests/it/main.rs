@@ -8,3 +8,4 @@ mod demo;
 mod firmware;
 mod processes;
 mod program;
+mod sim;

@@ -84,6 +84,17 @@ pub enum Refusal {
     /// A change of keys that would leave no recovery key, or more keys than fit, or that names a key that is
     /// none.
     KeyChange,
+    /// More chunks than the node's journal has marks for, or chunks that do not divide blocks of 4 096 bytes.
+    Chunks {
+        /// Chunks in all.
+        chunks: u32,
+    },
+    /// The image is in quarantine on this node.
+    Quarantined(Sha256Sum),
+    /// The node is at something else: an update that is as new, a trial, a restart.
+    Occupied,
+    /// There is no image to go back to, or it has been written over.
+    NoWayBack(Sha256Sum),
 }
 
 impl Refusal {
@@ -109,6 +120,10 @@ impl Refusal {
             Self::Replayed { .. } => 17,
             Self::OtherNodes => 18,
             Self::KeyChange => 19,
+            Self::Chunks { .. } => 20,
+            Self::Quarantined(_) => 21,
+            Self::Occupied => 22,
+            Self::NoWayBack(_) => 23,
         }
     }
 }
@@ -149,6 +164,15 @@ impl fmt::Display for Refusal {
             }
             Self::OtherNodes => f.write_str("the order is for other nodes"),
             Self::KeyChange => f.write_str("the keys cannot be changed so"),
+            Self::Chunks { chunks } => {
+                write!(
+                    f,
+                    "this node cannot keep account of {chunks} chunks of that size: 128, 256, 512 or 1024 bytes, and fewer"
+                )
+            }
+            Self::Quarantined(image) => write!(f, "image {image} is in quarantine here"),
+            Self::Occupied => f.write_str("another update, a trial or a restart is under way"),
+            Self::NoWayBack(image) => write!(f, "there is no way back from image {image}"),
         }
     }
 }

@@ -1,0 +1,172 @@
+//! What a receiver remembers over resets: keys and their counters, wishes, quarantine, what its slots hold.
+
+use alloc::vec::Vec;
+
+use crate::flash::{Books, FlashOp, Slot};
+use crate::hash::{Md5Sum, Sha256Sum};
+use crate::ota::pair::{self, Found};
+use crate::ota::trust::KeyStore;
+use crate::time::UnixTime;
+
+const MAGIC: [u8; 4] = *b"MWm1";
+/// Images that a node never takes; the oldest is forgotten for a ninth.
+pub(super) const QUARANTINE_MAX: usize = 8;
+/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and 190 for the rest, with room.
+pub(super) const READ: u32 = 1_536;
+
+/// What was ordered and is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Activate(Sha256Sum),
+    Revert(Sha256Sum),
+    Cancel(Sha256Sum),
+    Pause(Sha256Sum),
+}
+
+/// An image in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) md5: Md5Sum,
+    pub(super) sha256: Sha256Sum,
+    pub(super) size: u32,
+    /// 0 if it came without a manifest.
+    pub(super) sequence: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    sequence: u32,
+    pub(super) keys: KeyStore,
+    pub(super) wish: Option<Wish>,
+    /// The latest time that a signed message told.
+    pub(super) time: Option<UnixTime>,
+    pub(super) slots: [Option<Known>; 2],
+    pub(super) quarantine: Vec<Sha256Sum>,
+}
+
+/// Reads one thing after the other.
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn known(&mut self) -> Option<Option<Known>> {
+        let [there] = self.take()?;
+        let (md5, sha256) = (Md5Sum(self.take()?), Sha256Sum(self.take()?));
+        let (size, sequence) = (u32::from_le_bytes(self.take()?), u64::from_le_bytes(self.take()?));
+        Some((there == 1).then_some(Known { md5, sha256, size, sequence }))
+    }
+}
+
+impl Memory {
+    /// Reads the beginnings of both copies; empty if there is none.
+    pub(super) fn read(first: &[u8], second: &[u8]) -> Self {
+        let found = pair::newest(MAGIC, first, second);
+        let sequence = found.sequence;
+        Self::decode(&found).unwrap_or(Self { sequence, ..Self::default() })
+    }
+
+    fn decode(found: &Found) -> Option<Self> {
+        let mut cursor = Cursor(&found.content);
+        let [kind] = cursor.take()?;
+        let image = Sha256Sum(cursor.take()?);
+        let wish = match kind {
+            1 => Some(Wish::Activate(image)),
+            2 => Some(Wish::Revert(image)),
+            3 => Some(Wish::Cancel(image)),
+            4 => Some(Wish::Pause(image)),
+            _ => None,
+        };
+        let time = Some(u64::from_le_bytes(cursor.take()?)).filter(|time| *time > 0).map(UnixTime);
+        let slots = [cursor.known()?, cursor.known()?];
+        let [count] = cursor.take()?;
+        let mut quarantine = Vec::new();
+        for _ in 0..usize::from(count).min(QUARANTINE_MAX) {
+            quarantine.push(Sha256Sum(cursor.take()?));
+        }
+        let keys = KeyStore::decode(cursor.0).ok()?;
+        Some(Self { sequence: found.sequence, keys, wish, time, slots, quarantine })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let (kind, image) = match self.wish {
+            None => (0, Sha256Sum([0; 32])),
+            Some(Wish::Activate(image)) => (1, image),
+            Some(Wish::Revert(image)) => (2, image),
+            Some(Wish::Cancel(image)) => (3, image),
+            Some(Wish::Pause(image)) => (4, image),
+        };
+        let mut bytes = alloc::vec![kind];
+        bytes.extend_from_slice(&image.0);
+        bytes.extend_from_slice(&self.time.map_or(0, |time| time.0).to_le_bytes());
+        for slot in self.slots {
+            let empty = Known { md5: Md5Sum([0; 16]), sha256: Sha256Sum([0; 32]), size: 0, sequence: 0 };
+            let known = slot.unwrap_or(empty);
+            bytes.push(slot.is_some().into());
+            bytes.extend_from_slice(&known.md5.0);
+            bytes.extend_from_slice(&known.sha256.0);
+            bytes.extend_from_slice(&known.size.to_le_bytes());
+            bytes.extend_from_slice(&known.sequence.to_le_bytes());
+        }
+        bytes.push(self.quarantine.len() as u8);
+        self.quarantine.iter().for_each(|image| bytes.extend_from_slice(&image.0));
+        bytes.extend_from_slice(&self.keys.encode());
+        bytes
+    }
+
+    /// The commands that make all of it last.
+    pub(super) fn write(&mut self, books: &Books) -> [FlashOp; 2] {
+        self.sequence = self.sequence.saturating_add(1);
+        pair::write(books.memory, MAGIC, self.sequence, &self.encode())
+    }
+
+    /// A node with these keys that has seen nothing yet.
+    pub(super) fn new(keys: &KeyStore) -> Self {
+        Self { keys: keys.clone(), ..Self::default() }
+    }
+
+    pub(super) fn known(&self, slot: Slot) -> Option<Known> {
+        let [a, b] = self.slots;
+        if slot == Slot::A { a } else { b }
+    }
+
+    pub(super) fn learn(&mut self, slot: Slot, known: Known) {
+        let [a, b] = &mut self.slots;
+        *(if slot == Slot::A { a } else { b }) = Some(known);
+    }
+
+    pub(super) fn is_quarantined(&self, image: Sha256Sum) -> bool {
+        self.quarantine.contains(&image)
+    }
+
+    pub(super) fn quarantine(&mut self, image: Sha256Sum) {
+        if !self.is_quarantined(image) {
+            if self.quarantine.len() >= QUARANTINE_MAX {
+                self.quarantine.remove(0);
+            }
+            self.quarantine.push(image);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_flash_at_its_longest() {
+        let known = Known { md5: Md5Sum([1; 16]), sha256: Sha256Sum([2; 32]), size: 3, sequence: 4 };
+        let mut memory = Memory { wish: Some(Wish::Pause(known.sha256)), ..Memory::default() };
+        memory.learn(Slot::B, known);
+        (0..9).for_each(|index| memory.quarantine(Sha256Sum([index; 32])));
+        let [_, FlashOp::Program { data, .. }] = memory.write(&Books::FOUR_MEGABYTES) else { panic!() };
+        assert!(data.len() + 16 * 54 <= READ as usize);
+        let back = Memory::read(&[], &data);
+        assert_eq!((back.wish, back.known(Slot::B), back.known(Slot::A)), (memory.wish, Some(known), None));
+        assert!(back.is_quarantined(Sha256Sum([8; 32])) && !back.is_quarantined(Sha256Sum([0; 32])));
+    }
+}

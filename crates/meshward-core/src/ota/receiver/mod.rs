@@ -1,0 +1,158 @@
+//! The receiver of Meshward updates: from a signed offer to a confirmed image, through any power cut.
+//!
+//! A machine without IO. What the mesh brings are typed calls ([`offer`](Receiver::offer),
+//! [`handle_chunk`](Receiver::handle_chunk), [`handle_order`](Receiver::handle_order),
+//! [`handle_health`](Receiver::handle_health)); flash goes out through [`poll_flash`](Receiver::poll_flash) and
+//! its answers come in through [`handle_flash`](Receiver::handle_flash), one at a time. Chunks are taken in any
+//! order, from anybody, twice, one at a time; nothing touches what boots until the payload is complete and
+//! verified, and nothing is started that nobody signed.
+//!
+//! All that matters is on flash: the [`journal`](crate::ota::journal), the trial's record, and the node's memory.
+//! A receiver that is made anew after a reset goes on where the old one was. Only one receiver may use the
+//! inactive slot at a time: a shell that runs a [`StockReceiver`](crate::ota::StockReceiver) too lets it write
+//! only while this one is idle.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod memory;
+mod orders;
+mod recover;
+mod session;
+mod state;
+mod work;
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+
+use memory::Memory;
+use session::Session;
+pub use state::{ChunkOutcome, Config, Event, Failure, State};
+use work::Task;
+
+use super::trial::{Health, Trial, TrialCopies};
+use super::trust::{KeyStore, Refusal};
+use crate::flash::{Books, Completion, FlashOp};
+use crate::time::{Duration, Instant};
+
+/// How long ago the old image may have reached the gateway for the new one to have to.
+const GATEWAY_MEMORY: Duration = Duration::from_secs(3_600);
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Receiver {
+    config: Config,
+    memory: Memory,
+    trial_copies: TrialCopies,
+    trial: Option<Trial>,
+    session: Option<Session>,
+    /// Commands that go before anything else; a dozen at most.
+    writes: VecDeque<FlashOp>,
+    task: Task,
+    /// Whether the mark of the chunk that is being stored is on its way.
+    marking: bool,
+    /// Whether a command is under way.
+    busy: bool,
+    refused: Option<Refusal>,
+    failed: Option<Failure>,
+    gateway_at: Option<Instant>,
+    events: VecDeque<Event>,
+}
+
+impl Receiver {
+    /// A receiver after a reset. It reads its books first, and takes nothing before.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            memory: Memory::default(),
+            trial_copies: TrialCopies::default(),
+            trial: None,
+            session: None,
+            writes: VecDeque::new(),
+            task: Task::start(),
+            marking: false,
+            busy: false,
+            refused: None,
+            failed: None,
+            gateway_at: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The commands by which a factory gives a node its first keys.
+    pub fn provision(books: &Books, keys: &KeyStore) -> [FlashOp; 2] {
+        Memory::new(keys).write(books)
+    }
+
+    /// The keys that this node believes, with the last counter of each.
+    pub fn keys(&self) -> &KeyStore {
+        &self.memory.keys
+    }
+
+    /// The next command to the flash. Nothing more comes before its completion.
+    pub fn poll_flash(&mut self) -> Option<FlashOp> {
+        if self.busy {
+            return None;
+        }
+        let op = self.writes.pop_front().or_else(|| self.read());
+        self.busy = op.is_some();
+        op
+    }
+
+    /// The command under way is done.
+    pub fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
+        self.busy = false;
+        match completion {
+            Completion::Failed => self.fail(Failure::Flash),
+            Completion::Done if self.writes.is_empty() => self.written(now),
+            Completion::Done => {}
+            Completion::Data(bytes) => self.have_read(now, bytes),
+        }
+    }
+
+    /// What has happened; until `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The node's health has changed, or is the same. To be called once a minute at least.
+    pub fn handle_health(&mut self, now: Instant, health: Health) {
+        if health.gateway_reached && health.gateway_in_tree {
+            self.gateway_at = Some(now);
+        }
+        if let Some(trial) = &mut self.trial {
+            trial.handle_health(now, health);
+        }
+        self.handle_timeout(now);
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let idle = matches!(self.task, Task::Idle);
+        let verdict = self.trial.as_mut().filter(|_| idle).and_then(|trial| trial.verdict(now));
+        if let Some(verdict) = verdict {
+            self.judge(verdict);
+        }
+    }
+
+    /// When the trial wants to be looked at again.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let idle = matches!(self.task, Task::Idle);
+        self.trial.as_ref().filter(|_| idle).and_then(Trial::poll_timeout)
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.task, Task::Idle) && self.writes.is_empty() && !self.busy
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.writes.clear();
+        self.marking = false;
+        self.failed = Some(failure);
+        self.task = Task::Idle;
+        self.events.push_back(Event::Failed(failure));
+    }
+
+    fn names(&self) -> (&String, &String) {
+        (&self.config.hardware, &self.config.role)
+    }
+}

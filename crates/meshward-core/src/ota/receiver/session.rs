@@ -1,0 +1,255 @@
+//! An offer, and the chunks that follow it.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Receiver;
+use super::memory::Wish;
+use super::state::ChunkOutcome;
+use super::work::{Store, Task};
+use crate::codec::{Codec, Recipe};
+use crate::flash::{ERASED, Region, SECTOR, Slot};
+use crate::hash::Sha256Sum;
+use crate::ota::journal::{Head, Journal};
+use crate::ota::trial::TrialState;
+use crate::ota::trust::{Board, Descriptor, Manifest, Refusal, Running};
+
+/// A payload that is received, or was.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) manifest: Manifest,
+    pub(super) descriptor: Descriptor,
+    /// `None` when the image runs already and the payload is only kept.
+    pub(super) recipe: Option<Recipe>,
+    pub(super) journal: Journal,
+    /// Where the payload is.
+    pub(super) staging: Region,
+    /// Whether that is where the image belongs.
+    pub(super) in_place: bool,
+    /// Whether the block table has the descriptor's sum.
+    pub(super) table: bool,
+    /// Blocks that have their sum, a bit each.
+    checked: Vec<u8>,
+    /// Whether the table was looked at again because of a block.
+    pub(super) suspect: bool,
+    /// Whether the payload as a whole was wrong, and no block since.
+    pub(super) blamed: bool,
+    /// Whether the image came out wrong, once.
+    pub(super) retried: bool,
+    /// Whether the slot's first bytes name this node's chip.
+    pub(super) chip: bool,
+    /// Whether the unpacker has run since the reset.
+    pub(super) unpacked: bool,
+    pub(super) verified: bool,
+    pub(super) installed: bool,
+    pub(super) ready: bool,
+}
+
+impl Session {
+    pub(super) fn image(&self) -> Sha256Sum {
+        self.manifest.sha256
+    }
+
+    pub(super) fn blocks(&self) -> u32 {
+        self.descriptor.sizes.packed.div_ceil(SECTOR)
+    }
+
+    /// Bytes of a block.
+    pub(super) fn block_len(&self, block: u32) -> u32 {
+        self.descriptor.sizes.packed.saturating_sub(block * SECTOR).min(SECTOR)
+    }
+
+    /// The first chunk of a block, and how many it has: chunk sizes divide blocks.
+    pub(super) fn block_chunks(&self, block: u32) -> (u32, u32) {
+        let size = u32::from(self.descriptor.chunk_size);
+        let first = self.descriptor.table_chunks() + block * (SECTOR / size);
+        (first, self.block_len(block).div_ceil(size))
+    }
+
+    pub(super) fn is_checked(&self, block: u32) -> bool {
+        self.checked.get((block / 8) as usize).is_some_and(|byte| byte & (1 << (block % 8)) != 0)
+    }
+
+    pub(super) fn set_checked(&mut self, block: u32) {
+        if let Some(byte) = self.checked.get_mut((block / 8) as usize) {
+            *byte |= 1 << (block % 8);
+        }
+    }
+
+    /// Nothing that was read counts any more.
+    pub(super) fn doubt(&mut self) {
+        self.checked.fill(0);
+        (self.table, self.verified, self.installed, self.ready) = (false, false, false, false);
+    }
+
+    /// A block that is complete and was not checked.
+    pub(super) fn unchecked(&self) -> Option<u32> {
+        (0..self.blocks()).find(|block| {
+            let (first, count) = self.block_chunks(*block);
+            !self.is_checked(*block) && (first..first + count).all(|chunk| self.journal.has(chunk))
+        })
+    }
+
+    pub(super) fn has_table(&self) -> bool {
+        (0..self.descriptor.table_chunks()).all(|chunk| self.journal.has(chunk))
+    }
+
+    /// Where a chunk belongs, its length, and the block that it is of; `None` for the block table's.
+    fn place(&self, table: Region, chunk: u32) -> Option<(u32, u32, Option<u32>)> {
+        let size = u32::from(self.descriptor.chunk_size);
+        let tables = self.descriptor.table_chunks();
+        if chunk >= self.journal.chunks() {
+            None
+        } else if chunk < tables {
+            let at = chunk * size;
+            Some((table.start + at, (self.descriptor.table_len() - at).min(size), None))
+        } else {
+            let at = (chunk - tables) * size;
+            let len = (self.descriptor.sizes.packed - at).min(size);
+            Some((self.staging.start + at, len, Some(at / SECTOR)))
+        }
+    }
+}
+
+impl Receiver {
+    pub(super) fn slot(&self) -> Slot {
+        self.config.committed.slot.other()
+    }
+
+    /// A signed manifest and a signed descriptor were offered. What is taken is received; what is being received
+    /// already is taken and changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`] names the first reason against it, which [`state`](Self::state) shows too while nothing else
+    /// goes on. What is being received is not disturbed.
+    pub fn offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
+        let outcome = self.try_offer(manifest, descriptor);
+        self.refused = outcome.err();
+        outcome
+    }
+
+    fn try_offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
+        if matches!(self.task, Task::Recover(_) | Task::Restart) || self.trial.is_some() {
+            return Err(Refusal::Occupied);
+        }
+        let head = Head { manifest: manifest.to_vec(), descriptor: descriptor.to_vec() };
+        let session = self.admit(&head)?;
+        let held = self.session.as_ref();
+        if session.recipe.is_none() && held.is_none_or(|held| held.descriptor != session.descriptor) {
+            // Room for the payload of the running image would be made in its own slot.
+            let sequence = session.manifest.sequence;
+            return Err(Refusal::Sequence { offered: sequence, running: sequence });
+        }
+        if let Some(held) = &self.session {
+            let same = held.descriptor == session.descriptor && held.manifest == session.manifest;
+            let failed = self.failed.is_some();
+            if same && (!failed || session.recipe.is_none()) {
+                return Ok(());
+            }
+            let over = failed || held.recipe.is_none() || self.is_reverted(held.image());
+            if !over && session.manifest.sequence <= held.manifest.sequence {
+                return Err(Refusal::Occupied);
+            }
+        }
+        if !self.is_idle() {
+            return Err(Refusal::Occupied);
+        }
+        let bytes = head.encode().ok_or(Refusal::Malformed)?;
+        if self.memory.wish.take().is_some() {
+            // What was ordered about an earlier offer must not befall this one after a reset.
+            self.writes.extend(self.memory.write(&self.config.books));
+        }
+        self.failed = None;
+        self.session = Some(session);
+        self.task = Task::Clear { at: 0, head: bytes };
+        self.proceed();
+        Ok(())
+    }
+
+    fn is_reverted(&self, image: Sha256Sum) -> bool {
+        let tried = self.trial_copies.record.filter(|record| record.sha256 == image);
+        tried.is_some_and(|record| matches!(record.state, TrialState::Invalid | TrialState::Aborted))
+    }
+
+    /// Holds an offer, or what a journal says was one, against everything that this node is.
+    pub(super) fn admit(&self, head: &Head) -> Result<Session, Refusal> {
+        let manifest = self.memory.keys.manifest(&head.manifest, self.memory.time)?.content;
+        let descriptor = self.memory.keys.descriptor(&head.descriptor)?.content;
+        let journal = Journal::new(&self.config.books, &descriptor);
+        let journal = journal.ok_or(Refusal::Chunks { chunks: descriptor.chunks() })?;
+        if !SECTOR.is_multiple_of(u32::from(descriptor.chunk_size)) {
+            return Err(Refusal::Chunks { chunks: descriptor.chunks() });
+        }
+        let running = self.memory.known(self.config.running.slot);
+        let running = running.filter(|known| known.md5 == self.config.running.md5);
+        // The payload of the image that runs is kept in that image's slot.
+        let runs = running.is_some_and(|running| running.sha256 == manifest.sha256);
+        let slot = self.config.layout.slot(if runs { self.config.running.slot } else { self.slot() });
+        let packed = descriptor.sizes.packed.next_multiple_of(SECTOR);
+        let room = slot.len.saturating_sub(manifest.size.next_multiple_of(SECTOR).min(slot.len));
+        let whole = descriptor.codec == Codec::None && descriptor.base.is_none();
+        let in_place = packed > room && whole;
+        let recipe = if runs {
+            None
+        } else {
+            if self.memory.is_quarantined(manifest.sha256) {
+                return Err(Refusal::Quarantined(manifest.sha256));
+            }
+            let (hardware, role) = self.names();
+            let sequence = running.map_or(0, |running| running.sequence);
+            let protocol = self.config.protocol;
+            manifest.admit(&Board { hardware, role, slot: slot.len, protocol, sequence })?;
+            let staging = if in_place { slot.len } else { room };
+            let base = running.map(|known| Running { sha256: known.sha256, size: known.size });
+            let recipe = descriptor.recipe(&manifest, base, staging)?;
+            if whole && descriptor.sha256 != manifest.sha256 {
+                return Err(Refusal::OtherImage(descriptor.sha256));
+            }
+            Some(recipe)
+        };
+        let start = if in_place { slot.start } else { slot.start + slot.len - packed.min(slot.len) };
+        let blocks = descriptor.sizes.packed.div_ceil(SECTOR);
+        Ok(Session {
+            staging: Region { start, len: packed },
+            in_place,
+            table: false,
+            checked: vec![0; blocks.div_ceil(8) as usize],
+            suspect: false,
+            blamed: false,
+            retried: false,
+            chip: false,
+            unpacked: false,
+            verified: false,
+            installed: false,
+            ready: false,
+            manifest,
+            descriptor,
+            recipe,
+            journal,
+        })
+    }
+
+    /// A chunk came: the block table's are the first.
+    pub fn handle_chunk(&mut self, index: u32, bytes: &[u8]) -> ChunkOutcome {
+        let table = self.config.books.journal[1];
+        let paused = matches!(self.memory.wish, Some(Wish::Pause(_)));
+        let wanted =
+            !paused && self.failed.is_none() && !matches!(self.task, Task::Recover(_) | Task::Clear { .. });
+        let session = self.session.as_ref().filter(|session| wanted && session.recipe.is_some());
+        let Some(session) = session else { return ChunkOutcome::Unwanted };
+        let Some((address, len, block)) = session.place(table, index) else { return ChunkOutcome::Malformed };
+        if len as usize != bytes.len() {
+            return ChunkOutcome::Malformed;
+        }
+        if session.journal.has(index) {
+            return ChunkOutcome::Known;
+        }
+        if !self.is_idle() {
+            return ChunkOutcome::Busy;
+        }
+        let mut data = bytes.to_vec();
+        data.resize(data.len().next_multiple_of(4), ERASED);
+        self.task = Task::Store(Store { index, address, data, block });
+        ChunkOutcome::Taken
+    }
+}

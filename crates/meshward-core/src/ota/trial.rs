@@ -1,0 +1,475 @@
+//! A new image is tried before it counts: what the boot loader starts meanwhile, and when the trial is over.
+//!
+//! The [`BootRecord`]s say which image counts; a [`TrialRecord`] beside them says which one is tried. The boot
+//! loader ([`choose`]) starts an image under trial once: a reset before it was confirmed brings the old image
+//! back. Confirming is writing a boot record, so that one torn write decides nothing twice. The running image
+//! judges itself by [`Trial`], a machine without IO; the old image, when it is back, by [`after_reset`].
+//!
+//! The states are named as ESP-IDF names those of its `otadata`.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::boot::BootRecord;
+use super::pair;
+use crate::flash::{Books, FlashOp, SECTOR, Slot};
+use crate::hash::{Md5Sum, Sha256Sum};
+use crate::time::{Duration, Instant};
+
+const MAGIC: [u8; 4] = *b"MWt1";
+/// Bytes of a record's content.
+const LEN: usize = 56;
+/// How often an image is tried whose trials only ended because the power went.
+pub const ATTEMPTS_MAX: u8 = 3;
+
+/// How far an image under trial is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialState {
+    /// It is to be started at the next boot. The running image says so.
+    New,
+    /// It has been started, and has not been confirmed. The boot loader says so.
+    PendingVerify,
+    /// It was confirmed. It says so itself.
+    Valid,
+    /// It failed, or was reverted, and is not tried again. It says so itself, or the old image does.
+    Invalid,
+    /// It was reset before it was confirmed. The boot loader says so.
+    Aborted,
+}
+
+/// What is on flash about a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrialRecord {
+    /// How far it is.
+    pub state: TrialState,
+    /// How often it has been started.
+    pub attempts: u8,
+    /// Whether the old image had reached the gateway in the hour before.
+    pub gateway: bool,
+    /// Where the image is.
+    pub slot: Slot,
+    /// Its length in bytes.
+    pub size: u32,
+    /// Its MD5.
+    pub md5: Md5Sum,
+    /// Its SHA-256.
+    pub sha256: Sha256Sum,
+}
+
+impl TrialRecord {
+    fn encode(&self) -> Vec<u8> {
+        let state = match self.state {
+            TrialState::New => 0,
+            TrialState::PendingVerify => 1,
+            TrialState::Valid => 2,
+            TrialState::Invalid => 3,
+            TrialState::Aborted => 4,
+        };
+        let mut bytes = Vec::with_capacity(LEN);
+        bytes.extend_from_slice(&[state, self.attempts, self.gateway.into(), (self.slot == Slot::B).into()]);
+        bytes.extend_from_slice(&self.size.to_le_bytes());
+        bytes.extend_from_slice(&self.md5.0);
+        bytes.extend_from_slice(&self.sha256.0);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; LEN] = bytes.try_into().ok()?;
+        let [state, attempts, gateway, slot, rest @ ..] = bytes;
+        let state = match state {
+            0 => TrialState::New,
+            1 => TrialState::PendingVerify,
+            2 => TrialState::Valid,
+            3 => TrialState::Invalid,
+            4 => TrialState::Aborted,
+            _ => return None,
+        };
+        Some(Self {
+            state,
+            attempts: *attempts,
+            gateway: *gateway == 1,
+            slot: if *slot == 1 { Slot::B } else { Slot::A },
+            size: u32::from_le_bytes(rest.get(..4)?.try_into().ok()?),
+            md5: Md5Sum(rest.get(4..20)?.try_into().ok()?),
+            sha256: Sha256Sum(rest.get(20..)?.try_into().ok()?),
+        })
+    }
+
+    /// The image as a boot record of this sequence would name it.
+    pub const fn boot_record(&self, sequence: u32) -> BootRecord {
+        BootRecord { sequence, slot: self.slot, size: self.size, md5: self.md5 }
+    }
+}
+
+/// What the pair of sectors holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrialCopies {
+    sequence: u32,
+    /// The record that counts; `None` on a board that never tried an image.
+    pub record: Option<TrialRecord>,
+}
+
+impl TrialCopies {
+    /// Bytes to be read from the start of each sector.
+    pub const LEN: u32 = LEN as u32 + 16;
+
+    /// Reads the beginnings of both sectors.
+    pub fn read(first: &[u8], second: &[u8]) -> Self {
+        let found = pair::newest(MAGIC, first, second);
+        Self { sequence: found.sequence, record: TrialRecord::decode(&found.content) }
+    }
+
+    /// The commands that make `record` count.
+    pub fn write(&mut self, books: &Books, record: TrialRecord) -> [FlashOp; 2] {
+        self.sequence = self.sequence.saturating_add(1);
+        self.record = Some(record);
+        pair::write(books.trial, MAGIC, self.sequence, &record.encode())
+    }
+}
+
+/// What the boot loader does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// To be executed first, completely.
+    pub write: Option<[FlashOp; 2]>,
+    /// The image to be started.
+    pub start: BootRecord,
+    /// The one that counts: the same unless `start` is on trial.
+    pub committed: BootRecord,
+}
+
+/// What the boot loader does, given the boot records, the trial's record, and whether the image that a record
+/// names stands in its slot. `None` when no image is whole.
+pub fn choose(
+    books: &Books,
+    boot: [Option<BootRecord>; 2],
+    mut trial: TrialCopies,
+    mut is_whole: impl FnMut(&BootRecord) -> bool,
+) -> Option<Choice> {
+    let [first, second] = boot;
+    let newer_first = match (first, second) {
+        (Some(a), Some(b)) if b.sequence > a.sequence => [Some(b), Some(a)],
+        other => [other.0, other.1],
+    };
+    let committed = newer_first.into_iter().flatten().find(&mut is_whole);
+    let tried = trial.record.map(|record| (record, record.boot_record(0)));
+    let (Some(committed), Some((record, image))) = (committed, tried) else {
+        // Without an image that counts, one on trial is better than none.
+        let start = committed.or_else(|| tried.map(|(_, image)| image).filter(&mut is_whole))?;
+        return Some(Choice { write: None, start, committed: start });
+    };
+    let counts = (committed.slot, committed.md5) == (image.slot, image.md5);
+    let (start, next) = match record.state {
+        TrialState::New if !counts && is_whole(&image) => {
+            let attempts = record.attempts.saturating_add(1);
+            (image, Some(TrialRecord { state: TrialState::PendingVerify, attempts, ..record }))
+        }
+        TrialState::PendingVerify if !counts => {
+            (committed, Some(TrialRecord { state: TrialState::Aborted, ..record }))
+        }
+        _ => (committed, None),
+    };
+    Some(Choice { write: next.map(|next| trial.write(books, next)), start, committed })
+}
+
+/// Why the machine was reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// The power came.
+    PowerOn,
+    /// The supply was too weak for a moment.
+    BrownOut,
+    /// It woke up from deep sleep.
+    Sleep,
+    /// Somebody pressed the button.
+    External,
+    /// The program asked for it.
+    Software,
+    /// The program crashed.
+    Panic,
+    /// The program hung.
+    Watchdog,
+}
+
+/// What the old image does about an image whose trial a reset ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterReset {
+    /// Tries it again: the power's fault.
+    Retry,
+    /// Leaves it: it was tried [`ATTEMPTS_MAX`] times. It may be offered again.
+    GiveUp,
+    /// Leaves it and takes it never again: it crashed or hung.
+    Quarantine,
+}
+
+/// Judges a trial that ended with a reset for this reason, after so many attempts.
+pub const fn after_reset(reason: ResetReason, attempts: u8) -> AfterReset {
+    match reason {
+        ResetReason::Panic | ResetReason::Watchdog => AfterReset::Quarantine,
+        _ if attempts < ATTEMPTS_MAX => AfterReset::Retry,
+        _ => AfterReset::GiveUp,
+    }
+}
+
+/// How a node is, as far as a trial is concerned. All `false` at boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What the application found out about itself; `None` until it has.
+    pub self_test: Option<bool>,
+    /// Whether any link is up and in sync.
+    pub joined: bool,
+    /// Whether the gateway is in the tree.
+    pub gateway_in_tree: bool,
+    /// Whether the gateway has answered since the boot.
+    pub gateway_reached: bool,
+    /// Whether a neighbour that holds the image's manifest has answered since the boot.
+    pub neighbour_reached: bool,
+}
+
+/// How long a trial may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrialRules {
+    /// How long all must be well before the image is confirmed.
+    pub soak: Duration,
+    /// How long it may be unwell, the gateway's absence not counted.
+    pub limit: Duration,
+}
+
+impl Default for TrialRules {
+    /// A minute of soak, fifteen of trial.
+    fn default() -> Self {
+        Self { soak: Duration::from_secs(60), limit: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// Why an image did not pass its trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialFailure {
+    /// The application says that something is wrong: it is quarantined.
+    SelfTest,
+    /// The gateway is in the tree and was not reached, or the application said nothing: quarantined.
+    Unreached,
+    /// No neighbour was found. It may be the neighbours' fault: it may be tried again.
+    Alone,
+}
+
+impl TrialFailure {
+    /// Whether the image is never taken again.
+    pub const fn quarantines(self) -> bool {
+        !matches!(self, Self::Alone)
+    }
+}
+
+impl fmt::Display for TrialFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SelfTest => "its self-test failed",
+            Self::Unreached => "it did not come to work in time",
+            Self::Alone => "it found no neighbour in time",
+        })
+    }
+}
+
+/// How a trial ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The image counts from now on.
+    Confirm,
+    /// Back to the old one.
+    Revert(TrialFailure),
+}
+
+/// The running image's trial of itself.
+///
+/// It is well when the self-test has passed, the mesh is joined, and the gateway was reached if the old image
+/// had reached it, else any neighbour. Well for the soak: confirmed. Unwell for the limit: reverted. The clock of
+/// the limit stands still while it is well, and while it has joined a mesh without a gateway that it needs, which
+/// is not its fault. Without any neighbour the clock runs, since the image itself may be deaf.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    rules: TrialRules,
+    needs_gateway: bool,
+    health: Health,
+    /// Time on the limit's clock, up to `counted`.
+    unwell: Duration,
+    counted: Instant,
+    well_since: Option<Instant>,
+}
+
+impl Trial {
+    /// A trial that begins now.
+    pub fn new(now: Instant, rules: TrialRules, needs_gateway: bool) -> Self {
+        let health = Health::default();
+        Self { rules, needs_gateway, health, unwell: Duration::ZERO, counted: now, well_since: None }
+    }
+
+    fn is_well(&self) -> bool {
+        let reached = if self.needs_gateway {
+            self.health.gateway_reached && self.health.gateway_in_tree
+        } else {
+            self.health.gateway_reached || self.health.neighbour_reached
+        };
+        self.health.self_test == Some(true) && self.health.joined && reached
+    }
+
+    fn stands_still(&self) -> bool {
+        let absent = self.needs_gateway && self.health.joined && !self.health.gateway_in_tree;
+        // A node that says nothing of itself is at fault whoever else is there.
+        self.is_well() || (absent && self.health.self_test == Some(true))
+    }
+
+    fn count(&mut self, now: Instant) {
+        if !self.stands_still() {
+            self.unwell += now.since(self.counted);
+        }
+        self.counted = now.max(self.counted);
+    }
+
+    /// The node's health has changed, or is the same.
+    pub fn handle_health(&mut self, now: Instant, health: Health) {
+        self.count(now);
+        self.health = health;
+        self.well_since = if self.is_well() { self.well_since.or(Some(now)) } else { None };
+    }
+
+    /// The verdict, if there is one by now.
+    pub fn verdict(&mut self, now: Instant) -> Option<Verdict> {
+        self.count(now);
+        if self.health.self_test == Some(false) {
+            return Some(Verdict::Revert(TrialFailure::SelfTest));
+        }
+        if self.well_since.is_some_and(|since| now.since(since) >= self.rules.soak) {
+            return Some(Verdict::Confirm);
+        }
+        let failure = if self.health.joined { TrialFailure::Unreached } else { TrialFailure::Alone };
+        (self.unwell >= self.rules.limit).then_some(Verdict::Revert(failure))
+    }
+
+    /// When to ask for the [`verdict`](Self::verdict) again; `None` while only news can change it.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if let Some(since) = self.well_since {
+            return Some(since + self.rules.soak);
+        }
+        let left =
+            Duration::from_micros(self.rules.limit.as_micros().saturating_sub(self.unwell.as_micros()));
+        (!self.stands_still()).then(|| self.counted + left)
+    }
+}
+
+const _: () = assert!(TrialCopies::LEN <= SECTOR);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flash::Region;
+
+    const BOOKS: Books = Books::FOUR_MEGABYTES;
+    const OLD: BootRecord = BootRecord { sequence: 3, slot: Slot::A, size: 9, md5: Md5Sum([1; 16]) };
+
+    fn record(state: TrialState) -> TrialRecord {
+        let (md5, sha256) = (Md5Sum([2; 16]), Sha256Sum([3; 32]));
+        TrialRecord { state, attempts: 1, gateway: true, slot: Slot::B, size: 10, md5, sha256 }
+    }
+
+    fn copies(state: TrialState) -> TrialCopies {
+        TrialCopies { sequence: 4, record: Some(record(state)) }
+    }
+
+    #[test]
+    fn a_record_survives_flash() {
+        for state in [TrialState::New, TrialState::PendingVerify, TrialState::Valid, TrialState::Aborted] {
+            let mut before = copies(TrialState::Invalid);
+            let [_, FlashOp::Program { address, data }] = before.write(&BOOKS, record(state)) else {
+                panic!()
+            };
+            let Region { start, .. } = BOOKS.trial[1];
+            assert_eq!((address, data.len() as u32), (start, TrialCopies::LEN));
+            assert_eq!(TrialCopies::read(&[], &data), before);
+            assert_eq!(TrialCopies::read(&data[..70], &[0xFF; 72]), TrialCopies::default(), "torn");
+        }
+    }
+
+    #[test]
+    fn the_boot_loader_starts_an_image_under_trial_once() {
+        let boot = |state, whole: fn(&BootRecord) -> bool| {
+            let choice = choose(&BOOKS, [None, Some(OLD)], copies(state), whole)?;
+            let state = choice.write.map(|[_, op]| match op {
+                FlashOp::Program { data, .. } => TrialCopies::read(&[], &data).record.unwrap(),
+                _ => panic!("no record"),
+            });
+            Some((choice.start.slot, state.map(|record| (record.state, record.attempts))))
+        };
+        let all: fn(&BootRecord) -> bool = |_| true;
+        assert_eq!(boot(TrialState::New, all), Some((Slot::B, Some((TrialState::PendingVerify, 2)))));
+        assert_eq!(boot(TrialState::New, |image| image.slot == Slot::A), Some((Slot::A, None)));
+        assert_eq!(boot(TrialState::PendingVerify, all), Some((Slot::A, Some((TrialState::Aborted, 1)))));
+        for state in [TrialState::Aborted, TrialState::Invalid, TrialState::Valid] {
+            assert_eq!(boot(state, all), Some((Slot::A, None)));
+            assert_eq!(boot(state, |image| image.slot == Slot::B), Some((Slot::B, None)), "the last resort");
+            assert_eq!(boot(state, |_| false), None);
+        }
+        let committed = record(TrialState::New).boot_record(4);
+        let choice = choose(&BOOKS, [Some(committed), Some(OLD)], copies(TrialState::PendingVerify), all);
+        let choice = choice.unwrap();
+        assert_eq!((choice.start, choice.write), (committed, None), "confirmed but for a word");
+    }
+
+    #[test]
+    fn the_power_quarantines_nothing() {
+        use ResetReason::*;
+        for reason in [PowerOn, BrownOut, Sleep, External, Software] {
+            assert_eq!(after_reset(reason, 2), AfterReset::Retry, "{reason:?}");
+            assert_eq!(after_reset(reason, 3), AfterReset::GiveUp, "{reason:?}");
+        }
+        assert_eq!(after_reset(Panic, 1), AfterReset::Quarantine);
+        assert_eq!(after_reset(Watchdog, 1), AfterReset::Quarantine);
+    }
+
+    const WELL: Health = Health {
+        self_test: Some(true),
+        joined: true,
+        gateway_in_tree: true,
+        gateway_reached: true,
+        neighbour_reached: true,
+    };
+
+    /// Health from a second on, whether the gateway is needed; the verdict and its second, within a day.
+    #[track_caller]
+    fn check(gateway: bool, story: &[(u64, Health)], expected: Option<(u64, Verdict)>) {
+        let mut trial = Trial::new(Instant::ORIGIN, TrialRules::default(), gateway);
+        let mut verdict = None;
+        for second in 0..86_400 {
+            let now = Instant::from_micros(second * 1_000_000);
+            if let Some((_, health)) = story.iter().find(|(from, _)| *from == second) {
+                trial.handle_health(now, *health);
+            }
+            verdict = trial.verdict(now).map(|verdict| (second, verdict));
+            if verdict.is_some() {
+                break;
+            }
+            assert!(trial.poll_timeout().is_none_or(|at| at > now), "an alarm in the past");
+        }
+        assert_eq!(verdict, expected);
+    }
+
+    #[test]
+    fn when_a_trial_ends() {
+        let absent = Health { gateway_in_tree: false, gateway_reached: false, ..WELL };
+        let unreached = Health { gateway_reached: false, ..WELL };
+        let alone = Health { self_test: Some(true), ..Health::default() };
+        let revert = |second, failure| Some((second, Verdict::Revert(failure)));
+        check(true, &[(10, WELL)], Some((70, Verdict::Confirm)));
+        check(true, &[(10, WELL), (40, absent), (50, WELL)], Some((110, Verdict::Confirm)));
+        check(true, &[(10, absent)], None);
+        check(true, &[(10, absent), (80_000, WELL)], Some((80_060, Verdict::Confirm)));
+        check(true, &[(100, absent), (50_000, unreached)], revert(50_800, TrialFailure::Unreached));
+        check(false, &[(10, absent)], Some((70, Verdict::Confirm)));
+        check(false, &[(10, alone)], revert(900, TrialFailure::Alone));
+        check(true, &[(10, Health { self_test: None, ..absent })], revert(900, TrialFailure::Unreached));
+        check(true, &[(10, Health { self_test: Some(false), ..WELL })], revert(10, TrialFailure::SelfTest));
+        check(true, &[], revert(900, TrialFailure::Alone));
+        check(true, &[(890, WELL)], Some((950, Verdict::Confirm)));
+    }
+}

@@ -1,0 +1,216 @@
+//! What an update needs: images, keys, a payload, a small chip.
+
+use meshward_core::codec::Codec;
+use meshward_core::flash::{Books, Layout, Region, SECTOR, Slot};
+use meshward_core::hash::{Md5Sum, Sha256Sum};
+use meshward_core::ota::receiver::Receiver;
+use meshward_core::ota::trust::{Key, KeyKind, KeyStore, Manifest, Order, Verb};
+use meshward_core::ota::{BootRecord, write_record};
+use meshward_core::rng::Rng;
+use meshward_fleet::payload::{self, Options};
+use meshward_fleet::signing::SigningKey;
+
+use crate::flash::{Chip, sectors};
+
+/// How the image travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whole and uncoded, staged and copied.
+    Full,
+    /// The same into a slot that is too small for both: written in place.
+    InPlace,
+    /// Whole, by LZMA.
+    Lzma,
+    /// A patch, by LZMA.
+    Delta,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Full, Self::InPlace, Self::Lzma, Self::Delta];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::InPlace => "in-place",
+            Self::Lzma => "lzma",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+/// The chip id of an ESP32-C3.
+pub const CHIP: u16 = 5;
+
+/// All that one update needs.
+pub struct Kit {
+    /// The image that the node runs.
+    pub old: Vec<u8>,
+    /// The image that it is to run.
+    pub new: Vec<u8>,
+    /// What travels.
+    pub payload: payload::Payload,
+    /// An author's word for the image.
+    pub manifest: Vec<u8>,
+    /// An operator's word for the payload.
+    pub descriptor: Vec<u8>,
+    /// Its chip.
+    pub layout: Layout,
+    /// Where the receiver keeps its books.
+    pub books: Books,
+    /// Whether the boot loader starts what a record names without looking at it.
+    pub trusting: bool,
+    author: SigningKey,
+    operator: SigningKey,
+}
+
+fn key(kind: KeyKind, seed: u8) -> SigningKey {
+    SigningKey::from_seed(kind, [seed; 32]).unwrap_or_else(|error| panic!("a constant seed: {error}"))
+}
+
+/// An image whose half compresses, with the header of an ESP32-C3's.
+fn image(len: usize, seed: u64) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        let word = rng.next_u64() & 0x0F0F_0F0F_0000_FFFF;
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.truncate(len);
+    if let Some(head) = bytes.get_mut(..14) {
+        head[0] = 0xE9;
+        head[12..14].copy_from_slice(&CHIP.to_le_bytes());
+    }
+    bytes
+}
+
+/// A chip with slots of this length, and its books behind them.
+fn board(slot: u32) -> (Layout, Books) {
+    let sector = |index: u32, count: u32| Region { start: index * SECTOR, len: count * SECTOR };
+    let len = slot / SECTOR;
+    let books = 2 + 2 * len;
+    let layout = Layout {
+        size: (books + 6) * SECTOR,
+        slots: [sector(2, len), sector(2 + len, len)],
+        boot: [sector(0, 1), sector(1, 1)],
+    };
+    let pair = |at| [sector(books + at, 1), sector(books + at + 1, 1)];
+    (layout, Books { journal: pair(0), trial: pair(2), memory: pair(4) })
+}
+
+impl Kit {
+    /// An update of an image of `len` bytes.
+    pub fn new(kind: Kind, len: usize) -> Self {
+        Self::with_seed(kind, len, 2)
+    }
+
+    /// Another image of the same size, by the same people.
+    pub fn variant(kind: Kind, len: usize) -> Self {
+        Self::with_seed(kind, len, 3)
+    }
+
+    fn with_seed(kind: Kind, len: usize, seed: u64) -> Self {
+        let old = image(len, 1);
+        // A release that changes a tenth and is longer: a patch has something of everything.
+        let mut new = old.clone();
+        let other = image(len / 10 + 300, seed);
+        let at = len / 3;
+        new.splice(at..at + len / 10, other[16..].iter().copied());
+        let rounded = (new.len() as u32).next_multiple_of(SECTOR);
+        let slot = if kind == Kind::InPlace { rounded + SECTOR } else { 2 * rounded };
+        let (layout, books) = board(slot);
+        let codec = if matches!(kind, Kind::Full | Kind::InPlace) { Codec::None } else { Codec::Lzma };
+        let options = Options { codec, ..Options::default() };
+        let base = (kind == Kind::Delta).then_some(old.as_slice());
+        let payload =
+            payload::build(&new, base, &options).unwrap_or_else(|error| panic!("our own image: {error}"));
+        let (author, operator) = (key(KeyKind::Author, 1), key(KeyKind::Operator, 2));
+        let mut kit = Self {
+            old,
+            new,
+            payload,
+            manifest: vec![],
+            descriptor: vec![],
+            layout,
+            books,
+            trusting: false,
+            author,
+            operator,
+        };
+        kit.manifest = kit.sign_manifest(|_| {});
+        kit.descriptor = kit.sign(kit.operator.descriptor(&kit.payload.descriptor()));
+        kit
+    }
+
+    fn sign<E: std::fmt::Display>(&self, signed: Result<Vec<u8>, E>) -> Vec<u8> {
+        signed.unwrap_or_else(|error| panic!("the right kind of key: {error}"))
+    }
+
+    /// The manifest after a change, signed by the author.
+    pub fn sign_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+        let mut manifest = Manifest {
+            sha256: Sha256Sum::of(&self.new),
+            md5: Md5Sum::of(&self.new),
+            size: self.new.len() as u32,
+            hardware: "ESP32".to_owned(),
+            role: "sensor".to_owned(),
+            version: "2".to_owned(),
+            sequence: 2,
+            protocol: (1, 1),
+            not_after: None,
+        };
+        change(&mut manifest);
+        self.sign(self.author.manifest(&manifest))
+    }
+
+    /// Another payload's descriptor, signed by the operator.
+    pub fn sign_descriptor(&self, payload: &payload::Payload) -> Vec<u8> {
+        self.sign(self.operator.descriptor(&payload.descriptor()))
+    }
+
+    /// An order for every node, signed by the operator.
+    pub fn order(&self, counter: u64, verb: Verb) -> Vec<u8> {
+        let order = Order { counter, verb, issued_at: None, not_after: None, nodes: None };
+        self.sign(self.operator.order(&order))
+    }
+
+    /// The new image's name.
+    pub fn image(&self) -> Sha256Sum {
+        Sha256Sum::of(&self.new)
+    }
+
+    /// The operator's key, as nodes know it.
+    pub fn operator(&self) -> Key {
+        self.operator.key()
+    }
+
+    /// Chunk `index` as it travels; `None` behind the last one.
+    pub fn chunk(&self, index: u32) -> Option<Vec<u8>> {
+        let size = usize::from(self.payload.chunk_size);
+        let table = self.payload.table();
+        let tables = table.len().div_ceil(size);
+        let index = index as usize;
+        let chunk = if index < tables {
+            table.chunks(size).nth(index)
+        } else {
+            self.payload.bytes.chunks(size).nth(index - tables)
+        };
+        chunk.map(<[u8]>::to_vec)
+    }
+
+    /// A chip from the factory: the old image, both boot records, the keys.
+    pub fn chip(&self) -> Chip {
+        let mut chip = Chip::erased(self.layout.size);
+        chip.place(self.layout.slot(Slot::A).start, &sectors(&self.old));
+        let (size, md5) = (self.old.len() as u32, Md5Sum::of(&self.old));
+        let keys = KeyStore::new(&[self.author.key(), self.operator.key()]).unwrap_or_default();
+        let records = [1, 2].map(|sequence| BootRecord { sequence, slot: Slot::A, size, md5 });
+        let writes = records.iter().flat_map(|record| write_record(&self.layout, record));
+        for op in writes.chain(Receiver::provision(&self.books, &keys)) {
+            // The layout is inside the chip.
+            let _always_done = chip.execute(&op);
+        }
+        chip
+    }
+}
