@@ -3,7 +3,7 @@
 //! [`Gateway`] is the [`Application`] beside the node: it keeps the roster, the uploaded images and the
 //! history of roll-outs, all bounded, and is read and driven through a [`NodeHandle`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -49,6 +49,8 @@ pub struct RolloutRequest {
     pub nodes: Option<Vec<NodeId>>,
     /// Send an image even though it is none that the receivers can run.
     pub force_image: bool,
+    /// The operator says that the image takes updates itself; needed once per image.
+    pub confirm_receiver: bool,
     /// Bytes that a receiver's slot holds.
     pub slot_size: u32,
     /// Bytes in a part.
@@ -66,6 +68,13 @@ pub enum RolloutError {
     /// The image is not what the nodes can run.
     #[error("the image was refused (force_image sends it all the same): {0}")]
     Image(#[from] ImageError),
+    /// Nobody has said that the image takes updates itself.
+    #[error(
+        "a node that runs an image without an update receiver (initOTAReceive) can never be updated over the air \
+         again, and nobody can see it from outside: say that this image has one, by --confirm-receiver (confirm_receiver \
+         over REST), once per image"
+    )]
+    Unconfirmed,
     /// The plan makes no sense now.
     #[error("the roll-out cannot start: {0}")]
     Start(StartError),
@@ -106,6 +115,8 @@ pub struct Gateway {
     origin: SystemTime,
     roster: Roster,
     images: VecDeque<Firmware>,
+    /// Images of which the operator has said that they take updates themselves; of those that are kept.
+    confirmed: BTreeSet<[u8; 32]>,
     rollouts: VecDeque<Rollout>,
     next_rollout: u64,
 }
@@ -117,6 +128,7 @@ impl Gateway {
             origin: SystemTime::now() - running,
             roster: Roster::default(),
             images: VecDeque::new(),
+            confirmed: BTreeSet::new(),
             rollouts: VecDeque::new(),
             next_rollout: 1,
         }
@@ -163,6 +175,9 @@ impl Gateway {
         if !request.force_image {
             inspect(&firmware.image, &request.hardware, request.slot_size)?;
         }
+        if !request.confirm_receiver && !self.confirmed.contains(&request.firmware) {
+            return Err(RolloutError::Unconfirmed);
+        }
         let everybody = || node.mesh().tree().ids().collect();
         let plan = ImagePlan {
             scheme: request.scheme,
@@ -175,6 +190,8 @@ impl Gateway {
             hold: false,
         };
         node.start_rollout(now, plan).map_err(RolloutError::Start)?;
+        self.confirmed.insert(request.firmware);
+        self.confirmed.retain(|known| self.images.iter().any(|image| image.info.sha256 == *known));
         if self.rollouts.len() >= ROLLOUTS_MAX {
             self.rollouts.pop_front();
         }

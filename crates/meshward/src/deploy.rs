@@ -60,6 +60,10 @@ pub(crate) struct Args {
     /// Send the image even though it does not look like one that the nodes can run.
     #[arg(long)]
     force_image: bool,
+    /// Say that this image takes updates itself (`initOTAReceive`); needed once per image, for a node that runs
+    /// one which does not can never be updated over the air again.
+    #[arg(long)]
+    confirm_receiver: bool,
     /// How the parts travel.
     #[arg(long, value_enum, default_value_t = SchemeArg::Auto)]
     scheme: SchemeArg,
@@ -110,6 +114,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         scheme: args.scheme.into(),
         nodes: (!args.nodes.is_empty()).then_some(args.nodes),
         force_image: args.force_image,
+        confirm_receiver: args.confirm_receiver,
         slot_size: args.slot_size,
         part_size: args.part_size,
         concurrency: args.concurrency,

@@ -119,6 +119,10 @@ pub struct NewRollout {
     /// Send the image even though it does not look like one that the receivers can run.
     #[serde(default)]
     pub force_image: bool,
+    /// The image takes updates itself. Nobody can see that from outside, and a node that runs one which does not
+    /// is lost to updates over the air; so it must be said, once per image.
+    #[serde(default)]
+    pub confirm_receiver: bool,
     /// Bytes that a receiver's slot holds.
     #[serde(default = "default_slot_size")]
     pub slot_size: u32,
@@ -140,6 +144,7 @@ impl NewRollout {
             scheme: Scheme::Auto,
             nodes: None,
             force_image: false,
+            confirm_receiver: false,
             slot_size: default_slot_size(),
             part_size: default_part_size(),
             concurrency: default_concurrency(),

@@ -173,6 +173,7 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
         },
         nodes: new.nodes.map(|nodes| nodes.into_iter().map(NodeId).collect()),
         force_image: new.force_image,
+        confirm_receiver: new.confirm_receiver,
         slot_size: new.slot_size,
         part_size: new.part_size,
         concurrency: new.concurrency as usize,
@@ -196,7 +197,9 @@ async fn start_rollout(
         let status = match &error {
             RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
             RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
-            RolloutError::Image(_) | RolloutError::Start(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            RolloutError::Image(_) | RolloutError::Unconfirmed | RolloutError::Start(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
         };
         problem(status, error.to_string())
     })?;

@@ -254,8 +254,11 @@ impl VirtualGateway {
         look: impl FnMut(&Rollout),
     ) -> anyhow::Result<Rollout> {
         let firmware = self.client.upload("demo", image).await?;
-        let new =
-            NewRollout { scheme: args.scheme.into(), ..NewRollout::new(firmware.sha256, ROLE.to_owned()) };
+        let new = NewRollout {
+            scheme: args.scheme.into(),
+            confirm_receiver: true,
+            ..NewRollout::new(firmware.sha256, ROLE.to_owned())
+        };
         let started = self.client.start(&new).await?;
         deploy::watch(&self.client, started, !args.json, look).await
     }

@@ -89,7 +89,10 @@ fn images_that_no_node_could_run_are_refused_before_the_first_byte() {
     assert!(gateway.json(&["ota", "status"]).as_array().unwrap().is_empty(), "nothing was started");
     // A compressed image is the image.
     let packed = file(folder.path(), "x.bin.gz", &packed);
-    let nobody = gateway.ask(&["ota", "deploy", &packed, "--role", "r", "--node", "1"]);
+    let unsaid = gateway.ask(&["ota", "deploy", &packed, "--role", "r"]);
+    assert_eq!(unsaid.status.code(), Some(1));
+    assert!(text(&unsaid.stderr).contains("--confirm-receiver"), "{}", text(&unsaid.stderr));
+    let nobody = gateway.ask(&["ota", "deploy", &packed, "--role", "r", "--node", "1", "--confirm-receiver"]);
     assert!(text(&nobody.stderr).contains("no node to update"), "{}", text(&nobody.stderr));
 }
 
@@ -98,7 +101,8 @@ fn force_image_sends_it_all_the_same_and_abort_ends_it() {
     let folder = tempfile::tempdir().unwrap();
     let (_node, gateway) = small_mesh();
     let path = file(folder.path(), "odd.bin", b"whatever the operator insists on");
-    let deploy = ["ota", "deploy", &path, "--role", "sensor", "--node", "99", "--force-image"];
+    let odd = ["--force-image", "--confirm-receiver"];
+    let deploy = [&["ota", "deploy", &path, "--role", "sensor", "--node", "99"][..], &odd].concat();
     let deploy: Vec<String> = deploy.iter().map(|arg| (*arg).to_owned()).collect();
     let url = gateway.url.clone();
     // Node 99 is not in the mesh: the roll-out waits for it until it is aborted.

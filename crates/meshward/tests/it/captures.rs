@@ -98,7 +98,8 @@ fn an_update_of_real_nodes_is_captured_and_replays() {
     let gateway = Gateway::start_with(&relay.port(), &["--capture", &string("gateway.ndjson")]);
     gateway.sees(2);
     let new_file = string("new.bin");
-    let deploy = ["ota", "deploy", &new_file, "--role", "tap", "--node", "51", "--force-image"];
+    let deploy =
+        ["ota", "deploy", &new_file, "--role", "tap", "--node", "51", "--force-image", "--confirm-receiver"];
     let rollout = gateway.json(&deploy);
     assert_eq!(rollout["nodes"][0]["state"], "updated", "{rollout}");
     for process in [gateway.process, relay, leaf] {
