@@ -397,7 +397,9 @@ impl Distributor {
         let low = session.pass.as_ref().is_some_and(|pass| pass.low().is_some());
         let stragglers = low || session.nameless.is_some_and(|last| now.since(last) < NAMELESS_QUIET);
         let reached = session.pass.as_ref().map_or(0, Pass::sent);
-        if session.checking.is_some_and(|(_, until)| until <= now) {
+        if let Some((part, until)) = session.checking.filter(|(_, until)| *until <= now) {
+            // What else holds the pass up has deadlines of its own: this one must not fire at once again.
+            session.checking = Some((part, until.max(now) + CHECK_MAX));
             session.targets.values_mut().for_each(|target| target.leave_behind(now));
         }
         let mut seen = Seen { stragglers, gaps: session.gaps, loss: session.loss, reached };
@@ -491,6 +493,7 @@ impl Distributor {
         let Some(mut pass) = session.pass.take() else { return };
         if !session.targets.values().any(Target::is_listening) {
             // Nobody listens: whoever wants the image asks for it.
+            session.checking = None;
             return self.work(now);
         }
         while let Some(shot) = pass.next_shot(now, &mut session.loss) {
@@ -537,5 +540,35 @@ impl Distributor {
         pass.checked(&session.loss);
         self.shoot(now);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_has_taken_too_long_does_not_fire_for_ever() {
+        let mut tree = Tree::leaf(NodeId(1));
+        tree.graft(&Tree::leaf(NodeId(2)));
+        let plan = ImagePlan {
+            scheme: Scheme::Turbo,
+            image: Vec::from([7; 5_000]),
+            role: b"r".to_vec(),
+            hardware: b"ESP32".to_vec(),
+            targets: Vec::from([NodeId(2)]),
+            part_size: 1_024,
+            concurrency: 12,
+            hold: false,
+        };
+        let mut distributor = Distributor::new(NodeId(1));
+        distributor.start(Instant::ORIGIN, plan, &tree).unwrap();
+        let now = Instant::ORIGIN + Duration::from_secs(1);
+        if let Some(session) = &mut distributor.session {
+            session.checking = Some((0, now));
+        }
+        assert_eq!(distributor.poll_timeout(), Some(now));
+        distributor.handle_timeout(now);
+        assert!(distributor.poll_timeout().is_none_or(|next| next > now), "{:?}", distributor.poll_timeout());
     }
 }
