@@ -42,9 +42,6 @@ pub(crate) struct SwarmArgs {
     /// Run with this bug on purpose, to see it found.
     #[arg(long, value_name = "BUG", value_parser = plant)]
     plant: Option<Plant>,
-    /// Forgive no known fault of the core.
-    #[arg(long)]
-    strict: bool,
     /// Print every run, not only those that fail.
     #[arg(long)]
     verbose: bool,
@@ -61,9 +58,6 @@ pub(crate) struct ReplayArgs {
     /// Write every frame to this file, in the format of testdata/wire.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
-    /// Forgive no known fault of the core.
-    #[arg(long)]
-    strict: bool,
     /// Run with this bug on purpose.
     #[arg(long, value_name = "BUG", value_parser = plant)]
     plant: Option<Plant>,
@@ -148,7 +142,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
 }
 
 fn swarm(args: &SwarmArgs) -> ExitCode {
-    let options = Options { plant: args.plant, capture: false, strict: args.strict };
+    let options = Options { plant: args.plant, capture: false };
     let started = std::time::Instant::now();
     let reports = in_parallel(args.seeds, |index| swarm::run(args.start.wrapping_add(index), options));
     let took = started.elapsed().as_secs_f64();
@@ -173,8 +167,7 @@ fn swarm(args: &SwarmArgs) -> ExitCode {
 }
 
 fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let options =
-        Options { plant: args.plant, capture: args.trace || args.capture.is_some(), strict: args.strict };
+    let options = Options { plant: args.plant, capture: args.trace || args.capture.is_some() };
     let report = swarm::run(args.seed, options);
     if args.trace {
         print!("{}", capture::ladder(&report.lines));

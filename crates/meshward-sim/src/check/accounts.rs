@@ -65,15 +65,13 @@ impl Checker for Accounts {
             // A stock node whose new image was damaged after its MD5 was right boots the old one and believes,
             // by its file, that it runs the new one.
             let damaged = self.charges.flipped_bits;
-            // A known fault of the distributor, unless the run is strict: where frames were lost, it may
-            // take a node for uninterested whose requests were among them.
-            let certain = self.charges.strict || !(self.charges.lossy || damaged);
             match target.state {
                 TargetState::Updated if !runs && !damaged => {
                     findings.add(format!("node {id} is said to be updated and runs something else"));
                 }
                 TargetState::Updated => {}
-                TargetState::Declined if takes && !promise.had_it.contains(&id) && certain => {
+                // One that was not seen restarting, because its parent did too, runs it and says nothing.
+                TargetState::Declined if takes && !runs && !damaged && !promise.had_it.contains(&id) => {
                     findings.add(format!("node {id} is said to have declined, but it wanted the image"));
                 }
                 TargetState::Declined => {}

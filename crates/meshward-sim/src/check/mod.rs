@@ -68,16 +68,12 @@ impl Findings {
 pub struct Charges {
     /// Links are cut or silenced, hosts lose power, or images misbehave.
     pub disturbed: bool,
-    /// Frames can be lost: at relays, or with a link or a host.
-    pub lossy: bool,
     /// Relays double frames.
     pub duplicates: bool,
     /// Flash commands fail, or are torn.
     pub bad_flash: bool,
     /// Bits turn over in flash.
     pub flipped_bits: bool,
-    /// Known faults of the core are not forgiven.
-    pub strict: bool,
 }
 
 impl Charges {

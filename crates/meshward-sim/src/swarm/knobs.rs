@@ -171,16 +171,14 @@ impl Knobs {
     }
 
     /// What the checkers have to expect.
-    pub fn charges(&self, strict: bool) -> Charges {
+    pub fn charges(&self) -> Charges {
         let quiet = Disturbances { bit_flips: self.disturbances.bit_flips, ..Disturbances::default() };
         let healthy = self.behaviour == Behaviour::Healthy;
         Charges {
             disturbed: self.disturbances != quiet || !healthy || self.loss_ppm > 0,
-            lossy: self.disturbances != quiet || self.loss_ppm > 0,
             duplicates: self.duplicate_ppm > 0,
             bad_flash: self.flash_fail_ppm > 0 || self.disturbances.power_cuts > 0,
             flipped_bits: self.disturbances.bit_flips > 0,
-            strict,
         }
     }
 }

@@ -27,9 +27,6 @@ pub struct Options {
     pub plant: Option<Plant>,
     /// Keep what is on the wires.
     pub capture: bool,
-    /// Forgive no known fault of the core: broadcast roll-outs also under faults (they may hang), and an
-    /// account of every node also where frames were lost (it may be wrong).
-    pub strict: bool,
 }
 
 /// What became of a run.
@@ -93,7 +90,6 @@ impl Report {
     /// The shortest command that repeats this run.
     pub fn command(&self, options: Options) -> String {
         let plant = options.plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
-        let strict = if options.strict { " --strict" } else { "" };
-        format!("meshward sim replay {}{plant}{strict}", self.seed)
+        format!("meshward sim replay {}{plant}", self.seed)
     }
 }

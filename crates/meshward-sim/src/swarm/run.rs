@@ -32,11 +32,8 @@ pub fn run(seed: u64, options: Options) -> Report {
     if options.capture {
         world.record_to(Recorder::new());
     }
-    let mut course = Course {
-        panel: Panel::new(knobs.charges(options.strict)),
-        knobs: knobs.clone(),
-        plant: options.plant,
-    };
+    let mut course =
+        Course { panel: Panel::new(knobs.charges()), knobs: knobs.clone(), plant: options.plant };
     story::plan(&knobs, &mut world, &mut course.panel, &mut rng);
     let outcome = catch_unwind(AssertUnwindSafe(|| course.go(&mut world, &mut rng)));
     let verdict = match outcome {

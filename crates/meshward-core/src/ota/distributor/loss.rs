@@ -27,6 +27,10 @@ const PROBE_BYTES: u64 = 110;
 const DOUBT: f64 = 1e-4;
 /// How often something is said at most, so that a loss of all of them is that improbable.
 const ROUNDS_MAX: u8 = 30;
+/// A node that is there may be given up this often because of lost frames, …
+const DESPAIR: f64 = 1e-6;
+/// … and after so many attempts at most: then more is wrong with it than the relays.
+const TRIES_MAX: u8 = 60;
 
 /// What has been seen to pass relays, and what has not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,8 +65,17 @@ impl Loss {
 
     /// How often a question must be asked of a node `depth` links away, so that silence is an answer.
     pub(super) fn rounds(&self, depth: u32) -> u8 {
+        self.until(depth, DOUBT, ROUNDS_MAX)
+    }
+
+    /// How often a node that far away must have said nothing at all before it counts as deaf.
+    pub(super) fn tries(&self, depth: u32) -> u8 {
+        self.until(depth, DESPAIR, TRIES_MAX)
+    }
+
+    fn until(&self, depth: u32, doubt: f64, max: u8) -> u8 {
         let missed = 1.0 - power(1.0 - self.rate(), 2 * depth.saturating_sub(1));
-        (1..ROUNDS_MAX).find(|rounds| power(missed, u32::from(*rounds)) <= DOUBT).unwrap_or(ROUNDS_MAX)
+        (1..max).find(|rounds| power(missed, u32::from(*rounds)) <= doubt).unwrap_or(max)
     }
 }
 

@@ -28,6 +28,7 @@ mod session;
 mod shape;
 mod stream;
 mod target;
+mod trip;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::ToString;
@@ -43,13 +44,14 @@ use loss::Loss;
 use pass::Pass;
 use session::{Crowd, Session};
 use target::{Seen, Step, Target};
+use trip::Trip;
 
 /// How long a foreign sender must have been silent; the C++ library announces every 60 s.
 const FOREIGN_QUIET: Duration = Duration::from_secs(90);
 /// Who asks in our name does so every 30 s: after this long nobody does any more.
 const NAMELESS_QUIET: Duration = Duration::from_secs(40);
 /// A check of the broadcast pass takes no longer: a C++ node that gets no part for 300 s gives up.
-const CHECK_MAX: Duration = Duration::from_secs(120);
+const CHECK_MAX: Duration = Duration::from_secs(240);
 /// Bytes of a Data around its payload, at most: for pacing.
 const DATA_OVERHEAD: u64 = 256;
 
@@ -190,6 +192,7 @@ impl Distributor {
             checking: None,
             needed: BTreeSet::new(),
             loss: Loss::default(),
+            trip: Trip::new(),
             gaps: false,
             nameless: None,
             paused: false,
@@ -266,7 +269,7 @@ impl Distributor {
     /// The tree has changed.
     pub fn handle_topology(&mut self, now: Instant, tree: &Tree) {
         let Some(session) = &mut self.session else { return };
-        session.parents.clear();
+        let parents = core::mem::take(&mut session.parents);
         let mut depths: BTreeMap<NodeId, u32> = BTreeMap::new();
         for (id, depth, parent) in tree.depths() {
             depths.insert(id, depth);
@@ -275,7 +278,8 @@ impl Distributor {
         session.order = session.targets.keys().copied().collect();
         session.order.sort_by_key(|id| core::cmp::Reverse(depths.get(id).copied()));
         for (id, target) in &mut session.targets {
-            target.seen(now, depths.get(id).copied());
+            let alone = parents.get(id).is_some_and(|parent| depths.contains_key(parent));
+            target.seen(now, depths.get(id).copied(), alone);
         }
         if let Some(pass) = &mut session.pass {
             pass.handle_topology(now, tree, |id| session.targets.contains_key(&id));
@@ -354,6 +358,7 @@ impl Distributor {
         if let Some(pass) = &mut session.pass {
             if !request.offer.broadcasted {
                 pass.missed(now, request.part, &mut session.loss);
+                session.targets.values_mut().for_each(|target| target.may_stand_at(request.part));
             }
             return self.shoot(now);
         }
@@ -361,14 +366,15 @@ impl Distributor {
         if session.is_held() {
             return;
         }
-        let step = Step::Part { part: request.part, probed: false };
-        let suspects: Vec<NodeId> =
-            session.targets.iter().filter(|(_, target)| target.may_straggle()).map(|(id, _)| *id).collect();
+        let (step, last) = (Step::Part { part: request.part, probed: false }, session.last());
+        let mut suspects = Vec::new();
+        for (id, target) in &mut session.targets {
+            suspects.extend(target.test(now, request.part, last).then_some(*id));
+        }
         for id in suspects {
             for frame in session.frames(self.id, id, step) {
                 self.packages.push_back(Package::Single { dest: id, chunk: true, frame });
             }
-            session.targets.entry(id).and_modify(Target::test);
         }
     }
 
@@ -381,6 +387,9 @@ impl Distributor {
         }
         let loss = &mut session.loss;
         let target = session.targets.get_mut(&from);
+        if target.is_some() {
+            session.trip.measure(round_trip);
+        }
         let free = target.is_some_and(|target| target.probe_answered(now, round_trip, passing, loss));
         self.go_on(now, from, free);
     }
@@ -400,7 +409,7 @@ impl Distributor {
         if let Some((part, until)) = session.checking.filter(|(_, until)| *until <= now) {
             // What else holds the pass up has deadlines of its own: this one must not fire at once again.
             session.checking = Some((part, until.max(now) + CHECK_MAX));
-            session.targets.values_mut().for_each(|target| target.leave_behind(now));
+            session.targets.values_mut().for_each(|target| target.leave_behind(now, &session.loss));
         }
         let mut seen = Seen { stragglers, gaps: session.gaps, loss: session.loss, reached };
         for target in session.targets.values_mut().filter(|target| !target.is_final()) {

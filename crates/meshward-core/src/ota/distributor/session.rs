@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use super::loss::Loss;
 use super::pass::{NOBODY, Pass, Shot};
 use super::report::TargetReport;
-use super::target::{Leave, Step, Target};
+use super::target::{Leave, PROBE_TIMEOUT, Step, Target};
+use super::trip::Trip;
 use super::{ImagePlan, Md5Sum};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::{Announce, Data, NodeId, Offer};
 
 /// See the module's page.
@@ -30,6 +31,8 @@ pub(super) struct Session {
     pub(super) needed: BTreeSet<NodeId>,
     /// What relays lose.
     pub(super) loss: Loss,
+    /// What delay probes take.
+    pub(super) trip: Trip,
     /// Whether somebody has missed a part of the broadcast pass.
     pub(super) gaps: bool,
     /// When somebody asked last in our name, after the pass.
@@ -50,6 +53,8 @@ pub(super) struct Crowd {
     loading: usize,
     /// Nodes that may still answer a check.
     checked: usize,
+    /// Nodes to which a check has not come yet.
+    unchecked: usize,
     /// Nodes of which it is being found out whether they have all parts but the last.
     questioned: usize,
     /// Nodes that may be given their last part, or are being given it.
@@ -61,6 +66,7 @@ impl Crowd {
         self.receiving += usize::from(target.is_receiving());
         self.loading += usize::from(target.loads_relays(now));
         self.checked += usize::from(target.is_checked());
+        self.unchecked += usize::from(target.awaits_check());
         self.questioned += usize::from(target.is_questioned());
         self.finishing += usize::from(target.is_finishing());
     }
@@ -69,6 +75,7 @@ impl Crowd {
         self.receiving -= usize::from(target.is_receiving());
         self.loading -= usize::from(target.loads_relays(now));
         self.checked -= usize::from(target.is_checked());
+        self.unchecked -= usize::from(target.awaits_check());
         self.questioned -= usize::from(target.is_questioned());
         self.finishing -= usize::from(target.is_finishing());
     }
@@ -137,14 +144,22 @@ impl Session {
             // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
             start: crowd.receiving < self.plan.concurrency && (listen || self.pass.is_none()),
             send,
-            search: send && crowd.checked == 0,
+            serve: crowd.unchecked == 0,
+            search: crowd.checked == 0,
             // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
             // before it, and verdicts after it.
             finish: send && crowd.questioned == 0 && !self.needed.contains(&id),
             judge: send && crowd.finishing == 0,
             listen,
             last: self.last(),
+            patience: self.patience(),
         }
+    }
+
+    /// How long a node may take to answer a probe.
+    fn patience(&self) -> Duration {
+        let (least, most) = PROBE_TIMEOUT.into_inner();
+        self.trip.overdue().map_or(most, |overdue| overdue.clamp(least, most))
     }
 
     /// Finds out anew who is needed by whom is behind it.

@@ -8,12 +8,15 @@
 //!
 //! It refuses nothing and knows nothing of Announces; its target drives it.
 
+use super::trip::Trip;
 use crate::time::{Duration, Instant};
 
 /// What an answer is given before anything is known about round trips.
 const PATIENCE_FIRST: Duration = Duration::from_secs(3);
 const PATIENCE_MIN: Duration = Duration::from_secs(2);
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
+/// The least that the next part of a sweep waits for the probe behind the one before.
+const SWEEP_MIN: Duration = Duration::from_millis(300);
 /// Sweeps without an answer; then somebody else must find out what is wrong.
 const SWEEPS: u8 = 4;
 
@@ -60,8 +63,8 @@ pub(super) struct Stream {
     sweeps: u8,
     /// Whether it has asked for something since the stream began.
     answered: bool,
-    /// Round trips from a part to the request for the next: mean and mean deviation (RFC 6298).
-    trip: Option<(Duration, Duration)>,
+    /// Round trips from a part to the request for the next, or to its probe's answer.
+    trip: Trip,
 }
 
 impl Stream {
@@ -80,7 +83,7 @@ impl Stream {
             sweeping: false,
             sweeps: 0,
             answered: false,
-            trip: None,
+            trip: Trip::new(),
         }
     }
 
@@ -138,6 +141,11 @@ impl Stream {
         self.active && !self.answered && self.sweeps >= 2
     }
 
+    /// Whether it has not been sent anything yet.
+    pub(super) const fn is_new(&self) -> bool {
+        self.active && self.sent.is_none()
+    }
+
     /// Whether something is on its way at `now`.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|deadline| deadline > now)
@@ -153,7 +161,7 @@ impl Stream {
         // Only what went once tells a round trip (Karn's rule).
         let once = core::mem::take(&mut self.once);
         if let Some((_, at)) = self.sent.filter(|(sent, _)| once && *sent + 1 == part) {
-            self.measure(now.since(at));
+            self.trip.measure(now.since(at));
         }
         (self.low, self.high) = (part, part + 1);
         (self.sweeping, self.sweeps, self.answered) = (false, 0, true);
@@ -161,20 +169,6 @@ impl Stream {
             self.active = false;
         }
         self.turn = self.active.then_some(part);
-    }
-
-    fn measure(&mut self, took: Duration) {
-        self.trip = Some(match self.trip {
-            None => (took, Duration::from_micros(took.as_micros() / 2)),
-            Some((mean, deviation)) => {
-                let (mean, deviation, took) = (mean.as_micros(), deviation.as_micros(), took.as_micros());
-                let off = mean.abs_diff(took);
-                (
-                    Duration::from_micros((mean * 7 + took) / 8),
-                    Duration::from_micros((deviation * 3 + off) / 4),
-                )
-            }
-        });
     }
 
     /// What goes now.
@@ -192,7 +186,7 @@ impl Stream {
     /// soon.
     pub(super) fn probe_answered(&mut self, round_trip: Duration) {
         if self.active && self.sweeping {
-            self.measure(round_trip);
+            self.trip.measure(round_trip);
         }
         if self.active && self.sweeping && self.turn.is_none() {
             self.ahead = true;
@@ -212,9 +206,13 @@ impl Stream {
     }
 
     fn patience(&self) -> Duration {
-        let trip = self.trip.map(|(mean, deviation)| mean + deviation.saturating_mul(4));
-        let trip = trip.unwrap_or(PATIENCE_FIRST).max(PATIENCE_MIN);
-        trip.saturating_mul(1 << self.sweeps.saturating_sub(1).min(2)).min(PATIENCE_MAX)
+        let overdue = self.trip.overdue().unwrap_or(PATIENCE_FIRST);
+        if self.sweeping && self.after_sent().is_some() {
+            // A lost probe holds the sweep up no longer than it must: nothing is sent twice by going on.
+            return overdue.clamp(SWEEP_MIN, PATIENCE_MAX);
+        }
+        let doubled = 1 << self.sweeps.saturating_sub(1).min(2);
+        overdue.max(PATIENCE_MIN).saturating_mul(doubled).min(PATIENCE_MAX)
     }
 
     /// Sends again what may have been lost when an answer is overdue, and sweeps when that does not help.

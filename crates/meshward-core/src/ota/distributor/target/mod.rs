@@ -1,6 +1,7 @@
-//! One node of a roll-out: where it is, what it is waiting for, what may happen next; `silence` has what
-//! happens when nothing does.
+//! One node of a roll-out: where it is, what it is waiting for, what may happen next. `listen` has its part in the
+//! broadcast pass, `silence` what happens when nothing does.
 
+mod listen;
 mod silence;
 
 use super::loss::Loss;
@@ -11,13 +12,17 @@ use crate::wire::NodeId;
 
 /// After a probe has come back, a request that will come is here within this time.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a probe may take before what was sent with it is repeated; then twice as long, up to eight times.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a probe may take before what was sent with it is repeated, by what others took; then twice as long,
+/// up to eight times.
+pub(super) const PROBE_TIMEOUT: core::ops::RangeInclusive<Duration> =
+    Duration::from_secs(2)..=Duration::from_secs(8);
 /// A receiving node that does not answer a sweep is announced to this much later.
 const STALL: Duration = Duration::from_secs(15);
 /// The last part is not repeated sooner, and no verdict given: a second start of the receiver's flash writer
 /// would ruin the image, and it restarts 2 s after its last part.
 const LAST_PART_SPACING: Duration = Duration::from_secs(5);
+/// A node that has taken its last part is gone from the tree within this time: it restarts after 2 s.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(15);
 /// How long a restarted node may stay away, and an unfinished one.
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
@@ -60,6 +65,8 @@ pub(super) struct Leave {
     pub(super) start: bool,
     /// To have a part of its own under way.
     pub(super) send: bool,
+    /// To have another one after it has answered a check: first that comes to everybody.
+    pub(super) serve: bool,
     /// To be searched for, if it has not answered a check.
     pub(super) search: bool,
     /// To take the last part.
@@ -70,6 +77,8 @@ pub(super) struct Leave {
     pub(super) last: u32,
     /// To listen to the broadcast pass instead of asking.
     pub(super) listen: bool,
+    /// How long it may take to answer a probe.
+    pub(super) patience: Duration,
 }
 
 /// What the session has seen of the mesh.
@@ -114,12 +123,16 @@ pub(super) struct Target {
     released: bool,
     /// Whether it has ever asked for a part in this session, in its own name.
     heard: bool,
+    /// When it asked for a part last.
+    asked_at: Instant,
     /// Whether its counter is of this image: it took part in the pass.
     trusted: bool,
+    /// Whether a check never came to it: what it has is what it was known to have before that.
+    unchecked: bool,
     /// It asked for this part, left over from another image.
     rescue: Option<u32>,
-    /// Whether it has been given the time in which a node in mid-update asks by itself.
-    waited: bool,
+    /// It minds no Announce, but a node in mid-update asks by itself until then.
+    may_ask_until: Option<Instant>,
     failures: u8,
     changed: bool,
 }
@@ -144,9 +157,11 @@ impl Target {
             last_parts: 0,
             released,
             heard: false,
+            asked_at: now,
             trusted: false,
+            unchecked: false,
             rescue: None,
-            waited: false,
+            may_ask_until: None,
             failures: 0,
             changed: true,
         }
@@ -174,16 +189,20 @@ impl Target {
         self.state.is_final()
     }
 
-    /// Whether it may be the one who asks in our name.
-    pub(super) fn may_straggle(&self) -> bool {
-        self.present
+    /// Somebody, nobody knows who, asks for `part`: whether it goes to this node, which may be the one. The last
+    /// part goes to nobody who may not restart, and to nobody twice in a row.
+    pub(super) fn test(&mut self, now: Instant, part: u32, last: u32) -> bool {
+        let suspect = self.present
             && !self.heard
-            && matches!(self.state, TargetState::Announced | TargetState::Ready | TargetState::Verifying)
-    }
-
-    /// A part goes to it, to find out whether it is the one who asks for it in our name.
-    pub(super) fn test(&mut self) {
-        self.trusted = true;
+            && matches!(self.state, TargetState::Announced | TargetState::Ready | TargetState::Verifying);
+        if part >= last {
+            if !suspect || !self.released || self.verdict_at(now) > now {
+                return false;
+            }
+            self.last_part_at = Some(now);
+        }
+        self.trusted |= suspect;
+        suspect
     }
 
     /// Whether it takes up one of the plan's places.
@@ -201,11 +220,6 @@ impl Target {
         self.stream.is_active()
     }
 
-    /// Whether the broadcast pass goes on without it, and it must catch up.
-    pub(super) fn lags(&self) -> bool {
-        self.present && self.is_listening() && self.stream.is_active()
-    }
-
     /// Whether it is being found out what it lacks.
     pub(super) fn is_questioned(&self) -> bool {
         self.present && self.state == TargetState::Ready && self.released && !self.heard
@@ -215,69 +229,6 @@ impl Target {
     pub(super) fn is_finishing(&self) -> bool {
         let ready = self.state == TargetState::Ready && self.released && self.heard;
         self.present && (ready || self.state == TargetState::Finishing && self.probing)
-    }
-
-    /// Whether the broadcast pass is for it.
-    pub(super) fn is_listening(&self) -> bool {
-        self.state == TargetState::Listening
-    }
-
-    /// Whether the broadcast pass should wait until it is known to listen.
-    pub(super) fn holds_up_pass(&self) -> bool {
-        self.present && matches!(self.state, TargetState::Waiting | TargetState::Announced)
-    }
-
-    /// A check of the broadcast pass: `part` goes to it alone. Who has left broadcast mode unknown to us may
-    /// stand at `low`.
-    pub(super) fn begin_check(&mut self, part: u32, last: u32, low: Option<u32>) {
-        // One that is still being served alone catches up, or is checked the next time.
-        let known = self.heard && self.stream.low() > part;
-        if !self.is_listening() || self.stream.is_active() || known {
-            return;
-        }
-        if !self.heard {
-            self.stream.know(low.unwrap_or(part));
-        }
-        self.due = !self.heard;
-        self.stream.check(part, last);
-    }
-
-    /// Whether a check waits for its first answer.
-    pub(super) fn is_checked(&self) -> bool {
-        self.lags() && self.stream.is_fresh()
-    }
-
-    /// Whether a check has had no answer, and it must be searched for: the part that it has for certain.
-    pub(super) fn lost_since(&self) -> Option<u32> {
-        (self.lags() && self.stream.is_searching()).then(|| self.stream.low())
-    }
-
-    /// The block goes out once more, for it and many others.
-    pub(super) fn wait_for_repeat(&mut self) {
-        if self.lags() {
-            self.stream.stop();
-        }
-    }
-
-    /// The check has taken long enough: the pass goes on without it.
-    pub(super) fn leave_behind(&mut self, now: Instant) {
-        if self.lags() {
-            self.unanswered_sweep(now);
-            self.stream.stop();
-        }
-    }
-
-    /// The broadcast pass has sent everything up to the last part, `last`.
-    pub(super) fn pass_over(&mut self, now: Instant, last: u32) {
-        if self.state != TargetState::Listening {
-            return;
-        }
-        if !self.heard || self.stream.low() >= last {
-            self.enter(TargetState::Ready, None);
-            self.due = !self.heard;
-        } else {
-            self.receive(now, last);
-        }
     }
 
     fn receive(&mut self, now: Instant, last: u32) {
@@ -332,7 +283,7 @@ impl Target {
         self.stream.stop();
         self.trusted |= state == TargetState::Listening;
         self.due = false;
-        self.tries = 0;
+        (self.tries, self.silences) = (0, 0);
         self.probing = false;
         self.probe_answered = false;
         self.changed = true;
@@ -347,8 +298,8 @@ impl Target {
         self.last_part_at.map_or(earliest, |at| earliest.max(at + LAST_PART_SPACING))
     }
 
-    /// The tree shows it this many hops away, or does not.
-    pub(super) fn seen(&mut self, now: Instant, depth: Option<u32>) {
+    /// The tree shows it this many hops away, or does not; `alone` when its parent is there without it.
+    pub(super) fn seen(&mut self, now: Instant, depth: Option<u32>, alone: bool) {
         let was_present = core::mem::replace(&mut self.present, depth.is_some());
         self.depth = depth.unwrap_or(self.depth);
         if self.is_final() || self.present == was_present {
@@ -359,6 +310,12 @@ impl Target {
         }
         match (self.present, self.state) {
             (false, TargetState::Finishing | TargetState::Verifying) => {
+                self.enter(TargetState::Restarting, None);
+            }
+            // It was the one who asked in our name for the last part, and it restarts now.
+            (false, TargetState::Ready | TargetState::Announced)
+                if alone && self.last_part_at.is_some_and(|at| at + RESTARTS_WITHIN > now) =>
+            {
                 self.enter(TargetState::Restarting, None);
             }
             (false, _) => self.due = false,
@@ -372,16 +329,9 @@ impl Target {
             }
             // It may have lost its memory: an Announce finds out, and disturbs nobody who is in progress.
             (true, _) => {
-                self.due = true;
+                (self.due, self.may_ask_until) = (true, None);
                 self.deadline = Some(now + STALL);
             }
-        }
-    }
-
-    /// A broadcast of the pass has gone by without it: it is served alone up to `reached`, where the pass is.
-    pub(super) fn catch_up(&mut self, reached: u32) {
-        if self.is_listening() && !self.stream.is_active() {
-            self.stream.serve(reached);
         }
     }
 
@@ -400,7 +350,7 @@ impl Target {
             self.rescue = Some(part);
             return;
         }
-        self.heard = true;
+        (self.heard, self.asked_at) = (true, now);
         (self.tries, self.silences) = (0, 0);
         self.due = false;
         self.stream.extend(pass.unwrap_or(0));
@@ -480,7 +430,9 @@ impl Target {
             TargetState::Ready if self.heard => self.last_part(now, leave),
             TargetState::Ready if !self.released => None,
             TargetState::Verifying if !leave.judge => None,
-            _ if !leave.send || self.lost_since().is_some() && !leave.search => None,
+            _ if !leave.send => None,
+            _ if self.lost_since().is_some() && !leave.search => None,
+            _ if self.lags() && !self.stream.is_new() && !leave.serve => None,
             TargetState::Listening | TargetState::Receiving if !self.due => {
                 self.stream.next(now).map(|next| Step::Part { part: next.part, probed: next.probed })
             }
@@ -497,7 +449,7 @@ impl Target {
         self.tries = self.tries.saturating_add(u8::from(!self.lags() || !self.heard));
         self.probing = true;
         self.probe_answered = false;
-        self.deadline = Some(now + PROBE_TIMEOUT.saturating_mul(1 << self.tries.saturating_sub(1).min(3)));
+        self.deadline = Some(now + leave.patience.saturating_mul(1 << self.tries.saturating_sub(1).min(3)));
         Some(match self.state {
             TargetState::Ready | TargetState::Listening => Step::Question,
             TargetState::Verifying => {
@@ -512,6 +464,8 @@ impl Target {
                 self.deadline = Some(now + STALL);
                 Step::Announce { broadcasted: false }
             }
+            // One that listens to a broadcast, of ours or of an earlier sender, minds no Announce.
+            TargetState::Announced if !leave.listen && self.tries > 1 => Step::Question,
             state => Step::Announce { broadcasted: leave.listen && state == TargetState::Announced },
         })
     }

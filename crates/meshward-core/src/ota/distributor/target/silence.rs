@@ -1,6 +1,6 @@
 //! What time does to a target: what it makes of silence, and when it gives up.
 
-use super::{FailReason, Overdue, Seen, Target, TargetState};
+use super::{FailReason, Loss, Overdue, Seen, Target, TargetState};
 use super::{GRACE, LAST_PART_SPACING, LAST_PARTS, RETURNS_WITHIN, STALL};
 use crate::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ const ANNOUNCES: u8 = 3;
 /// How often that may happen without a part in between.
 const STALLS: u8 = 12;
 /// Probes that do not come back before a node counts as deaf: while others restart, routes come and go.
-const PROBES: u8 = 8;
+const PROBES: u8 = 10;
 /// One that was in the middle of this image does not mind Announces; it asks by itself every 30 s.
 const ASKS_EVERY: Duration = Duration::from_secs(30);
 /// One that has left broadcast mode asks in somebody else's name, ten times; then it minds Announces again.
 const GIVES_UP: Duration = Duration::from_secs(300);
 /// Verdicts on one node; in a mesh that is so crowded nobody knows what it runs.
-const VERDICTS: u8 = 60;
+const VERDICTS: u8 = 120;
 /// Between two Announces to a node that may be the one who asks in our name.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(10);
 /// Checks of the broadcast pass in a row in which a node was not found; then it is served after the pass.
@@ -44,7 +44,7 @@ impl Target {
         match self.stream.overdue(now) {
             Overdue::No => {}
             Overdue::Searches => self.due = true,
-            Overdue::InVain => self.unanswered_sweep(now),
+            Overdue::InVain => self.unanswered_sweep(now, &seen.loss),
         }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
@@ -54,24 +54,37 @@ impl Target {
         if core::mem::take(&mut self.probing) && !answered {
             seen.loss.probe(self.depth, false);
         }
-        let rounds = seen.loss.rounds(self.depth);
+        self.time_is_up(now, seen, answered);
+    }
+
+    /// Its state has waited long enough; `answered` when the probe behind what it was sent came back.
+    fn time_is_up(&mut self, now: Instant, seen: &Seen, answered: bool) {
+        let (rounds, tries) = (seen.loss.rounds(self.depth), seen.loss.tries(self.depth).max(PROBES));
         match self.state {
             TargetState::Announced if answered => self.no_request(now, seen, rounds),
-            TargetState::Announced if self.tries >= PROBES => self.fail(FailReason::Silent),
+            TargetState::Announced if self.tries >= tries => self.fail(FailReason::Silent),
             TargetState::Ready | TargetState::Listening if answered => self.no_answer(seen, rounds),
-            TargetState::Receiving if self.tries >= STALLS => self.fail(FailReason::Stalled),
+            TargetState::Receiving if self.has_stalled(now, &seen.loss) => self.fail(FailReason::Stalled),
             TargetState::Finishing if self.last_parts >= LAST_PARTS => self.fail(FailReason::Stalled),
             TargetState::Finishing => {
                 self.enter(TargetState::Verifying, None);
                 self.due = true;
             }
             TargetState::Verifying if answered => self.silence(now, seen),
-            TargetState::Verifying if self.silences >= rounds => self.enter(TargetState::Updated, None),
-            TargetState::Verifying if self.tries >= PROBES || self.verdicts >= VERDICTS => {
+            TargetState::Verifying if self.tries == 0 && self.silences >= rounds => {
+                self.enter(TargetState::Updated, None);
+            }
+            TargetState::Verifying if self.tries >= tries || self.verdicts >= VERDICTS => {
                 self.fail(FailReason::Unverified)
             }
             TargetState::Verifying if self.verdict_at(now) > now => {
                 self.deadline = Some(self.verdict_at(now))
+            }
+            TargetState::Verifying => {
+                // It is there, and the probe that was lost has nothing to do with the request that did not come.
+                let asks_unknown = seen.stragglers && !self.heard;
+                self.silences = self.silences.saturating_add(u8::from(self.tries > 0 && !asks_unknown));
+                self.due = true;
             }
             _ => self.due = true,
         }
@@ -84,14 +97,20 @@ impl Target {
             // It may be one of those who ask in our name, and then it does not answer an Announce.
             self.tries = self.tries.min(2);
             self.deadline = Some(now + STRAGGLER_PATIENCE);
-        } else if enough && !self.waited {
-            self.waited = true;
-            let silent = if seen.gaps && self.trusted { GIVES_UP } else { ASKS_EVERY };
-            self.deadline = Some(now + silent + GRACE);
-        } else if enough {
-            self.enter(TargetState::Declined, None);
-        } else {
+        } else if !enough {
             self.due = true;
+        } else if let Some(end) = self.may_ask_until {
+            if end <= now {
+                self.enter(TargetState::Declined, None);
+            } else {
+                self.deadline = Some(end);
+            }
+        } else {
+            // Where relays lose messages, so may they its requests.
+            let asks = ASKS_EVERY.saturating_mul(rounds.into()).min(GIVES_UP);
+            let silent = if seen.gaps && self.trusted { GIVES_UP } else { asks };
+            self.may_ask_until = Some(now + silent);
+            self.deadline = Some(now + silent + GRACE);
         }
     }
 
@@ -113,19 +132,25 @@ impl Target {
     }
 
     /// All that a sweep may say has been said.
-    pub(super) fn unanswered_sweep(&mut self, now: Instant) {
+    pub(super) fn unanswered_sweep(&mut self, now: Instant, loss: &Loss) {
         if self.state == TargetState::Listening && self.heard && self.tries < CHECKS {
             // The next check may find it.
             self.tries += 1;
         } else if self.state == TargetState::Listening {
             self.enter(TargetState::Waiting, None);
-        } else if self.tries >= STALLS {
+        } else if self.has_stalled(now, loss) {
             self.fail(FailReason::Stalled);
         } else {
             // It may have restarted, or given up.
             self.due = true;
             self.deadline = Some(now + STALL);
         }
+    }
+
+    /// Whether nothing more can come of it: a node whose requests are lost asks until it gives up, and minds no
+    /// Announce before.
+    fn has_stalled(&self, now: Instant, loss: &Loss) -> bool {
+        self.tries >= loss.tries(self.depth).max(STALLS) && self.asked_at + GIVES_UP + ASKS_EVERY <= now
     }
 
     /// A verdict's probe came back, and no request: it runs the image, or has just got its last part and
@@ -135,7 +160,7 @@ impl Target {
             self.deadline = Some(self.verdict_at(now + STRAGGLER_PATIENCE));
             return;
         }
-        self.silences += 1;
+        self.silences = self.silences.saturating_add(1);
         self.tries = 0;
         self.deadline = Some(self.last_part_at.map_or(now, |at| now.max(at + LAST_PART_SPACING)));
     }
