@@ -57,6 +57,8 @@ pub struct RolloutRequest {
     pub part_size: u32,
     /// Nodes that receive at the same time.
     pub concurrency: usize,
+    /// Nodes restart only when they are activated.
+    pub hold: bool,
 }
 
 /// Why a roll-out was not started.
@@ -93,6 +95,8 @@ pub struct Rollout {
     pub hardware: String,
     /// How the parts travel.
     pub scheme: Scheme,
+    /// Whether nodes restart only when they are activated.
+    pub hold: bool,
     /// When it began.
     pub started: Instant,
     /// When the last node was done.
@@ -187,7 +191,7 @@ impl Gateway {
             targets: request.nodes.unwrap_or_else(everybody),
             part_size: request.part_size,
             concurrency: request.concurrency.max(1),
-            hold: false,
+            hold: request.hold,
         };
         node.start_rollout(now, plan).map_err(RolloutError::Start)?;
         self.confirmed.insert(request.firmware);
@@ -201,6 +205,7 @@ impl Gateway {
             role: request.role,
             hardware: request.hardware,
             scheme: request.scheme,
+            hold: request.hold,
             started: now,
             finished: None,
             nodes: node.rollout_report(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::Args;
-use meshward_gateway::rest::model::{Firmware, NewRollout, Node, Page, Rollout, Topology};
+use meshward_gateway::rest::model::{Activation, Firmware, NewRollout, Node, Page, Rollout, Topology};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -100,6 +100,10 @@ impl Client {
 
     pub(crate) async fn control(&self, id: u64, verb: &str) -> Result<Rollout, ClientError> {
         self.answer(self.request(Method::POST, &format!("rollouts/{id}/{verb}"))).await
+    }
+
+    pub(crate) async fn activate(&self, id: u64, which: &Activation) -> Result<Rollout, ClientError> {
+        self.answer(self.request(Method::POST, &format!("rollouts/{id}/activate")).json(which)).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

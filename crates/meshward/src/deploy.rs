@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use meshward_gateway::rest::model::{NewRollout, Rollout, RolloutNodeState, RolloutState, Scheme};
+use meshward_gateway::rest::model::{
+    Activation, NewRollout, Rollout, RolloutNode, RolloutNodeState, RolloutState, Scheme,
+};
 
 use crate::client::{Client, GatewayArgs};
 use crate::list::table;
@@ -76,7 +78,26 @@ pub(crate) struct Args {
     /// Nodes that receive at the same time, 1 to 64.
     #[arg(long, default_value_t = 12)]
     concurrency: u32,
-    /// Print the finished roll-out as JSON instead of a table.
+    /// Bring everything but the last part, so that no node restarts before `meshward ota activate`; returns when all
+    /// have it.
+    #[arg(long)]
+    hold: bool,
+    /// Print the roll-out as JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+/// Options of `meshward ota activate`.
+#[derive(clap::Args)]
+pub(crate) struct ActivateArgs {
+    /// The roll-out's number.
+    id: u64,
+    /// Only this node; may be given several times. All others keep waiting.
+    #[arg(long = "node", value_name = "ID")]
+    nodes: Vec<u32>,
+    /// Print the roll-out as JSON instead of a table.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -118,6 +139,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         slot_size: args.slot_size,
         part_size: args.part_size,
         concurrency: args.concurrency,
+        hold: args.hold,
         ..NewRollout::new(firmware.sha256, args.role)
     };
     let started = client.start(&new).await?;
@@ -131,25 +153,47 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
             started.id,
         );
     }
-    let rollout = watch(&client, started, !args.json, |_| {}).await?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&rollout)?);
-    } else {
-        print_report(&rollout);
+    let waits = |node: &RolloutNode| args.hold && node.state == RolloutNodeState::Ready;
+    let done = |rollout: &Rollout| rollout.nodes.iter().all(|node| node.state.is_final() || waits(node));
+    let rollout = watch(&client, started, !args.json, done, |_| {}).await?;
+    report(&rollout, args.json)?;
+    if !args.json && rollout.count(RolloutNodeState::Ready) > 0 {
+        println!("`meshward ota activate {} [--node ID]` lets them restart into it", rollout.id);
     }
     Ok(rollout.count(RolloutNodeState::Failed) == 0)
 }
 
-/// Follows a roll-out to its end; `look` is shown it each time.
+pub(crate) async fn activate(args: ActivateArgs) -> anyhow::Result<bool> {
+    let client = Client::new(&args.gateway);
+    let which = Activation { nodes: (!args.nodes.is_empty()).then(|| args.nodes.clone()) };
+    let started = client.activate(args.id, &which).await?;
+    let meant = |node: &RolloutNode| args.nodes.is_empty() || args.nodes.contains(&node.id);
+    let done = |rollout: &Rollout| rollout.nodes.iter().all(|node| node.state.is_final() || !meant(node));
+    let rollout = watch(&client, started, !args.json, done, |_| {}).await?;
+    report(&rollout, args.json)?;
+    Ok(!rollout.nodes.iter().any(|node| meant(node) && node.state == RolloutNodeState::Failed))
+}
+
+fn report(rollout: &Rollout, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(rollout)?);
+    } else {
+        print_report(rollout);
+    }
+    Ok(())
+}
+
+/// Follows a roll-out to its end, or until it is `done`; `look` is shown it each time.
 pub(crate) async fn watch(
     client: &Client,
     started: Rollout,
     show: bool,
+    done: impl Fn(&Rollout) -> bool,
     mut look: impl FnMut(&Rollout),
 ) -> anyhow::Result<Rollout> {
     let mut progress = show.then(|| Progress::new(&started));
     let mut rollout = started;
-    while rollout.state != RolloutState::Finished {
+    while rollout.state != RolloutState::Finished && !done(&rollout) {
         if let Some(progress) = &mut progress {
             progress.show(&rollout);
         }
@@ -189,6 +233,7 @@ fn print_report(rollout: &Rollout) {
             (RolloutNodeState::Declined, None) => {
                 "did not ask for it: other role or hardware, or it runs this image already"
             }
+            (RolloutNodeState::Ready, None) if rollout.hold => "has everything but the last part",
             _ => "",
         };
         rows.add_row([node.id.to_string(), state_text(node.state).to_owned(), remark.to_owned()]);
@@ -200,11 +245,15 @@ fn print_report(rollout: &Rollout) {
 fn summary(rollout: &Rollout) -> String {
     let count = |state| rollout.count(state);
     format!(
-        "roll-out {}: {} updated, {} declined, {} failed",
+        "roll-out {}: {} updated, {} declined, {} failed{}",
         rollout.id,
         count(RolloutNodeState::Updated),
         count(RolloutNodeState::Declined),
         count(RolloutNodeState::Failed),
+        match count(RolloutNodeState::Ready) {
+            0 => String::new(),
+            ready => format!(", {ready} ready"),
+        },
     )
 }
 

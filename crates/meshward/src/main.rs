@@ -61,6 +61,8 @@ enum Ota {
     Deploy(deploy::Args),
     /// List the roll-outs of this gateway.
     Status(deploy::StatusArgs),
+    /// Let nodes of a held roll-out restart into the image, and wait for them.
+    Activate(deploy::ActivateArgs),
     /// Stop sending until `resume`.
     Pause(deploy::ControlArgs),
     /// Go on after `pause`.
@@ -118,6 +120,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Topology(args) => list::topology(args).await,
         Command::Ota(Ota::Deploy(args)) => deploy::run(args).await,
         Command::Ota(Ota::Status(args)) => deploy::status(args).await,
+        Command::Ota(Ota::Activate(args)) => deploy::activate(args).await,
         Command::Ota(Ota::Pause(args)) => deploy::control(args, "pause").await,
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,

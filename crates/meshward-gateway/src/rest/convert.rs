@@ -103,6 +103,7 @@ pub(super) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rol
             ota::Scheme::Turbo => Scheme::Turbo,
             ota::Scheme::Unicast => Scheme::Unicast,
         },
+        hold: rollout.hold,
         foreign_sender: rollout
             .finished
             .is_none()

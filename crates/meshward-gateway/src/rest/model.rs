@@ -132,6 +132,18 @@ pub struct NewRollout {
     /// Nodes that receive at the same time, 1 to 64.
     #[serde(default = "default_concurrency")]
     pub concurrency: u32,
+    /// Nodes get everything but the last part, and restart only when they are activated.
+    #[serde(default)]
+    pub hold: bool,
+}
+
+/// Which nodes of a held roll-out may restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// Them; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<u32>>,
 }
 
 impl NewRollout {
@@ -148,6 +160,7 @@ impl NewRollout {
             slot_size: default_slot_size(),
             part_size: default_part_size(),
             concurrency: default_concurrency(),
+            hold: false,
         }
     }
 }
@@ -192,7 +205,7 @@ pub enum RolloutNodeState {
     Listening,
     /// It asks for parts.
     Receiving,
-    /// It has all but the last part, which is held back until the nodes behind it are done.
+    /// It has all but the last part, which is held back until the nodes behind it are done, and it is activated.
     Ready,
     /// The last part is on its way.
     Finishing,
@@ -246,6 +259,8 @@ pub struct Rollout {
     pub hardware: String,
     /// How the parts travel; never `auto`.
     pub scheme: Scheme,
+    /// Whether nodes restart only when they are activated.
+    pub hold: bool,
     /// A node that sends firmware for the same role; this roll-out waits until it has stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_sender: Option<u32>,

@@ -17,7 +17,7 @@ use meshward_fleet::firmware::{self, ImageInfo};
 use problem_details::ProblemDetails;
 use serde::Deserialize;
 
-use super::model::{Firmware, NewRollout, Node, Page, Rollout, Scheme, Topology};
+use super::model::{Activation, Firmware, NewRollout, Node, Page, Rollout, Scheme, Topology};
 use super::{FIRMWARE_MAX, convert};
 use crate::service::{Gateway, RolloutError, RolloutRequest};
 use crate::shell::{NodeHandle, Stopped};
@@ -49,6 +49,7 @@ pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
         .route("/api/v1/firmware", get(list_firmware).post(add_firmware))
         .route("/api/v1/rollouts", get(list_rollouts).post(start_rollout))
         .route("/api/v1/rollouts/{id}", get(get_rollout))
+        .route("/api/v1/rollouts/{id}/activate", post(activate_rollout))
         .route("/api/v1/rollouts/{id}/pause", post(pause_rollout))
         .route("/api/v1/rollouts/{id}/resume", post(resume_rollout))
         .route("/api/v1/rollouts/{id}/abort", post(abort_rollout))
@@ -177,6 +178,7 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
         slot_size: new.slot_size,
         part_size: new.part_size,
         concurrency: new.concurrency as usize,
+        hold: new.hold,
     })
 }
 
@@ -207,38 +209,67 @@ async fn start_rollout(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
 }
 
+async fn activate_rollout(
+    gateway: Handle,
+    id: Id,
+    body: Result<Json<Activation>, JsonRejection>,
+) -> Answer<Json<Rollout>> {
+    let Json(Activation { nodes }) = body.map_err(|error| problem(error.status(), error.body_text()))?;
+    control(gateway, id, move |now, node| {
+        let targets: Vec<NodeId> = node.rollout_report().iter().map(|target| target.node).collect();
+        let nodes = nodes.map_or_else(|| targets.clone(), |nodes| nodes.into_iter().map(NodeId).collect());
+        if let Some(stranger) = nodes.iter().find(|id| !targets.contains(id)) {
+            let detail = format!("node {stranger} is not in this roll-out; nothing has been activated");
+            return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+        node.activate_rollout(now, &nodes);
+        Ok(())
+    })
+    .await
+}
+
 async fn pause_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |_, node| node.pause_rollout()).await
+    control(gateway, id, |_, node| {
+        node.pause_rollout();
+        Ok(())
+    })
+    .await
 }
 
 async fn resume_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, node| node.resume_rollout(now)).await
+    control(gateway, id, |now, node| {
+        node.resume_rollout(now);
+        Ok(())
+    })
+    .await
 }
 
 async fn abort_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, node| node.abort_rollout(now)).await
+    control(gateway, id, |now, node| {
+        node.abort_rollout(now);
+        Ok(())
+    })
+    .await
 }
 
 /// Acts on the roll-out under way, if that is the one meant.
 async fn control(
     State(gateway): Handle,
     id: Id,
-    act: impl FnOnce(Instant, &mut MeshNode) + Send + 'static,
+    act: impl FnOnce(Instant, &mut MeshNode) -> Answer<()> + Send + 'static,
 ) -> Answer<Json<Rollout>> {
     let id = number(id)?;
     let acted = gateway
         .with(move |now, node, gateway| {
             let running = gateway.running().is_some_and(|rollout| rollout.id == id);
-            if running {
-                act(now, node);
-            }
-            (running, find(gateway, node, id))
+            let acted = running.then(|| act(now, node)).transpose()?;
+            Ok((acted, find(gateway, node, id)))
         })
         .await
-        .map_err(stopped)?;
+        .map_err(stopped)??;
     match acted {
         (_, None) => Err(no_rollout(id)),
-        (false, Some(_)) => Err(problem(StatusCode::CONFLICT, format!("roll-out {id} has finished"))),
-        (true, Some(rollout)) => Ok(Json(rollout)),
+        (None, Some(_)) => Err(problem(StatusCode::CONFLICT, format!("roll-out {id} has finished"))),
+        (Some(()), Some(rollout)) => Ok(Json(rollout)),
     }
 }

@@ -260,7 +260,7 @@ impl VirtualGateway {
             ..NewRollout::new(firmware.sha256, ROLE.to_owned())
         };
         let started = self.client.start(&new).await?;
-        deploy::watch(&self.client, started, !args.json, look).await
+        deploy::watch(&self.client, started, !args.json, |_| false, look).await
     }
 
     async fn stop(mut self) -> anyhow::Result<()> {

@@ -84,3 +84,35 @@ fn a_killed_node_comes_back_with_what_its_flash_holds() {
     let gateway = Gateway::start(&port);
     gateway.sees(1);
 }
+
+#[test]
+fn a_held_rollout_restarts_only_who_is_activated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, root_port) = node(folder.path(), 31, None);
+    let (leaf, _) = node(folder.path(), 32, Some(&root_port));
+    let gateway = Gateway::start(&root_port);
+    gateway.sees(2);
+    let image = testdata("firmware/node-c3-v1.4.3.bin");
+    let deploy =
+        ["ota", "deploy", image.to_str().unwrap(), "--role", "sensor", "--confirm-receiver", "--hold"];
+    let output = gateway.ask(&deploy);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("0 updated, 0 declined, 0 failed, 2 ready"), "{said}");
+    assert!(said.contains("meshward ota activate 1"), "it says how to go on: {said}");
+
+    for (nodes, needle) in [("33", "node 33 is not in this roll-out"), ("31x", "invalid value")] {
+        let output = gateway.ask(&["ota", "activate", "1", "--node", nodes]);
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(needle), "{said}");
+    }
+    let state = |rollout: &serde_json::Value, at: usize| rollout["nodes"][at]["state"].clone();
+    let canary = gateway.json(&["ota", "activate", "1", "--node", "32"]);
+    assert_eq!((state(&canary, 0), state(&canary, 1)), ("ready".into(), "updated".into()), "{canary}");
+    assert!(leaf.says("boot 2").contains(NEW_MD5));
+    let rest = gateway.json(&["ota", "activate", "1"]);
+    assert_eq!((state(&rest, 0), state(&rest, 1)), ("updated".into(), "updated".into()), "{rest}");
+    assert_eq!(rest["state"], "finished");
+    assert!(root.says("boot 2").contains(NEW_MD5));
+    let over = gateway.ask(&["ota", "activate", "1"]);
+    assert!(text(&over.stderr).contains("roll-out 1 has finished"), "{}", text(&over.stderr));
+}
