@@ -57,6 +57,8 @@ pub enum Step {
     Rollout(Seat, Arc<ImagePlan>),
     /// Its targets among these hosts may restart.
     Activate(Seat, Vec<Seat>),
+    /// It ends where it is.
+    Abort(Seat),
 }
 
 /// A step and its time.

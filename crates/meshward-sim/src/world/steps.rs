@@ -54,6 +54,14 @@ impl World {
                     self.after_input(seat);
                 }
             }
+            Step::Abort(seat) => {
+                let host = &mut self.hosts[seat.0];
+                let local = host.local(self.now);
+                if let Some(node) = host.machine.as_mut().and_then(Machine::node_mut) {
+                    node.abort_rollout(local);
+                    self.after_input(seat);
+                }
+            }
             Step::Rollout(seat, plan) => {
                 let host = &mut self.hosts[seat.0];
                 let local = host.local(self.now);

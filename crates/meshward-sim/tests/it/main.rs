@@ -5,6 +5,7 @@
 mod bench;
 mod captures;
 mod powercut;
+mod quirks;
 mod receiver;
 mod swarm;
 mod tools;

@@ -27,6 +27,8 @@ const PROBE_BYTES: u64 = 110;
 const DOUBT: f64 = 1e-4;
 /// How often something is said at most, so that a loss of all of them is that improbable.
 const ROUNDS_MAX: u8 = 30;
+/// The same with one more loss than was seen.
+const LUCK: f64 = 1e-2;
 /// A node that is there may be given up this often because of lost frames, …
 const DESPAIR: f64 = 1e-6;
 /// … and after so many attempts at most: then more is wrong with it than the relays.
@@ -66,6 +68,12 @@ impl Loss {
     /// How often a question must be asked of a node `depth` links away, so that silence is an answer.
     pub(super) fn rounds(&self, depth: u32) -> u8 {
         self.until(depth, DOUBT, ROUNDS_MAX)
+    }
+
+    /// The same where more time costs nobody anything: little may have been seen, and one loss more or less been luck.
+    pub(super) fn careful_rounds(&self, depth: u32) -> u8 {
+        let worse = Self { lost: self.lost + 1, crossings: self.crossings + 1 };
+        self.rounds(depth).max(worse.until(depth, LUCK, ROUNDS_MAX))
     }
 
     /// How often a node that far away must have said nothing at all before it counts as deaf.
@@ -209,6 +217,10 @@ mod tests {
         loss.probe(6, false);
         assert!((loss.rate() - 1.0 / 995.0).abs() < 1e-6, "{}", loss.rate());
         assert_eq!((loss.rounds(1), loss.rounds(6)), (1, 3), "a neighbour's frames pass no relay");
+        assert_eq!((loss.careful_rounds(1), loss.careful_rounds(6)), (1, 3));
+        let mut little = Loss::default();
+        (0..5).for_each(|_| little.probe(2, true));
+        assert_eq!((little.rounds(2), little.careful_rounds(2)), (1, 3), "little has been seen yet");
         (0..50).for_each(|_| loss.gap());
         assert_eq!(loss.rounds(6), 11);
         (0..500).for_each(|_| loss.gap());

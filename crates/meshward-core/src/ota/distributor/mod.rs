@@ -366,15 +366,13 @@ impl Distributor {
         if session.is_held() {
             return;
         }
-        let (step, last) = (Step::Part { part: request.part, probed: false }, session.last());
-        let mut suspects = Vec::new();
-        for (id, target) in &mut session.targets {
-            suspects.extend(target.test(now, request.part, last).then_some(*id));
-        }
+        let (step, last) = (Step::Part { part: request.part, probed: false }, request.part >= session.last());
+        let suspects = if last { session.suspect_of_last(now) } else { session.suspects() };
         for id in suspects {
             for frame in session.frames(self.id, id, step) {
                 self.packages.push_back(Package::Single { dest: id, chunk: true, frame });
             }
+            session.targets.entry(id).and_modify(|target| target.test(now, last));
         }
     }
 

@@ -201,6 +201,10 @@ impl Pass {
     /// Somebody, nobody knows who, has left broadcast mode and asks for `part`.
     pub(super) fn missed(&mut self, now: Instant, part: u32, loss: &mut Loss) {
         let chatters = part <= self.chatter && !self.has_gone_by(part);
+        if part >= self.next {
+            // It has a counter from before, and tells nothing more in its own name until it is asked.
+            self.check.get_or_insert(self.end.saturating_sub(1));
+        }
         if part >= self.next || chatters {
             return;
         }

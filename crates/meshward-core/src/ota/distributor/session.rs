@@ -128,6 +128,22 @@ impl Session {
         lost.iter().min().map(|low| (lost.len(), *low))
     }
 
+    /// Who may be the one that asks for a part in our name.
+    pub(super) fn suspects(&self) -> Vec<NodeId> {
+        self.targets.iter().filter(|(_, target)| target.may_straggle()).map(|(id, _)| *id).collect()
+    }
+
+    /// Who is given its last part when somebody asks for that in our name: one at a time, so that it is known who
+    /// restarts; the deepest first, and nobody again before all others.
+    pub(super) fn suspect_of_last(&self, now: Instant) -> Vec<NodeId> {
+        if self.targets.values().any(|target| target.is_tested_for_last(now)) {
+            return Vec::new();
+        }
+        let fair = |id: &NodeId| Some((self.targets.get(id)?.may_want_last()?, *id));
+        let first = self.order.iter().filter_map(fair).min_by_key(|(given, _)| *given);
+        first.map(|(_, id)| id).into_iter().collect()
+    }
+
     /// Who is busy at `now`.
     pub(super) fn crowd(&self, now: Instant) -> Crowd {
         let mut crowd = Crowd::default();

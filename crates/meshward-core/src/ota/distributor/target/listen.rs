@@ -4,9 +4,6 @@
 use super::{Loss, Target, TargetState};
 use crate::time::Instant;
 
-/// Announces to one node for which the pass waits; one that answers later is served after it.
-const PASS_WAITS: u8 = 6;
-
 impl Target {
     /// Whether the broadcast pass goes on without it, and it must catch up.
     pub(in super::super) fn lags(&self) -> bool {
@@ -20,7 +17,7 @@ impl Target {
 
     /// Whether the broadcast pass should wait until it is known to listen.
     pub(in super::super) fn holds_up_pass(&self) -> bool {
-        let announced = self.state == TargetState::Announced && self.tries <= PASS_WAITS;
+        let announced = self.state == TargetState::Announced && !self.seems_deaf();
         self.present && (announced || self.state == TargetState::Waiting)
     }
 

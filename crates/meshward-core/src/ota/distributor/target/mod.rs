@@ -27,6 +27,8 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(15);
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Announces or questions to one node without an answer for which others wait.
+const OTHERS_WAIT: u8 = 6;
 /// Complete transfers after which a node still asks for the image.
 const FAILURES: u8 = 2;
 /// Last parts to one node; each time it asked for it again.
@@ -189,20 +191,29 @@ impl Target {
         self.state.is_final()
     }
 
-    /// Somebody, nobody knows who, asks for `part`: whether it goes to this node, which may be the one. The last
-    /// part goes to nobody who may not restart, and to nobody twice in a row.
-    pub(super) fn test(&mut self, now: Instant, part: u32, last: u32) -> bool {
-        let suspect = self.present
+    /// Whether it may be the one who asks in our name.
+    pub(super) fn may_straggle(&self) -> bool {
+        self.present
             && !self.heard
-            && matches!(self.state, TargetState::Announced | TargetState::Ready | TargetState::Verifying);
-        if part >= last {
-            if !suspect || !self.released || self.verdict_at(now) > now {
-                return false;
-            }
+            && matches!(self.state, TargetState::Announced | TargetState::Ready | TargetState::Verifying)
+    }
+
+    /// When it was given its last part for want of a name, if it may be the one who asks for that and may restart.
+    pub(super) fn may_want_last(&self) -> Option<Option<Instant>> {
+        (self.may_straggle() && self.released).then_some(self.last_part_at)
+    }
+
+    /// Whether it has just been given it, and may restart yet.
+    pub(super) fn is_tested_for_last(&self, now: Instant) -> bool {
+        self.may_straggle() && self.verdict_at(now) > now
+    }
+
+    /// A part goes to it, to find out whether it is the one who asks for it in our name; the last one, if `last`.
+    pub(super) fn test(&mut self, now: Instant, last: bool) {
+        self.trusted = true;
+        if last {
             self.last_part_at = Some(now);
         }
-        self.trusted |= suspect;
-        suspect
     }
 
     /// Whether it takes up one of the plan's places.
@@ -220,9 +231,14 @@ impl Target {
         self.stream.is_active()
     }
 
+    /// Whether it has said nothing for so long that nobody else should wait for it.
+    fn seems_deaf(&self) -> bool {
+        self.tries > OTHERS_WAIT
+    }
+
     /// Whether it is being found out what it lacks.
     pub(super) fn is_questioned(&self) -> bool {
-        self.present && self.state == TargetState::Ready && self.released && !self.heard
+        self.present && self.state == TargetState::Ready && self.released && !self.heard && !self.seems_deaf()
     }
 
     /// Whether it waits for its last part, or that is on its way.
@@ -251,7 +267,7 @@ impl Target {
             TargetState::Restarting | TargetState::Verifying => false,
             // It does not seem to want the image.
             TargetState::Announced if self.tries > 1 => false,
-            TargetState::Ready => self.present && self.released,
+            TargetState::Ready => self.present && self.released && !self.seems_deaf(),
             TargetState::Finishing => false,
             _ => self.present && !self.is_final(),
         }

@@ -61,9 +61,11 @@ impl Target {
     fn time_is_up(&mut self, now: Instant, seen: &Seen, answered: bool) {
         let (rounds, tries) = (seen.loss.rounds(self.depth), seen.loss.tries(self.depth).max(PROBES));
         match self.state {
-            TargetState::Announced if answered => self.no_request(now, seen, rounds),
-            TargetState::Announced if self.tries >= tries => self.fail(FailReason::Silent),
+            TargetState::Announced if answered => self.no_request(now, seen),
             TargetState::Ready | TargetState::Listening if answered => self.no_answer(seen, rounds),
+            TargetState::Announced | TargetState::Ready if self.tries >= tries => {
+                self.fail(FailReason::Silent)
+            }
             TargetState::Receiving if self.has_stalled(now, &seen.loss) => self.fail(FailReason::Stalled),
             TargetState::Finishing if self.last_parts >= LAST_PARTS => self.fail(FailReason::Stalled),
             TargetState::Finishing => {
@@ -91,7 +93,8 @@ impl Target {
     }
 
     /// An Announce has gone through, and nothing came of it.
-    fn no_request(&mut self, now: Instant, seen: &Seen, rounds: u8) {
+    fn no_request(&mut self, now: Instant, seen: &Seen) {
+        let rounds = seen.loss.careful_rounds(self.depth);
         let enough = self.tries >= ANNOUNCES.max(rounds);
         if seen.stragglers && !self.heard {
             // It may be one of those who ask in our name, and then it does not answer an Announce.
