@@ -80,7 +80,7 @@ impl Lane {
 }
 
 /// The queue of one link.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outbox {
     lanes: [Lane; LANES],
     /// The lane whose first frame has been written in part.
@@ -101,21 +101,48 @@ impl Outbox {
 
     /// Puts a frame (without NUL) into its lane, or refuses it.
     pub(super) fn push(&mut self, frame: &[u8], priority: Priority, class: Class) -> Pushed {
-        let size = frame.len() + 1;
+        let pushed = self.make_room(frame.len() + 1, class);
+        if pushed.accepted
+            && let Some(lane) = self.lanes.get_mut(priority as usize)
+        {
+            lane.bytes.extend_from_slice(frame);
+            lane.bytes.push(0);
+            self.bytes += frame.len() + 1;
+        }
+        pushed
+    }
+
+    /// As [`Outbox::push`], for a frame that `write` appends: a copy less of what is long. Not for chunks,
+    /// which make room.
+    pub(super) fn push_written(
+        &mut self,
+        priority: Priority,
+        class: Class,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Pushed {
+        let index = priority as usize;
+        let Some(lane) = self.lanes.get_mut(index) else { return Pushed { accepted: false, evicted: 0 } };
+        let before = lane.bytes.len();
+        write(&mut lane.bytes);
+        lane.bytes.push(0);
+        let size = lane.bytes.len() - before;
+        let pushed = self.make_room(size, class);
+        if pushed.accepted {
+            self.bytes += size;
+        } else if let Some(lane) = self.lanes.get_mut(index) {
+            lane.bytes.truncate(before);
+        }
+        pushed
+    }
+
+    /// Whether a frame that takes `size` bytes may come in, once chunks have made what room they can.
+    fn make_room(&mut self, size: usize, class: Class) -> Pushed {
         let limit = if class == Class::Protocol { self.limit * 2 } else { self.limit };
         let mut evicted = 0;
         while class != Class::Chunk && self.bytes + size > limit && self.evict_chunk() {
             evicted += 1;
         }
-        if self.bytes + size > limit {
-            return Pushed { accepted: false, evicted };
-        }
-        if let Some(lane) = self.lanes.get_mut(priority as usize) {
-            lane.bytes.extend_from_slice(frame);
-            lane.bytes.push(0);
-            self.bytes += size;
-        }
-        Pushed { accepted: true, evicted }
+        Pushed { accepted: self.bytes + size <= limit, evicted }
     }
 
     /// Drops the oldest chunk that has not been started.
