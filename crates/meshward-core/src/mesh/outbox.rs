@@ -44,8 +44,9 @@ pub(super) struct Pushed {
 }
 
 const LANES: usize = 5;
-/// A lane that has run empty keeps this much memory for the next message.
-const KEEP: usize = 2 * 1024;
+/// A lane that has run empty keeps memory for the next message: a twelfth of what the queue may hold (2 KB
+/// of a microcontroller's), and no more than this, in which the node sync of 500 nodes has room.
+const KEEP_MAX: usize = 16 * 1024;
 /// Written bytes at a lane's front are given back when there are this many.
 const COMPACT: usize = 16 * 1024;
 
@@ -66,11 +67,11 @@ impl Lane {
         waiting.get(..end).unwrap_or_default()
     }
 
-    fn advance(&mut self, count: usize) {
+    fn advance(&mut self, count: usize, keep: usize) {
         self.head = (self.head + count).min(self.bytes.len());
         if self.head == self.bytes.len() {
             self.bytes.clear();
-            self.bytes.shrink_to(KEEP);
+            self.bytes.shrink_to(keep);
             self.head = 0;
         } else if self.head >= COMPACT && self.head * 2 >= self.bytes.len() {
             self.bytes.drain(..self.head);
@@ -183,7 +184,7 @@ impl Outbox {
             return;
         }
         let whole = lane.waiting().get(count - 1) == Some(&0);
-        lane.advance(count);
+        lane.advance(count, (self.limit / 12).min(KEEP_MAX));
         self.bytes -= count;
         self.started = if whole { None } else { Some(index) };
     }
@@ -252,11 +253,13 @@ mod tests {
 
     #[test]
     fn an_empty_lane_gives_its_memory_back() {
-        let mut outbox = outbox(1 << 20);
-        for _ in 0..100 {
-            outbox.push(&[b'x'; 1_000], Priority::Normal, Class::User);
+        for (limit, keep) in [(24 * 1024, 2 * 1024), (1 << 20, KEEP_MAX), (1 << 30, KEEP_MAX)] {
+            let mut outbox = outbox(limit);
+            for _ in 0..100 {
+                outbox.push(&[b'x'; 1_000], Priority::Normal, Class::User);
+            }
+            drain(&mut outbox);
+            assert!(outbox.lanes.iter().all(|lane| lane.bytes.capacity() <= keep), "{limit}");
         }
-        drain(&mut outbox);
-        assert!(outbox.lanes.iter().all(|lane| lane.bytes.capacity() <= KEEP));
     }
 }

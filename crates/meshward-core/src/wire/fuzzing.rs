@@ -77,6 +77,9 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(sync) = NodeSync::decode(bytes, 1000) {
         assert_eq!(NodeSync::decode(&sync.encode(), 1000), Ok(sync));
     }
+    if let Some(clock) = Clock::of_plain(bytes) {
+        assert_eq!(Clock::of_fields(bytes), Ok(clock));
+    }
     if let Ok(clock) = Clock::decode(bytes) {
         assert_eq!(Clock::decode(&clock.encode()), Ok(clock));
     }

@@ -109,7 +109,7 @@ fn end(text: &[u8], nodes: Nodes<'_>) -> Option<PlainSync> {
 
 /// The integer of 32 bits that `text` begins with, without sign or leading zeros, and the text after it.
 #[inline(always)]
-fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+pub(super) fn number(text: &[u8]) -> Option<(u32, &[u8])> {
     let (mut number, mut rest, mut used) = (0_u64, text, 0_usize);
     if let Some((first, after)) = text.split_first_chunk::<8>()
         && let Some(value) = eight_digits(*first)
