@@ -378,8 +378,11 @@ fn is_forwarded(frame: &[u8], sender: u32) -> bool {
 /// Whether a frame carries firmware, told by where C++ nodes and ours put the type.
 fn is_firmware(frame: &[u8]) -> bool {
     let head = &frame[..frame.len().min(64)];
-    head.windows(10).any(|window| window == b"\"type\":12,")
-        || head.windows(11).any(|w| w == b"\"type\":222,")
+    let of_type = |colon: usize| head[..colon].ends_with(b"\"type\"");
+    memchr::memchr_iter(b':', head).any(|colon| {
+        let value = &head[colon + 1..];
+        (value.starts_with(b"12,") || value.starts_with(b"222,")) && of_type(colon)
+    })
 }
 
 #[cfg(test)]
