@@ -230,7 +230,12 @@ pub fn markdown(rows: &[Row]) -> String {
         let what =
             row.image.map_or_else(|| "idle".to_owned(), |image| format!("update, {} KB", image / 1024));
         let updated = row.updated.map(|updated| format!("{updated} of {}", row.n * row.laps));
-        let kept = |wanted| if row.ratio >= wanted { "kept" } else { "missed" };
+        let all = row.updated.is_none_or(|updated| updated == row.n * row.laps);
+        let kept = |wanted| match row.ratio >= wanted {
+            true if all => "kept",
+            true => "kept, but not all were updated",
+            false => "missed",
+        };
         let wanted = row.wanted.map(|wanted| format!("≥ {wanted:.0}: {}", kept(wanted)));
         let memory = row.memory_bytes.map(|bytes| format!("{} MB", bytes / 1_000_000));
         // Writing to a string cannot fail.
