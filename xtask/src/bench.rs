@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures, and writes the figures into the marked sections of `docs/benchmarks.md`.
 //!
-//! Four sources: criterion's benchmarks of the core and a node between sockets, both on this machine, the
-//! core's memory on riscv32imc (`cargo xtask budget`), and `meshward sim bench`. What stands outside the
+//! Five sources: criterion's benchmarks of the core and a node between sockets, both on this machine, the
+//! core's memory on riscv32imc (`cargo xtask budget`), `meshward sim bench` and `meshward sim speed`. What stands outside the
 //! markers is kept, and a page without them is refused. Names of sections in front measure those alone; other
 //! arguments belong to `meshward sim bench`.
 
@@ -22,7 +22,7 @@ const PAGE: &str = "docs/benchmarks.md";
 const REFERENCE: &str = "serde_json::Value";
 
 /// The page's sections, in the order in which they are measured.
-const SECTIONS: [&str; 5] = ["core", "forward", "payload", "budget", "simulator"];
+const SECTIONS: [&str; 6] = ["core", "forward", "payload", "budget", "speed", "simulator"];
 
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -33,7 +33,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             "forward" => forward()?,
             "payload" => core("unpack")?,
             "budget" => budget::table()?,
-            _ => simulator(own(arguments))?,
+            "speed" => speed()?,
+            _ => sim("bench", own(arguments))?,
         };
         refresh(section, &content)?;
     }
@@ -65,10 +66,16 @@ fn machine() -> Result<String, Failure> {
     Ok(format!("{machine}, {}.", rustc_version(&rustc)))
 }
 
-/// Runs the command whose standard output is the section "simulator".
-fn simulator(arguments: &[String]) -> Result<String, Failure> {
+/// What the simulator itself costs, built as tests are.
+fn speed() -> Result<String, Failure> {
+    let table = sim("speed", &[])?;
+    Ok(format!("{}\n\n{table}", machine()?))
+}
+
+/// Runs a command of the simulator, whose standard output is a section.
+fn sim(command: &str, arguments: &[String]) -> Result<String, Failure> {
     shown(&program::build());
-    let line = program::built()?.with(&["sim".to_owned(), "bench".to_owned()]).with(arguments);
+    let line = program::built()?.with(&["sim".to_owned(), command.to_owned()]).with(arguments);
     shown(&line).output()
 }
 

@@ -9,9 +9,9 @@ cargo xtask <verb>
                      riscv32imc, its memory there, build, tests; ends with a table of seconds
   bench [sections] [arguments]
                      measure the core and a node on loopback on this machine, the core's memory on riscv32imc,
-                     and updates in the simulator (`meshward sim bench`, which gets the arguments); rewrites
-                     docs/benchmarks.md, or the sections of it that come first: core, forward, payload, budget,
-                     simulator
+                     the simulator (`meshward sim speed`), and updates in it (`meshward sim bench`, which gets
+                     the arguments); rewrites docs/benchmarks.md, or the sections of it that come first: core,
+                     forward, payload, budget, speed, simulator
   budget             measure the core's memory on riscv32imc, in qemu; fails when a budget is exceeded
   tidy               format the sources, then show what clippy has to say
   help               this page

@@ -160,13 +160,18 @@ impl Link {
         if self.closing.is_some() {
             return None;
         }
-        let timers = [
-            self.sync.deadline.map(|due| (due, Timer::SyncOverdue(id))),
-            Some((self.sync.next, Timer::NodeSync(id))),
-            self.time.held.front().map(|answer| (answer.due, Timer::HeldAnswer(id))),
-            self.time.next.map(|due| (due, Timer::TimeSync(id))),
-        ];
-        timers.into_iter().flatten().min_by_key(|(due, _)| *due)
+        // Written out, since every input to a node asks every link. Of two at once the first one here counts.
+        let mut next = (self.sync.next, Timer::NodeSync(id));
+        if let Some(due) = self.sync.deadline.filter(|due| *due <= next.0) {
+            next = (due, Timer::SyncOverdue(id));
+        }
+        if let Some(answer) = self.time.held.front().filter(|answer| answer.due < next.0) {
+            next = (answer.due, Timer::HeldAnswer(id));
+        }
+        if let Some(due) = self.time.next.filter(|due| *due < next.0) {
+            next = (due, Timer::TimeSync(id));
+        }
+        Some(next)
     }
 
     pub(super) fn info(&self, link: LinkId) -> LinkInfo {

@@ -203,6 +203,9 @@ impl Mesh {
 
     fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], local: &mut dyn FnMut(Inbound<'_>)) {
         self.counters.frames_received += 1;
+        if self.handle_plain_sync(now, id, frame) {
+            return;
+        }
         let Ok(message) = wire::read(frame) else {
             self.counters.frames_unreadable += 1;
             return;
@@ -310,11 +313,6 @@ impl Mesh {
     /// Mesh time at `now`.
     pub fn mesh_time(&self, now: Instant) -> MeshTime {
         self.clock.at(now)
-    }
-
-    /// The whole tree with this node at its top.
-    pub fn tree(&self) -> Tree {
-        self.tree_without(None)
     }
 
     /// Counts tree changes.

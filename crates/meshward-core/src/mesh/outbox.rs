@@ -44,8 +44,9 @@ pub(super) struct Pushed {
 }
 
 const LANES: usize = 5;
-/// A lane that has run empty keeps this much memory for the next message.
-const KEEP: usize = 2 * 1024;
+/// A lane that has run empty keeps memory for the next message: a twelfth of what the queue may hold (2 KB
+/// of a microcontroller's), and no more than this, in which the node sync of 500 nodes has room.
+const KEEP_MAX: usize = 16 * 1024;
 /// Written bytes at a lane's front are given back when there are this many.
 const COMPACT: usize = 16 * 1024;
 
@@ -66,11 +67,11 @@ impl Lane {
         waiting.get(..end).unwrap_or_default()
     }
 
-    fn advance(&mut self, count: usize) {
+    fn advance(&mut self, count: usize, keep: usize) {
         self.head = (self.head + count).min(self.bytes.len());
         if self.head == self.bytes.len() {
             self.bytes.clear();
-            self.bytes.shrink_to(KEEP);
+            self.bytes.shrink_to(keep);
             self.head = 0;
         } else if self.head >= COMPACT && self.head * 2 >= self.bytes.len() {
             self.bytes.drain(..self.head);
@@ -80,7 +81,7 @@ impl Lane {
 }
 
 /// The queue of one link.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outbox {
     lanes: [Lane; LANES],
     /// The lane whose first frame has been written in part.
@@ -101,21 +102,48 @@ impl Outbox {
 
     /// Puts a frame (without NUL) into its lane, or refuses it.
     pub(super) fn push(&mut self, frame: &[u8], priority: Priority, class: Class) -> Pushed {
-        let size = frame.len() + 1;
+        let pushed = self.make_room(frame.len() + 1, class);
+        if pushed.accepted
+            && let Some(lane) = self.lanes.get_mut(priority as usize)
+        {
+            lane.bytes.extend_from_slice(frame);
+            lane.bytes.push(0);
+            self.bytes += frame.len() + 1;
+        }
+        pushed
+    }
+
+    /// As [`Outbox::push`], for a frame that `write` appends: a copy less of what is long. Not for chunks,
+    /// which make room.
+    pub(super) fn push_written(
+        &mut self,
+        priority: Priority,
+        class: Class,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Pushed {
+        let index = priority as usize;
+        let Some(lane) = self.lanes.get_mut(index) else { return Pushed { accepted: false, evicted: 0 } };
+        let before = lane.bytes.len();
+        write(&mut lane.bytes);
+        lane.bytes.push(0);
+        let size = lane.bytes.len() - before;
+        let pushed = self.make_room(size, class);
+        if pushed.accepted {
+            self.bytes += size;
+        } else if let Some(lane) = self.lanes.get_mut(index) {
+            lane.bytes.truncate(before);
+        }
+        pushed
+    }
+
+    /// Whether a frame that takes `size` bytes may come in, once chunks have made what room they can.
+    fn make_room(&mut self, size: usize, class: Class) -> Pushed {
         let limit = if class == Class::Protocol { self.limit * 2 } else { self.limit };
         let mut evicted = 0;
         while class != Class::Chunk && self.bytes + size > limit && self.evict_chunk() {
             evicted += 1;
         }
-        if self.bytes + size > limit {
-            return Pushed { accepted: false, evicted };
-        }
-        if let Some(lane) = self.lanes.get_mut(priority as usize) {
-            lane.bytes.extend_from_slice(frame);
-            lane.bytes.push(0);
-            self.bytes += size;
-        }
-        Pushed { accepted: true, evicted }
+        Pushed { accepted: self.bytes + size <= limit, evicted }
     }
 
     /// Drops the oldest chunk that has not been started.
@@ -156,7 +184,7 @@ impl Outbox {
             return;
         }
         let whole = lane.waiting().get(count - 1) == Some(&0);
-        lane.advance(count);
+        lane.advance(count, (self.limit / 12).min(KEEP_MAX));
         self.bytes -= count;
         self.started = if whole { None } else { Some(index) };
     }
@@ -225,11 +253,13 @@ mod tests {
 
     #[test]
     fn an_empty_lane_gives_its_memory_back() {
-        let mut outbox = outbox(1 << 20);
-        for _ in 0..100 {
-            outbox.push(&[b'x'; 1_000], Priority::Normal, Class::User);
+        for (limit, keep) in [(24 * 1024, 2 * 1024), (1 << 20, KEEP_MAX), (1 << 30, KEEP_MAX)] {
+            let mut outbox = outbox(limit);
+            for _ in 0..100 {
+                outbox.push(&[b'x'; 1_000], Priority::Normal, Class::User);
+            }
+            drain(&mut outbox);
+            assert!(outbox.lanes.iter().all(|lane| lane.bytes.capacity() <= keep), "{limit}");
         }
-        drain(&mut outbox);
-        assert!(outbox.lanes.iter().all(|lane| lane.bytes.capacity() <= KEEP));
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::Mesh;
 use super::link::LinkId;
-use super::outbox::{Class, Priority};
+use super::outbox::{Class, Priority, Pushed};
 use crate::wire::{Envelope, NodeId, User, kind};
 
 /// Why a message was not sent.
@@ -163,6 +163,11 @@ impl Mesh {
     pub(super) fn queue(&mut self, id: LinkId, frame: &[u8], priority: Priority, class: Class) -> bool {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.closing.is_none()) else { return false };
         let pushed = link.outbox.push(frame, priority, class);
+        self.count_pushed(pushed, class)
+    }
+
+    /// Counts what became of a frame; whether it is in.
+    pub(super) fn count_pushed(&mut self, pushed: Pushed, class: Class) -> bool {
         self.counters.chunks_dropped += u64::from(pushed.evicted);
         match (pushed.accepted, class) {
             (true, _) => self.counters.frames_queued += 1,

@@ -9,76 +9,98 @@ use alloc::vec::Vec;
 
 use super::link::{CloseReason, LinkId, LinkRole};
 use super::outbox::{Class, Priority};
-use super::{Mesh, MeshEvent, timers};
+use super::{Mesh, MeshConfig, MeshEvent, timers};
 use crate::time::Instant;
-use crate::wire::{DecodeError, NodeId, NodeSync, Tree};
+use crate::wire::{DecodeError, NodeId, NodeSync, PlainSync, Tree, TreeNode};
 
 impl Mesh {
-    /// Our tree, without the branch behind `except`.
-    pub(super) fn tree_without(&self, except: Option<LinkId>) -> Tree {
-        let mut tree = Tree::leaf(self.config.id).flagged(self.config.root, self.config.time_authority);
-        for (id, link) in &self.links {
-            if let Some(branch) = link.tree.as_ref().filter(|_| Some(*id) != except) {
-                tree.graft(branch);
-            }
-        }
+    /// The whole tree with this node at its top.
+    pub fn tree(&self) -> Tree {
+        let own = self.own_node();
+        let mut tree = Tree::leaf(own.id).flagged(own.root, own.time_authority);
+        self.links.values().filter_map(|link| link.tree.as_ref()).for_each(|branch| tree.graft(branch));
         tree
     }
 
+    fn own_node(&self) -> TreeNode {
+        let MeshConfig { id, root, time_authority, .. } = self.config;
+        TreeNode { id, descendants: 0, root, time_authority }
+    }
+
     pub(super) fn send_sync_request(&mut self, now: Instant, id: LinkId) {
-        let tree = self.tree_without(Some(id));
         let Some(link) = self.links.get_mut(&id) else { return };
         link.sync.next = now + timers::NODE_SYNC;
         link.sync.last = Some(now);
         link.sync.deadline = Some(now + timers::NODE_TIMEOUT);
         link.sync.stale = false;
-        self.send_sync(now, id, false, tree);
+        self.send_sync(now, id, false);
     }
 
-    fn send_sync(&mut self, now: Instant, id: LinkId, reply: bool, tree: Tree) {
-        let dest = self.links.get(&id).and_then(|link| link.peer()).unwrap_or(NodeId::NONE);
-        let sync = NodeSync { reply, dest, from: self.config.id, tree };
+    /// Writes our tree, without the branch behind `id`, to that link.
+    fn send_sync(&mut self, now: Instant, id: LinkId, reply: bool) {
+        // Lent, because what is written is read from the other links; in order of connection, as ever.
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.closing.is_none()) else { return };
+        let mut outbox = core::mem::take(&mut link.outbox);
+        let dest = link.peer().unwrap_or(NodeId::NONE);
         let priority = if reply { Priority::High } else { Priority::Normal };
-        self.queue_own(now, id, &sync.encode(), priority);
+        let top = self.own_node();
+        let others = self.links.iter().filter(|(other, _)| **other != id);
+        let branches = others.filter_map(|(_, link)| link.tree.as_ref());
+        let pushed = outbox.push_written(priority, Class::Protocol, |out| {
+            NodeSync::write_own(out, reply, dest, &top, branches);
+        });
+        if let Some(link) = self.links.get_mut(&id) {
+            link.outbox = outbox;
+        }
+        if !self.count_pushed(pushed, Class::Protocol) {
+            self.close(now, id, CloseReason::QueueOverflow);
+        }
+    }
+
+    /// Takes a node sync from the neighbour, if `frame` is one in the form in which everybody writes them.
+    /// False, and nothing has happened, for any other frame.
+    pub(super) fn handle_plain_sync(&mut self, now: Instant, id: LinkId, frame: &[u8]) -> bool {
+        let known = self.links.get(&id).and_then(|link| link.tree.as_ref());
+        let Some(sync) = PlainSync::read(frame, self.config.limits.nodes, known) else { return false };
+        self.take_sync(now, id, sync.reply, sync.tree);
+        true
     }
 
     /// A type 5 or 6 from the neighbour.
     pub(super) fn handle_node_sync(&mut self, now: Instant, id: LinkId, bytes: &[u8]) {
-        let mut sync = match NodeSync::decode(bytes, self.config.limits.nodes) {
-            Ok(sync) => sync,
-            Err(DecodeError::TOO_MANY_NODES) => return self.close(now, id, CloseReason::TreeTooLarge),
-            Err(_) => {
-                self.counters.packages_malformed += 1;
-                return;
-            }
-        };
-        if let Some(reason) = self.refuse(id, &sync.tree) {
+        match NodeSync::decode(bytes, self.config.limits.nodes) {
+            Ok(sync) => self.take_sync(now, id, sync.reply, Some(sync.tree)),
+            Err(DecodeError::TOO_MANY_NODES) => self.close(now, id, CloseReason::TreeTooLarge),
+            Err(_) => self.counters.packages_malformed += 1,
+        }
+    }
+
+    /// The neighbour has this tree; the same as before when `None`.
+    fn take_sync(&mut self, now: Instant, id: LinkId, reply: bool, tree: Option<Tree>) {
+        let Some(link) = self.links.get(&id) else { return };
+        let Some(said) = tree.as_ref().or(link.tree.as_ref()) else { return };
+        if let Some(reason) = self.refuse(id, said) {
             return self.close(now, id, reason);
         }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if let (true, Some(old)) = (sync.reply, &link.tree) {
-            // C++ nodes leave their own time authority out of replies, so there its absence says nothing.
-            let top = sync.tree.top();
-            let (root, authority) = (top.root, top.time_authority || old.top().time_authority);
-            sync.tree = sync.tree.flagged(root, authority);
-        }
         let first = link.tree.is_none();
-        if link.tree.as_ref() == Some(&sync.tree) {
-            // What the neighbour must still be told is not put off.
-            if !link.sync.stale {
-                link.sync.next = now + timers::NODE_SYNC;
-            }
-        } else {
-            self.adopt_tree(now, id, sync.tree);
+        match tree.and_then(|tree| changed(link.tree.as_ref(), tree, reply)) {
+            Some(tree) => self.adopt_tree(now, id, tree),
+            None => self.sync_unchanged(now, id),
         }
         if first {
             self.establish(now, id);
         }
-        if sync.reply {
+        if reply {
             self.sync_answered(now, id);
         } else {
-            let tree = self.tree_without(Some(id));
-            self.send_sync(now, id, true, tree);
+            self.send_sync(now, id, true);
+        }
+    }
+
+    fn sync_unchanged(&mut self, now: Instant, id: LinkId) {
+        // What the neighbour must still be told is not put off.
+        if let Some(link) = self.links.get_mut(&id).filter(|link| !link.sync.stale) {
+            link.sync.next = now + timers::NODE_SYNC;
         }
     }
 
@@ -174,4 +196,15 @@ impl Mesh {
             self.close(now, id, CloseReason::QueueOverflow);
         }
     }
+}
+
+/// What a neighbour's tree has become by `new`, if that is not what it was.
+fn changed(old: Option<&Tree>, mut new: Tree, reply: bool) -> Option<Tree> {
+    if let (true, Some(old)) = (reply, old) {
+        // C++ nodes leave their own time authority out of replies, so there its absence says nothing.
+        let top = new.top();
+        let (root, authority) = (top.root, top.time_authority || old.top().time_authority);
+        new = new.flagged(root, authority);
+    }
+    if old == Some(&new) { None } else { Some(new) }
 }

@@ -8,6 +8,7 @@ use super::error::DecodeError;
 use super::id::NodeId;
 use super::json::{Value, fields};
 use super::kind;
+use super::plain::number;
 use super::write::Object;
 use crate::time::MeshTime;
 use alloc::vec::Vec;
@@ -57,6 +58,38 @@ impl Clock {
     ///
     /// [`DecodeError`] for another type.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::of_plain(bytes).map_or_else(|| Self::of_fields(bytes), Ok)
+    }
+
+    /// As [`Clock::decode`], for the one form in which C++ nodes and ours write; `None` for any other.
+    pub(super) fn of_plain(bytes: &[u8]) -> Option<Self> {
+        let (delay, rest) = match bytes.strip_prefix(b"{\"type\":")? {
+            [b'3', rest @ ..] => (true, rest),
+            [b'4', rest @ ..] => (false, rest),
+            _ => return None,
+        };
+        let (dest, rest) = field(rest, b",\"dest\":")?;
+        let (from, rest) = field(rest, b",\"from\":")?;
+        let (kind, rest) = field(rest, b",\"msg\":{\"type\":")?;
+        let time = |rest, name| field(rest, name).map(|(time, rest)| (MeshTime(time), rest));
+        let (stamp, rest) = match kind {
+            0 => (Stamp::Ask, rest),
+            1 => {
+                let (t0, rest) = time(rest, b",\"t0\":")?;
+                (Stamp::Request { t0 }, rest)
+            }
+            2 => {
+                let (t0, rest) = time(rest, b",\"t0\":")?;
+                let (t1, rest) = time(rest, b",\"t1\":")?;
+                let (t2, rest) = time(rest, b",\"t2\":")?;
+                (Stamp::Reply { t0, t1, t2 }, rest)
+            }
+            _ => return None,
+        };
+        (*rest == *b"}}").then_some(Self { delay, dest: NodeId(dest), from: NodeId(from), stamp })
+    }
+
+    pub(super) fn of_fields(bytes: &[u8]) -> Result<Self, DecodeError> {
         let envelope = Envelope::of_fields(bytes);
         let delay = match envelope.kind {
             kind::TIME_DELAY => true,
@@ -78,6 +111,11 @@ impl Clock {
             .raw("msg", |out| out.extend_from_slice(&self.stamp.encode()));
         object.finish()
     }
+}
+
+/// The number in the field whose name and punctuation `text` begins with, and the text after it.
+fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<(u32, &'a [u8])> {
+    number(text.strip_prefix(name)?)
 }
 
 impl Stamp {

@@ -1,7 +1,7 @@
 //! What must hold for any bytes: one function per fuzz target, shared with the tests that replay the
 //! corpus. They panic when it does not hold; nothing else calls them.
 
-use super::{Announce, Clock, Data, DataRequest, NodeSync, Splitter, User, fields, read};
+use super::{Announce, Clock, Data, DataRequest, NodeSync, PlainSync, Routing, Splitter, User, fields, read};
 use alloc::vec::Vec;
 
 /// Frames come out of a stream the same however it is cut. The first byte says how.
@@ -54,15 +54,31 @@ fn keys(object: &[u8]) -> Vec<Vec<u8>> {
 
 /// What can be decoded survives being written and read again; nothing panics on what can't.
 pub fn packages(frame: &[u8]) {
+    plain_sync(frame);
     decode_all(frame);
     if let Ok(message) = read(frame) {
         decode_all(&message.bytes);
     }
 }
 
+/// What is read in one pass is canonical, for neighbours, and decodes to the same; it is found unchanged just
+/// when it is.
+fn plain_sync(frame: &[u8]) {
+    let Some(plain) = PlainSync::read(frame, 1000, None) else { return };
+    let envelope = super::peek(frame);
+    assert_eq!(envelope.map(|envelope| envelope.routing), Some(Routing::Neighbour));
+    let sync = NodeSync::decode(frame, 1000);
+    let fields = |sync: &NodeSync| (sync.reply, sync.dest, sync.from, Some(sync.tree.clone()));
+    assert_eq!(sync.as_ref().map(fields), Ok((plain.reply, plain.dest, plain.from, plain.tree.clone())));
+    assert_eq!(PlainSync::read(frame, 1000, plain.tree.as_ref()), Some(PlainSync { tree: None, ..plain }));
+}
+
 fn decode_all(bytes: &[u8]) {
     if let Ok(sync) = NodeSync::decode(bytes, 1000) {
         assert_eq!(NodeSync::decode(&sync.encode(), 1000), Ok(sync));
+    }
+    if let Some(clock) = Clock::of_plain(bytes) {
+        assert_eq!(Clock::of_fields(bytes), Ok(clock));
     }
     if let Ok(clock) = Clock::decode(bytes) {
         assert_eq!(Clock::decode(&clock.encode()), Ok(clock));

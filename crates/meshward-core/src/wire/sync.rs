@@ -7,8 +7,8 @@ use super::envelope::Envelope;
 use super::error::DecodeError;
 use super::id::NodeId;
 use super::kind;
-use super::tree::Tree;
-use super::write::Object;
+use super::tree::{self, Tree, TreeNode};
+use super::write::write_u64;
 use alloc::vec::Vec;
 
 /// A node sync.
@@ -44,15 +44,47 @@ impl NodeSync {
 
     /// The frame, without its NUL, in the field order of C++ nodes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut object = Object::with_capacity(self.tree.len().saturating_mul(24).saturating_add(64));
-        self.tree.write_fields(&mut object);
-        let kind = if self.reply { kind::NODE_SYNC_REPLY } else { kind::NODE_SYNC_REQUEST };
-        object
-            .integer("type", i64::from(kind))
-            .integer("dest", i64::from(self.dest.0))
-            .integer("from", i64::from(self.from.0));
-        object.finish()
+        let mut out = Vec::with_capacity(room(self.tree.len()));
+        let below = self.tree.nodes().get(1..).unwrap_or_default();
+        let Self { reply, dest, .. } = *self;
+        write(&mut out, reply, dest, self.from, self.tree.top(), core::iter::once(below));
+        out
     }
+
+    /// Appends, to save copies, what [`NodeSync::encode`] makes of a node's own sync: of `top`, which sends
+    /// it, over these branches.
+    pub fn write_own<'a>(
+        out: &mut Vec<u8>,
+        reply: bool,
+        dest: NodeId,
+        top: &TreeNode,
+        branches: impl Iterator<Item = &'a Tree> + Clone,
+    ) {
+        let nodes = branches.clone().map(Tree::len).fold(1, usize::saturating_add);
+        out.reserve(room(nodes));
+        write(out, reply, dest, top.id, top, branches.map(Tree::nodes));
+    }
+}
+
+/// Bytes that a sync of so many nodes takes, more or less.
+fn room(nodes: usize) -> usize {
+    nodes.saturating_mul(24).saturating_add(64)
+}
+
+fn write<'a>(
+    out: &mut Vec<u8>,
+    reply: bool,
+    dest: NodeId,
+    from: NodeId,
+    top: &TreeNode,
+    branches: impl Iterator<Item = &'a [TreeNode]>,
+) {
+    tree::write_open(out, top, branches);
+    out.extend_from_slice(if reply { b",\"type\":6,\"dest\":" } else { b",\"type\":5,\"dest\":" });
+    write_u64(out, u64::from(dest.0));
+    out.extend_from_slice(b",\"from\":");
+    write_u64(out, u64::from(from.0));
+    out.push(b'}');
 }
 
 #[cfg(test)]

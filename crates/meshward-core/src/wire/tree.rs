@@ -8,7 +8,6 @@ use super::error::DecodeError;
 use super::id::NodeId;
 use super::json::Value;
 use super::scan::{self, Rules};
-use super::write::{Object, write_u64};
 use super::{Key, MAX_DEPTH};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -39,6 +38,11 @@ impl Tree {
     /// The tree of a node that is alone.
     pub fn leaf(id: NodeId) -> Self {
         Self { nodes: vec![TreeNode { id, descendants: 0, root: false, time_authority: false }] }
+    }
+
+    /// The tree of these nodes in preorder, at least one, whose `descendants` are right.
+    pub(super) fn of_nodes(nodes: Vec<TreeNode>) -> Self {
+        Self { nodes }
     }
 
     /// The same tree, its top node with these flags.
@@ -98,19 +102,6 @@ impl Tree {
         self.nodes.iter().any(|node| node.root)
     }
 
-    /// Adds the fields of the top node to `object`, everything below included: `nodeId`, then `root`,
-    /// `hasTimeAuthority` and `subs` where there is something to say.
-    pub(super) fn write_fields(&self, object: &mut Object) {
-        let top = self.top();
-        object
-            .integer("nodeId", i64::from(top.id.0))
-            .flag_if("root", top.root)
-            .flag_if("hasTimeAuthority", top.time_authority);
-        if self.nodes.len() > 1 {
-            object.raw("subs", |out| write_branches(out, self.nodes.get(1..).unwrap_or_default()));
-        }
-    }
-
     /// Reads the tree whose top is the object that `frame` is; fields that are not of the tree are passed
     /// over.
     pub(super) fn decode(frame: &[u8], max_nodes: usize) -> Result<Self, DecodeError> {
@@ -120,28 +111,70 @@ impl Tree {
     }
 }
 
-/// Appends the array of `nodes`, which are whole branches in preorder.
+/// Appends the beginning of the object of `top`, everything below included: `nodeId`, then `root`,
+/// `hasTimeAuthority` and `subs` where there is something to say. `branches` are lists in preorder.
+pub(super) fn write_open<'a>(
+    out: &mut Vec<u8>,
+    top: &TreeNode,
+    branches: impl Iterator<Item = &'a [TreeNode]>,
+) {
+    write_node(out, top);
+    let mut before: &[u8] = b",\"subs\":[";
+    for branch in branches.filter(|branch| !branch.is_empty()) {
+        out.extend_from_slice(before);
+        write_branches(out, branch);
+        before = b",";
+    }
+    if before == b"," {
+        out.push(b']');
+    }
+}
+
+/// Appends an object's beginning: the node's own fields.
+fn write_node(out: &mut Vec<u8>, node: &TreeNode) {
+    // In one piece: a sync has hundreds of these.
+    let mut text = *b"{\"nodeId\":0123456789";
+    let digits = node.id.0.checked_ilog10().unwrap_or(0).saturating_add(1);
+    let end = text.len().saturating_sub(10).saturating_add(digits as usize);
+    let places = text.get_mut(..end).and_then(|text| text.get_mut(10..)).unwrap_or_default();
+    write_digits(places, node.id.0);
+    out.extend_from_slice(text.get(..end).unwrap_or_default());
+    if node.root {
+        out.extend_from_slice(b",\"root\":true");
+    }
+    if node.time_authority {
+        out.extend_from_slice(b",\"hasTimeAuthority\":true");
+    }
+}
+
+/// Fills `places` with the lowest digits of `number`, two a step.
+#[inline(always)]
+fn write_digits(places: &mut [u8], mut number: u32) {
+    for pair in places.rchunks_mut(2) {
+        let two = (number % 100) as u8;
+        number /= 100;
+        match pair {
+            [tens, ones] => (*tens, *ones) = (b'0'.wrapping_add(two / 10), b'0'.wrapping_add(two % 10)),
+            [ones] => *ones = b'0'.wrapping_add(two % 10),
+            _ => {}
+        }
+    }
+}
+
+/// Appends `nodes`, whole branches in preorder, with commas between them.
 fn write_branches(out: &mut Vec<u8>, nodes: &[TreeNode]) {
     // Where, in `nodes`, each array that is still open ends.
-    let mut ends: Vec<usize> = vec![nodes.len()];
-    out.push(b'[');
+    let mut ends: Vec<usize> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let next = index.saturating_add(1);
-        out.extend_from_slice(b"{\"nodeId\":");
-        write_u64(out, u64::from(node.id.0));
-        if node.root {
-            out.extend_from_slice(b",\"root\":true");
-        }
-        if node.time_authority {
-            out.extend_from_slice(b",\"hasTimeAuthority\":true");
-        }
+        write_node(out, node);
         if node.descendants > 0 {
             out.extend_from_slice(b",\"subs\":[");
             ends.push(next.saturating_add(node.descendants as usize));
             continue;
         }
         out.push(b'}');
-        while ends.len() > 1 && ends.last().is_some_and(|end| *end <= next) {
+        while ends.last().is_some_and(|end| *end <= next) {
             ends.pop();
             out.extend_from_slice(b"]}");
         }
@@ -149,7 +182,6 @@ fn write_branches(out: &mut Vec<u8>, nodes: &[TreeNode]) {
             out.push(b',');
         }
     }
-    out.push(b']');
 }
 
 /// The nodes of a [`Tree`] with their depths, see [`Tree::depths`].
@@ -310,9 +342,10 @@ mod tests {
     }
 
     fn encoded(tree: &Tree) -> alloc::string::String {
-        let mut object = Object::new();
-        tree.write_fields(&mut object);
-        alloc::string::String::from_utf8(object.finish()).unwrap()
+        let mut out = Vec::new();
+        write_open(&mut out, tree.top(), core::iter::once(&tree.nodes[1..]));
+        out.push(b'}');
+        alloc::string::String::from_utf8(out).unwrap()
     }
 
     /// 1 over 2 and 4, 2 over 3.

@@ -47,13 +47,18 @@ const fn escape(byte: u8) -> Option<&'static [u8]> {
 pub fn write_u64(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut used: usize = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0'.wrapping_add((number % 10) as u8);
-        number /= 10;
-        used = used.saturating_add(1);
+    // Two digits a step: ids have nine or ten, and a sync has hundreds of them.
+    for pair in digits.rchunks_exact_mut(2) {
+        let [tens, ones] = pair else { break };
+        let two = (number % 100) as u8;
+        *tens = b'0'.wrapping_add(two / 10);
+        *ones = b'0'.wrapping_add(two % 10);
+        number /= 100;
         if number == 0 {
+            used = used.saturating_add(if two < 10 { 1 } else { 2 });
             break;
         }
+        used = used.saturating_add(2);
     }
     let start = digits.len().saturating_sub(used);
     out.extend_from_slice(digits.get(start..).unwrap_or_default());

@@ -7,6 +7,7 @@ mod corpus;
 mod hostile;
 mod json;
 mod net;
+mod plain;
 mod properties;
 mod together;
 mod transcript;

@@ -2,8 +2,8 @@
 
 use meshward_core::time::MeshTime;
 use meshward_core::wire::{
-    Announce, Clock, Data, DataRequest, NodeId, NodeSync, Offer, Splitter, Stamp, Tree, User, fuzzing,
-    normalise, peek, read,
+    Announce, Clock, Data, DataRequest, NodeId, NodeSync, Offer, PlainSync, Splitter, Stamp, Tree, User,
+    fuzzing, normalise, peek, read,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -188,6 +188,25 @@ proptest! {
         let frame = sync.encode();
         check_written(&frame);
         prop_assert_eq!(NodeSync::decode(&frame, 1000).unwrap(), sync);
+    }
+
+    #[test]
+    fn syncs_are_read_in_one_pass_as_they_are_otherwise(
+        tree in tree(), other in tree(), reply: bool, dest: u32, from: u32, at: prop::sample::Index, byte: u8
+    ) {
+        let sync = NodeSync { reply, dest: NodeId(dest), from: NodeId(from), tree };
+        let mut frame = sync.encode();
+        for known in [None, Some(&other)] {
+            let plain = PlainSync::read(&frame, 1000, known).unwrap();
+            prop_assert_eq!((plain.reply, plain.dest, plain.from), (reply, sync.dest, sync.from));
+            prop_assert_eq!(plain.tree.as_ref().or(known), Some(&sync.tree));
+        }
+        prop_assert_eq!(PlainSync::read(&frame, 1000, Some(&sync.tree)).unwrap().tree, None);
+        prop_assert_eq!(PlainSync::read(&frame, sync.tree.len() - 1, Some(&sync.tree)), None);
+        fuzzing::packages(&frame);
+        let at = at.index(frame.len());
+        frame[at] = byte;
+        fuzzing::packages(&frame);
     }
 
     #[test]

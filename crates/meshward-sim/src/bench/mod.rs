@@ -5,6 +5,7 @@
 //! when the update begins: it is built over fast lines, and then put on the one channel.
 
 mod model;
+pub mod speed;
 mod table;
 
 use std::sync::Arc;
@@ -107,17 +108,28 @@ pub struct Run {
 
 /// Runs one seed of a case.
 pub fn run_one(case: &Case, seed: u64) -> Run {
+    let (mut world, new) = ready(case, seed);
+    update(case, &mut world, &new)
+}
+
+/// A world in which the update of a case can begin, and the image it is to.
+fn ready(case: &Case, seed: u64) -> (World, Arc<Image>) {
     let mut rng = Rng::new(seed);
     let parents = case.topology.parents(case.n + 1, &mut rng);
     let old = Image::synthetic("old", 4_096, 1, Behaviour::Healthy);
     let new = Image::synthetic("new", case.image, 2, Behaviour::Healthy);
-    let mut world = grown(case, &parents, &old, rng.next_u64());
+    let mut world = grown(&specs(case, &parents, &old), case.channel, rng.next_u64());
     world.add_image(&new);
     if case.loss > 0 {
         world.perform(Step::Fault(Rule::everywhere(Act::Lose, case.loss * 10_000)));
     }
+    (world, new)
+}
+
+/// Runs the update to its end, one way or the other.
+fn update(case: &Case, world: &mut World, new: &Arc<Image>) -> Run {
     let (start, before) = (world.now(), world.totals());
-    begin(case, &mut world, &new);
+    begin(case, world, new);
     let mut left: Vec<Seat> = world.seats().skip(1).collect();
     let mut last_data = (start, before.firmware_bytes);
     while !left.is_empty() && world.now().since(start) < HORIZON && !world.is_spinning() {
@@ -133,6 +145,8 @@ pub fn run_one(case: &Case, seed: u64) -> Run {
         left.retain(|seat| world.running(*seat).is_none_or(|record| record.md5 != new.md5));
     }
     let (time, used) = (world.now().since(start).as_secs_f64(), world.totals().since(&before));
+    let parents: Vec<Option<usize>> =
+        world.seats().map(|seat| world.spec(seat).parent.map(|parent| parent.0)).collect();
     Run {
         mean_depth: topology::mean_depth(&parents),
         seconds: left.is_empty().then_some(time),
@@ -143,25 +157,37 @@ pub fn run_one(case: &Case, seed: u64) -> Run {
     }
 }
 
-/// A mesh that has settled and is on the one channel.
-fn grown(case: &Case, parents: &[Option<usize>], image: &Arc<Image>, seed: u64) -> World {
-    let fast = Medium::Independent { latency: Duration::from_millis(1), byte_nanos: 80 };
-    let mut world = World::new(WorldConfig { seed, medium: fast, ..WorldConfig::default() });
-    for (index, parent) in parents.iter().enumerate() {
-        let id = 1_000_000_007 + 7_919 * index as u32;
-        let ours = matches!(case.scheme, Scheme::MeshwardUnicast | Scheme::MeshwardTurbo);
+/// The sender and the receivers of a case.
+fn specs(case: &Case, parents: &[Option<usize>], image: &Arc<Image>) -> Vec<HostSpec> {
+    let ours = matches!(case.scheme, Scheme::MeshwardUnicast | Scheme::MeshwardTurbo);
+    let room = roomy(parents.len());
+    let spec = |(index, parent): (usize, &Option<usize>)| {
         let sender = index == 0;
-        let mut spec =
-            if sender && ours { HostSpec::node(id, None) } else { HostSpec::stock(id, parent.map(Seat)) };
-        let room = roomy(parents.len());
-        spec.limits = if sender { Limits { links: room.links, ..Limits::GATEWAY } } else { room };
+        let mut spec = if sender && ours {
+            HostSpec::node(id(index), None)
+        } else {
+            HostSpec::stock(id(index), parent.map(Seat))
+        };
+        spec.limits = if sender { Limits { links: room.links, ..Limits::GATEWAY } } else { room.clone() };
         // Broadcast mode needs a root that is a receiver; ours does not mind which node it is.
         spec.root = if case.scheme == Scheme::StockBroadcast { index == 1 } else { sender };
         spec.boot_time = BOOT;
-        if !sender {
-            spec = spec.with_firmware(ROLE, image);
-        }
-        let seat = world.add_host(spec);
+        if sender { spec } else { spec.with_firmware(ROLE, image) }
+    };
+    parents.iter().enumerate().map(spec).collect()
+}
+
+/// The id of the host in this place.
+fn id(index: usize) -> u32 {
+    1_000_000_007 + 7_919 * index as u32
+}
+
+/// A mesh that has settled and is on the one channel.
+fn grown(specs: &[HostSpec], channel: Channel, seed: u64) -> World {
+    let fast = Medium::Independent { latency: Duration::from_millis(1), byte_nanos: 80 };
+    let mut world = World::new(WorldConfig { seed, medium: fast, ..WorldConfig::default() });
+    for (index, spec) in specs.iter().enumerate() {
+        let seat = world.add_host(spec.clone());
         // One after the other, as a mesh grows.
         world.plan(Instant::ORIGIN + Duration::from_millis(20 * index as u64), Step::Join(seat));
     }
@@ -169,7 +195,7 @@ fn grown(case: &Case, parents: &[Option<usize>], image: &Arc<Image>, seed: u64) 
         world.run_for(Duration::from_secs(1));
     }
     world.run_for(Duration::from_secs(20));
-    world.set_medium(Medium::Shared(case.channel));
+    world.set_medium(Medium::Shared(channel));
     world.run_for(Duration::from_secs(5));
     world
 }

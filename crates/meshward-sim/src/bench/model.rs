@@ -21,9 +21,9 @@ data. *× bound* is the time over K · a · N: each of K parts crosses each of N
 ";
 
 /// Bytes of the image of most rows: large enough for ratios, small enough for hundreds of runs.
-const IMAGE: usize = 64 * 1024;
+pub(super) const IMAGE: usize = 64 * 1024;
 /// A real image.
-const WHOLE_IMAGE: usize = 528_944;
+pub(super) const WHOLE_IMAGE: usize = 528_944;
 
 /// The rows of `docs/benchmarks.md`; with `all`, also those that take hours: more losses, and 200
 /// and 500 nodes.

@@ -161,6 +161,8 @@ pub struct StockNode {
     next_pass: Option<Instant>,
     passes: u64,
     events: VecDeque<StockEvent>,
+    /// How many frames the mesh had queued when they were last collected.
+    collected: u64,
     /// Set by every input, cleared when the shell has drained the events.
     undrained: bool,
 }
@@ -202,6 +204,7 @@ impl StockNode {
             next_pass: None,
             passes: 0,
             events: VecDeque::new(),
+            collected: 0,
             undrained: false,
         }
     }
@@ -259,6 +262,11 @@ impl StockNode {
     pub fn handle_data(&mut self, now: Instant, link: LinkId, mut data: &[u8]) {
         self.input(now);
         let (slow, due) = (self.is_slow(), self.passes + self.loop_lag);
+        let begun = self.ports.get(&link).is_none_or(|port| port.splitter.buffered() > 0);
+        if !slow && !begun && data.len() > 1 && memchr::memchr(0, data) == Some(data.len() - 1) {
+            // One whole message, as nearly all come: nothing to cut or to keep.
+            return self.handle_message(now, link, data);
+        }
         while let Some(port) = self.ports.get_mut(&link) {
             let Ok(Some(frame)) = port.splitter.split(&mut data) else { break };
             let message = [frame, &[0]].concat();
@@ -328,6 +336,15 @@ impl StockNode {
     pub fn sent(&mut self, link: LinkId, count: usize) {
         if let Some(port) = self.ports.get_mut(&link) {
             port.sent(count);
+        }
+    }
+
+    /// The next message for a link, whole, as [`StockNode::outgoing`] and [`StockNode::sent`] would give it
+    /// piece by piece; `None` where they must be asked.
+    pub(crate) fn take_message(&mut self, link: LinkId) -> Option<Vec<u8>> {
+        match self.mesh.outgoing(link) {
+            Outgoing::Close(_) => None,
+            _ => self.ports.get_mut(&link)?.take_whole(),
         }
     }
 

@@ -73,6 +73,17 @@ impl Port {
         rest.get(..self.allowance.unwrap_or(rest.len())).unwrap_or(rest)
     }
 
+    /// The next message whole, written at once; `None` where that cannot be: none waits, one has been
+    /// started, or a slow loop writes in pieces.
+    pub(super) fn take_whole(&mut self) -> Option<Vec<u8>> {
+        if self.started.is_some() || self.allowance.is_some() {
+            return None;
+        }
+        let message = self.lanes.iter_mut().find_map(VecDeque::pop_front)?;
+        self.queued -= message.len();
+        Some(message)
+    }
+
     /// `count` bytes of what [`Port::next`] showed are written.
     pub(super) fn sent(&mut self, count: usize) {
         let Some((lane, written)) = self.current().filter(|_| count > 0) else { return };

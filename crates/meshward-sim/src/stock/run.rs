@@ -2,7 +2,7 @@
 
 use meshward_core::mesh::{Inbound, LinkId, Outgoing, Priority};
 use meshward_core::time::Instant;
-use meshward_core::wire::{User, kind, peek};
+use meshward_core::wire::{User, kind};
 
 use super::{StockEvent, StockNode};
 
@@ -96,22 +96,75 @@ impl StockNode {
             self.events.push_back(StockEvent::Mesh(event));
         }
         self.events.extend(self.receiver.iter_mut().flat_map(|receiver| receiver.events.drain(..)));
+        let queued = self.mesh.counters().frames_queued;
+        if std::mem::replace(&mut self.collected, queued) == queued {
+            return;
+        }
         for (link, port) in &mut self.ports {
-            while let Outgoing::Bytes(bytes) = self.mesh.outgoing(*link) {
-                for message in bytes.split_inclusive(|byte| *byte == 0) {
-                    port.push(message, priority.unwrap_or_else(|| priority_of(message)));
-                }
+            while let Outgoing::Bytes(mut bytes) = self.mesh.outgoing(*link) {
                 let count = bytes.len();
+                while let Some(nul) = memchr::memchr(0, bytes) {
+                    let (message, rest) = bytes.split_at(nul + 1);
+                    port.push(message, priority.unwrap_or_else(|| priority_of(message)));
+                    bytes = rest;
+                }
                 self.mesh.sent(*link, count);
             }
         }
     }
 }
 
+/// High for types 4 and 6, which only the mesh itself writes: the one begins with its type, the other ends
+/// with it and two ids.
 fn priority_of(message: &[u8]) -> Priority {
     let frame = message.strip_suffix(&[0]).unwrap_or(message);
-    match peek(frame).map(|envelope| envelope.kind) {
-        Some(kind::TIME_SYNC | kind::NODE_SYNC_REPLY) => Priority::High,
-        _ => Priority::Normal,
+    let urgent = frame.starts_with(b"{\"type\":4,") || is_sync_reply(frame);
+    if urgent { Priority::High } else { Priority::Normal }
+}
+
+/// Whether a frame is a type 6 as [`NodeSync::encode`](meshward_core::wire::NodeSync::encode) writes it.
+fn is_sync_reply(frame: &[u8]) -> bool {
+    let without_id =
+        |text: &[u8]| text.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1);
+    let tail = |frame: &[u8]| {
+        let rest = frame.strip_suffix(b"}")?;
+        let rest = rest[..without_id(rest)].strip_suffix(b",\"from\":")?;
+        Some(rest[..without_id(rest)].ends_with(b",\"type\":6,\"dest\":"))
+    };
+    frame.starts_with(b"{\"nodeId\":") && tail(frame) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meshward_core::wire::{Clock, NodeId, NodeSync, Stamp, Tree, User, peek};
+
+    #[test]
+    fn priorities_are_those_of_the_types() {
+        let (dest, from) = (NodeId(0), NodeId(4_294_967_295));
+        let mut tree = Tree::leaf(from);
+        let mut frames = Vec::new();
+        for _ in 0..2 {
+            for reply in [false, true] {
+                frames.push(NodeSync { reply, dest, from, tree: tree.clone() }.encode());
+            }
+            tree.graft(&Tree::leaf(NodeId(6)));
+        }
+        for (delay, stamp) in [(false, Stamp::Ask), (true, Stamp::Ask)] {
+            frames.push(Clock { delay, dest, from, stamp }.encode());
+        }
+        frames.push(
+            User { broadcast: false, dest, from, msg: b",\"type\":6,\"dest\":1,\"from\":2}"[..].into() }
+                .encode(),
+        );
+        frames.push(
+            b"{\"nodeId\":1,\"type\":9,\"dest\":1,\"x\":[{\"type\":6,\"dest\":1,\"from\":2}]}".to_vec(),
+        );
+        for frame in frames {
+            let kind = peek(&frame).unwrap().kind;
+            let want = if matches!(kind, 4 | 6) { Priority::High } else { Priority::Normal };
+            let message = [&frame[..], &[0]].concat();
+            assert_eq!(priority_of(&message), want, "{}", String::from_utf8_lossy(&frame));
+        }
     }
 }

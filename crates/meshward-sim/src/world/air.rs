@@ -210,14 +210,12 @@ impl World {
         let host = &mut self.hosts[seat.0];
         let id_of_sender = host.spec.id;
         let Some(machine) = &mut host.machine else { return (None, false) };
-        let Outgoing::Bytes(bytes) = machine.outgoing(link) else { return (None, false) };
-        let len = memchr::memchr(0, bytes).map_or(bytes.len(), |nul| nul + 1);
+        let Some(bytes) = machine.take_frame(link) else { return (None, false) };
+        let more = matches!(machine.outgoing(link), Outgoing::Bytes(_));
+        let len = bytes.len();
         let forwarded = (self.rules.look_at_frames() || self.config.plant.is_some())
             && is_forwarded(&bytes[..len - 1], id_of_sender.0);
         let mut verdict = self.rules.judge(seat, forwarded, &mut self.rng);
-        let bytes = bytes[..len].to_vec();
-        machine.sent(link, len);
-        let more = matches!(machine.outgoing(link), Outgoing::Bytes(_));
         self.plant_in_frame(forwarded, &bytes, &mut verdict);
         if verdict.lost {
             self.air.totals.lost += 1;
@@ -380,8 +378,11 @@ fn is_forwarded(frame: &[u8], sender: u32) -> bool {
 /// Whether a frame carries firmware, told by where C++ nodes and ours put the type.
 fn is_firmware(frame: &[u8]) -> bool {
     let head = &frame[..frame.len().min(64)];
-    head.windows(10).any(|window| window == b"\"type\":12,")
-        || head.windows(11).any(|w| w == b"\"type\":222,")
+    let of_type = |colon: usize| head[..colon].ends_with(b"\"type\"");
+    memchr::memchr_iter(b':', head).any(|colon| {
+        let value = &head[colon + 1..];
+        (value.starts_with(b"12,") || value.starts_with(b"222,")) && of_type(colon)
+    })
 }
 
 #[cfg(test)]

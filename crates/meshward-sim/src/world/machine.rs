@@ -121,11 +121,21 @@ impl Machine {
         }
     }
 
-    pub(super) fn sent(&mut self, link: LinkId, count: usize) {
-        match self {
-            Self::Node(node) => node.sent(link, count),
-            Self::Stock(node, _) => node.sent(link, count),
+    /// Takes the next frame for a link, or the piece of it that may go now, as written.
+    pub(super) fn take_frame(&mut self, link: LinkId) -> Option<Vec<u8>> {
+        if let Self::Stock(node, _) = self
+            && let Some(message) = node.take_message(link)
+        {
+            return Some(message);
         }
+        let Outgoing::Bytes(bytes) = self.outgoing(link) else { return None };
+        let len = memchr::memchr(0, bytes).map_or(bytes.len(), |nul| nul + 1);
+        let frame = bytes[..len].to_vec();
+        match self {
+            Self::Node(node) => node.sent(link, len),
+            Self::Stock(node, _) => node.sent(link, len),
+        }
+        Some(frame)
     }
 
     /// A number that changes when [`Machine::outgoing`] may show something new on any link; `None` when

@@ -1,6 +1,6 @@
 //! What will happen, in order of time; what is due at one instant happens in the order it was planned.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use meshward_core::time::Instant;
@@ -42,52 +42,35 @@ pub(super) enum What {
     Script(Box<Step>),
 }
 
-struct Entry {
-    at: Instant,
-    order: u64,
-    what: What,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    /// The earliest is the greatest, as a heap gives out the greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
-}
-
-/// See the module's page.
+/// See the module's page. What is planned stays where it is; only its time and its place are moved about.
 #[derive(Default)]
 pub(super) struct Queue {
-    entries: BinaryHeap<Entry>,
+    /// The time, the number of the plan, the place.
+    entries: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    places: Vec<Option<What>>,
+    free: Vec<usize>,
     planned: u64,
 }
 
 impl Queue {
     pub(super) fn plan(&mut self, at: Instant, what: What) {
         self.planned += 1;
-        self.entries.push(Entry { at, order: self.planned, what });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(what);
+        self.entries.push(Reverse((at, self.planned, place)));
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.entries.peek().map(|entry| entry.at)
+        self.entries.peek().map(|Reverse((at, ..))| *at)
     }
 
     pub(super) fn pop(&mut self) -> Option<(Instant, What)> {
-        self.entries.pop().map(|entry| (entry.at, entry.what))
+        let Reverse((at, _, place)) = self.entries.pop()?;
+        self.free.push(place);
+        self.places[place].take().map(|what| (at, what))
     }
 }
 

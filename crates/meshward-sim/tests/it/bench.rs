@@ -2,6 +2,8 @@
 //!
 //! To accept new figures: `UPDATE_SNAPSHOT=1 cargo test -p meshward-sim --test it bench`.
 
+use meshward_core::time::Duration;
+use meshward_sim::bench::speed::{self, Course, Lap, Load, Timed};
 use meshward_sim::bench::{Case, Scheme, markdown, row, run_one, standard_cases};
 use meshward_sim::topology::Topology;
 use meshward_sim::world::Channel;
@@ -73,4 +75,30 @@ fn a_row_has_the_fields_that_are_promised() {
     assert!(markdown(&[row]).lines().last().unwrap().ends_with("| 3 of 3 |"));
     assert!(standard_cases(false).len() > 50);
     assert!(standard_cases(true).iter().any(|case| case.n == 500));
+}
+
+#[test]
+fn laps_of_one_course_and_seed_are_the_same_and_a_table_says_what_was_kept() {
+    for load in [Load::Idle, Load::Update(4_096)] {
+        let course = Course { n: 4, load, free_sync: true };
+        let lap = course.ready(1).run();
+        assert_eq!(lap, course.ready(1).run());
+        assert_ne!(lap.trace_hash, course.ready(2).run().trace_hash);
+        assert!(lap.steps > 100 && lap.span > Duration::from_secs(4), "{lap:?}");
+        assert_eq!(lap.updated, (load != Load::Idle).then_some(4));
+    }
+    let row = |n, load, updated, seconds| {
+        let lap = Lap { span: Duration::from_secs(6_000), steps: 1, trace_hash: 0, updated };
+        let timed = Timed { lap, processor_seconds: seconds, elapsed_seconds: 2.0 * seconds };
+        Course { n, load, free_sync: false }.row(&[timed], Some(5_000_000))
+    };
+    let table = |row| speed::markdown(&[row]).lines().last().unwrap().to_owned();
+    let idle = "| 100 | idle | count | – | 6000 s | 0.25 s | 24000 (24000 to 24000) | ≥ 20000: kept | 5 MB |";
+    assert_eq!(table(row(100, Load::Idle, None, 0.25)), idle);
+    assert!(table(row(100, Load::Idle, None, 1.0)).contains("| ≥ 20000: missed |"));
+    assert!(
+        table(row(500, Load::Update(9), Some(500), 10.0)).contains("| 500 of 500 | 6000 s | 10.00 s | 600 ")
+    );
+    assert!(table(row(500, Load::Update(9), Some(499), 10.0)).contains(": kept, but not all were updated |"));
+    assert!(table(row(7, Load::Idle, None, 1.0)).contains("| – | 5 MB |"));
 }

@@ -3,6 +3,8 @@
 //! Exit codes of `swarm` and `replay`: 0 pass, 2 the program crashed, 3 something happened that must not,
 //! 4 something did not happen in time; of `powercut` 0 and 3. The worst of several runs counts, in this order.
 
+mod speed;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -26,6 +28,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Measure updates in the model: time, channel, bytes, by mesh, scheme and loss.
     Bench(BenchArgs),
+    /// Measure the simulator itself: how many times faster than real time it is, and its memory.
+    Speed(speed::Args),
     /// Cut the power of a node at every flash command of an update, twice, and turn bits over.
     Powercut(PowercutArgs),
 }
@@ -130,6 +134,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Swarm(args) => Ok(swarm(&args)),
         Command::Replay(args) => replay(&args),
         Command::Bench(args) => bench(&args),
+        Command::Speed(args) => speed::run(&args),
         Command::Powercut(args) => powercut(&args),
     };
     match outcome {
