@@ -8,6 +8,7 @@ mod hostile;
 mod json;
 mod net;
 mod properties;
+mod seal;
 mod together;
 mod transcript;
 mod transcripts;

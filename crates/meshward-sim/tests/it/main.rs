@@ -6,6 +6,7 @@ mod bench;
 mod captures;
 mod powercut;
 mod receiver;
+mod sealed;
 mod swarm;
 mod tools;
 mod turbo;

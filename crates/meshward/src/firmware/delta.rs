@@ -38,7 +38,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     ensure_new(&args.output, args.force)?;
     let (old, new) = (read_image(&args.old)?, read_image(&args.new)?);
-    let options = Options { codec: args.codec.into(), level: args.level, chunk_size: args.chunk_size };
+    let options = Options {
+        codec: args.codec.into(),
+        level: args.level,
+        chunk_size: args.chunk_size,
+        ..Options::default()
+    };
     let payload = build(&new, Some(&old), &options)?;
     write_file(&args.output, &payload.bytes, args.force, Readers::Everybody)?;
     let descriptor = payload.descriptor();
