@@ -1,6 +1,9 @@
 //! An installer's loop over flash that is memory: the patch release of the test images, unpacked.
 
-use meshward_core::codec::{Codec, Need, Recipe, Sizes, Unpacker};
+use alloc::borrow::Cow;
+
+use meshward_core::codec::seal::seal;
+use meshward_core::codec::{Codec, Need, PayloadKey, Recipe, Sizes, Unpacker};
 use meshward_core::hash::Sha256Sum;
 
 /// What an installer reads from flash at once.
@@ -26,23 +29,46 @@ pub(crate) const HEATSHRINK: Payload = Payload {
     bytes: include_bytes!("../../testdata/codec/v1.4.3-from-v1.4.2.heatshrink"),
 };
 
+/// A payload as it is stored, and what a node that took the offer knows of it.
+pub(crate) struct Stored {
+    bytes: Cow<'static, [u8]>,
+    recipe: Recipe,
+    key: Option<PayloadKey>,
+}
+
+impl Payload {
+    /// For everybody.
+    pub(crate) fn open(self) -> Stored {
+        let recipe = Recipe {
+            codec: self.codec,
+            sizes: Sizes { packed: self.bytes.len() as u32, plain: PATCH },
+            image_len: IMAGE.len() as u32,
+            base_len: Some(BASE.len() as u32),
+        };
+        Stored { bytes: Cow::Borrowed(self.bytes), recipe, key: None }
+    }
+
+    /// For holders of a key.
+    pub(crate) fn sealed(self) -> Stored {
+        let Stored { bytes, mut recipe, .. } = self.open();
+        let key = PayloadKey::new([7; 32]);
+        let bytes = seal(&key, &bytes);
+        recipe.sizes.packed = bytes.len() as u32;
+        Stored { bytes: Cow::Owned(bytes), recipe, key: Some(key) }
+    }
+}
+
 /// Unpacks the payload; whether its sums are the image's.
 #[inline(never)]
-pub(crate) fn install(payload: Payload) -> bool {
-    let recipe = Recipe {
-        codec: payload.codec,
-        sizes: Sizes { packed: payload.bytes.len() as u32, plain: PATCH },
-        image_len: IMAGE.len() as u32,
-        base_len: Some(BASE.len() as u32),
-    };
-    let Ok(mut unpacker) = Unpacker::new(recipe) else { return false };
-    let piece = |flash: &'static [u8], offset: u32, len: u32| {
-        flash.get(offset as usize..(offset + len.min(READ)) as usize).unwrap_or_default()
-    };
+pub(crate) fn install(stored: &Stored) -> bool {
+    let Ok(mut unpacker) = Unpacker::new(stored.recipe, stored.key.as_ref()) else { return false };
+    let piece = |offset: u32, len: u32| offset as usize..(offset + len.min(READ)) as usize;
     loop {
         let outcome = match unpacker.needs() {
-            Need::Payload { offset, len } => unpacker.payload(piece(payload.bytes, offset, len)).map(drop),
-            Need::Base { offset, len } => unpacker.base(piece(BASE, offset, len)),
+            Need::Payload { offset, len } => {
+                unpacker.payload(stored.bytes.get(piece(offset, len)).unwrap_or_default()).map(drop)
+            }
+            Need::Base { offset, len } => unpacker.base(BASE.get(piece(offset, len)).unwrap_or_default()),
             Need::Write => {
                 let page = unpacker.page();
                 let place = page.offset as usize..page.offset as usize + page.bytes.len();

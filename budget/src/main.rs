@@ -40,8 +40,10 @@ impl Measured {
 fn main() -> ! {
     let rows = [
         node(),
-        unpack("install of a patch, LZMA", install::LZMA, 10),
-        unpack("install of a patch, heatshrink", install::HEATSHRINK, 4),
+        unpack("install of a patch, LZMA", install::LZMA, false, 10),
+        unpack("install of a patch, heatshrink", install::HEATSHRINK, false, 4),
+        unpack("install of a sealed patch, LZMA", install::LZMA, true, 10),
+        unpack("install of a sealed patch, heatshrink", install::HEATSHRINK, true, 4),
         verify(),
     ];
     let printed = print(&rows).is_ok();
@@ -62,9 +64,10 @@ fn node() -> Measured {
     }
 }
 
-fn unpack(what: &'static str, payload: install::Payload, kilobytes: usize) -> Measured {
+fn unpack(what: &'static str, payload: install::Payload, sealed: bool, kilobytes: usize) -> Measured {
+    let stored = if sealed { payload.sealed() } else { payload.open() };
     new_account();
-    let (stack, done) = stack_of(|| on_account(|| install::install(payload)));
+    let (stack, done) = stack_of(|| on_account(|| install::install(&stored)));
     let heap = heap_peak();
     Measured { what, heap, stack, counted: heap + stack, budget: kilobytes * 1024, done }
 }

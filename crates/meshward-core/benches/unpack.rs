@@ -37,7 +37,7 @@ fn decode(codec: Codec, stream: &[u8], plain: usize) -> bool {
 fn unpack(codec: Codec, payload: &[u8], image: usize) -> bool {
     let sizes = Sizes { packed: payload.len() as u32, plain: image as u32 };
     let recipe = Recipe { codec, sizes, image_len: image as u32, base_len: None };
-    let Ok(mut unpacker) = Unpacker::new(recipe) else { return false };
+    let Ok(mut unpacker) = Unpacker::new(recipe, None) else { return false };
     loop {
         let outcome = match unpacker.needs() {
             Need::Payload { offset, len } => {

@@ -1,7 +1,11 @@
 //! What must hold for any bytes: one function per fuzz target, shared with the tests that replay the
 //! corpus. They panic when it does not hold; nothing else calls them.
 
-use super::{Codec, CodecError, Decoder, Lent, Need, Patch, PatchNeeds, Recipe, Sizes, Step, Unpacker};
+use super::seal::{TAG, opened_len, seal};
+use super::{
+    Codec, CodecError, Decoder, Lent, Need, Patch, PatchNeeds, PayloadKey, Recipe, Sizes, Step, Unpacker,
+};
+use crate::hash::BLOCK;
 use alloc::vec::Vec;
 
 /// The most output that a fuzzed stream may announce.
@@ -108,9 +112,55 @@ pub fn unpack(input: &[u8]) {
         image_len,
         base_len: patch.then_some(BASE as u32),
     };
-    let cut = usize::from(*cut).max(1);
-    let Ok(mut unpacker) = Unpacker::new(recipe) else { return };
-    let (base, mut written) = (base(), 0);
+    if let Ok(image) = install(recipe, payload, None, usize::from(*cut).max(1)) {
+        assert_eq!(image.len(), image_len as usize);
+    }
+}
+
+/// A sealed payload: five bytes say how it is cut and where it is spoilt, the rest is what is sealed. It opens to
+/// what was sealed, and not if it was spoilt; the same bytes as if somebody had sealed them do not open either.
+pub fn sealed(input: &[u8]) {
+    let Some(([cut, how, at @ .., bit], plain)) = input.split_first_chunk::<5>() else { return };
+    let (cut, key) = (usize::from(*cut).max(1), PayloadKey::new([9; 32]));
+    let recipe = |sealed: &[u8], image_len: usize| Recipe {
+        codec: Codec::None,
+        sizes: Sizes { packed: sealed.len() as u32, plain: image_len as u32 },
+        image_len: image_len as u32,
+        base_len: None,
+    };
+    let open = |sealed: &[u8], image_len| install(recipe(sealed, image_len), sealed, Some(&key), cut);
+    for len in [plain.len().saturating_sub(TAG), plain.len().saturating_sub(2 * TAG)] {
+        assert!(open(plain, len).is_err(), "nobody sealed this");
+    }
+    if plain.is_empty() {
+        return;
+    }
+    let mut sealed = seal(&key, plain);
+    let at = usize::from(u16::from_le_bytes(*at)).checked_rem(sealed.len()).unwrap_or(0);
+    match how % 3 {
+        0 => assert_eq!(open(&sealed, plain.len()).as_deref(), Ok(plain)),
+        1 => {
+            sealed.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (bit % 8));
+            assert_eq!(open(&sealed, plain.len()), Err(CodecError::Seal));
+        }
+        _ => {
+            sealed.truncate(at);
+            let len = opened_len(at as u32).unwrap_or(0) as usize;
+            // Between two blocks it makes a shorter payload, whose key would be another one.
+            assert!(open(&sealed, len).is_err() || at.is_multiple_of(BLOCK), "cut off at {at}");
+        }
+    }
+}
+
+/// The image that a payload makes, given `cut` bytes at a time.
+fn install(
+    recipe: Recipe,
+    payload: &[u8],
+    key: Option<&PayloadKey>,
+    cut: usize,
+) -> Result<Vec<u8>, CodecError> {
+    let mut unpacker = Unpacker::new(recipe, key)?;
+    let (base, mut image) = (base(), Vec::new());
     loop {
         let outcome = match unpacker.needs() {
             Need::Payload { offset, len } => {
@@ -129,16 +179,13 @@ pub fn unpack(input: &[u8]) {
             }
             Need::Write => {
                 let page = unpacker.page();
-                assert_eq!(page.offset, written);
-                written = written.saturating_add(page.bytes.len() as u32);
-                assert!(page.bytes.len() == super::PAGE || written == image_len);
+                assert_eq!(page.offset as usize, image.len());
+                image.extend_from_slice(page.bytes);
+                assert!(page.bytes.len() == super::PAGE || image.len() == recipe.image_len as usize);
                 unpacker.page_written()
             }
-            Need::Nothing(_) => break,
+            Need::Nothing(_) => return Ok(image),
         };
-        if outcome.is_err() {
-            return;
-        }
+        outcome?;
     }
-    assert_eq!(written, image_len);
 }

@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod heatshrink;
 mod lzma;
 mod patch;
+pub mod seal;
 mod unpack;
 
 use core::fmt;
@@ -36,6 +37,7 @@ pub use decoder::Decoder;
 pub use heatshrink::Heatshrink;
 pub use lzma::Lzma;
 pub use patch::{Lent, Patch, PatchNeeds};
+pub use seal::PayloadKey;
 pub use unpack::{Need, PAGE, Page, Recipe, Unpacker};
 
 /// How a payload is packed. The number is the one in descriptors.
@@ -118,6 +120,8 @@ pub enum CodecError {
     OutsideBase,
     /// It has something that no encoder writes.
     Malformed,
+    /// A sealed block is not what its tag says.
+    Seal,
 }
 
 impl fmt::Display for CodecError {
@@ -130,6 +134,7 @@ impl fmt::Display for CodecError {
             Self::Distance => "the stream copies from where nothing is",
             Self::OutsideBase => "the patch reads outside the base image",
             Self::Malformed => "the stream has something that no encoder writes",
+            Self::Seal => "a sealed block does not open: it was changed, or sealed with another key or for another payload",
         })
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! [`Unpacker`] is driven by whoever owns the flash. It says what it [`needs`](Unpacker::needs): bytes of the
 //! payload, bytes of the base image, or that a page be written; it is given them, and asks again. What it was
-//! given is not kept, except a page of the base: an installer that lost power simply begins again.
+//! given is not kept, except a piece of the base, and of a sealed payload what fits a window: an installer that lost power simply begins again.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::seal::{Opener, PayloadKey, opened_len};
 use super::{Codec, CodecError, Decoder, Lent, Patch, PatchNeeds, Sizes, Step};
 use crate::hash::{Summing, Sums};
 
@@ -23,7 +24,7 @@ const BASE_BUFFER: usize = 128;
 pub struct Recipe {
     /// How it is packed.
     pub codec: Codec,
-    /// The payload, and what comes out of the codec: the image, or a patch.
+    /// The payload as it is stored, sealed or not, and what comes out of the codec: the image, or a patch.
     pub sizes: Sizes,
     /// Bytes of the image.
     pub image_len: u32,
@@ -83,7 +84,9 @@ pub struct Unpacker {
     recipe: Recipe,
     decoder: Decoder,
     patching: Option<Patching>,
-    /// Payload bytes taken.
+    /// What opens a sealed payload.
+    opener: Option<Box<Opener>>,
+    /// Bytes taken of a payload that is not sealed.
     read: u32,
     page: Vec<u8>,
     /// Bytes in the page.
@@ -136,21 +139,25 @@ impl Patching {
 }
 
 impl Unpacker {
-    /// An unpacker at the payload's beginning; on the heap, because its half a kilobyte would be on an
+    /// An unpacker at the beginning of a payload, which is sealed if there is a `key`; on the heap, because its half a kilobyte would be on an
     /// installer's stack several times while it is passed on.
     ///
     /// # Errors
-    /// [`CodecError::Sizes`] when the recipe's sizes contradict each other.
+    /// [`CodecError::Sizes`] when the recipe's sizes contradict each other, or no sealed payload has that length.
     // Inlined, what it needs for a moment would stay on an installer's stack.
     #[inline(never)]
-    pub fn new(recipe: Recipe) -> Result<Box<Self>, CodecError> {
+    pub fn new(recipe: Recipe, key: Option<&PayloadKey>) -> Result<Box<Self>, CodecError> {
         let whole = recipe.base_len.is_none();
         let empty = recipe.image_len == 0 || recipe.sizes.packed == 0;
         if empty || (whole && recipe.sizes.plain != recipe.image_len) {
             return Err(CodecError::Sizes);
         }
+        let stored = recipe.sizes.packed;
+        let opener = key.map(|key| Opener::new(key, stored));
+        let packed = if key.is_some() { opened_len(stored).ok_or(CodecError::Sizes)? } else { stored };
         Ok(Box::new(Self {
-            decoder: Decoder::new(recipe.codec, recipe.sizes)?,
+            decoder: Decoder::new(recipe.codec, Sizes { packed, ..recipe.sizes })?,
+            opener,
             patching: recipe.base_len.map(|base_len| Patching::new(base_len, recipe.image_len)),
             read: 0,
             page: vec![0; PAGE],
@@ -178,7 +185,11 @@ impl Unpacker {
         if let Some((offset, len)) = self.patching.as_ref().and_then(Patching::wants) {
             return Need::Base { offset, len };
         }
-        Need::Payload { offset: self.read, len: self.recipe.sizes.packed.wrapping_sub(self.read) }
+        let (offset, len) = match &self.opener {
+            None => (self.read, self.recipe.sizes.packed.wrapping_sub(self.read)),
+            Some(opener) => opener.needs(),
+        };
+        Need::Payload { offset, len }
     }
 
     /// Takes bytes of the payload that begin where [`Need::Payload`] says; how many were taken. The rest is
@@ -190,9 +201,7 @@ impl Unpacker {
         if !matches!(self.needs(), Need::Payload { .. }) {
             return Ok(0);
         }
-        let before = self.read;
-        self.advance(bytes)?;
-        Ok(self.read.wrapping_sub(before) as usize)
+        self.advance(bytes)
     }
 
     /// Takes bytes of the base image that begin where [`Need::Base`] says.
@@ -206,7 +215,7 @@ impl Unpacker {
             patching.lent.extend_from_slice(bytes.get(..len as usize).unwrap_or(bytes));
             patching.lent_at = offset;
         }
-        self.advance(&[])
+        self.advance(&[]).map(drop)
     }
 
     /// The page that is to be written, while the need is [`Need::Write`]; else an empty one.
@@ -226,29 +235,35 @@ impl Unpacker {
         self.summing.update(self.page.get(..self.filled).unwrap_or_default());
         self.offset = self.made();
         self.filled = 0;
-        self.advance(&[])
+        self.advance(&[]).map(drop)
     }
 
     fn is_page_ready(&self) -> bool {
         self.filled == PAGE || (self.filled > 0 && self.made() == self.recipe.image_len)
     }
 
-    /// Moves bytes through codec and patch until something is missing, and ends if nothing is.
-    fn advance(&mut self, payload: &[u8]) -> Result<(), CodecError> {
+    /// Moves bytes through codec and patch until something is missing, and ends if nothing is; how many were taken
+    /// of the payload.
+    fn advance(&mut self, payload: &[u8]) -> Result<usize, CodecError> {
         let mut rest = payload;
         loop {
             let room = self.page.get_mut(self.filled..).unwrap_or_default();
+            let open = self.opener.as_ref().map_or(rest, |opener| opener.window());
             let (step, moved) = match &mut self.patching {
                 None => {
-                    let step = self.decoder.decode(rest, room)?;
+                    let step = self.decoder.decode(open, room)?;
                     (step, step != Step::default())
                 }
-                Some(patching) => patching.advance(&mut self.decoder, rest, room)?,
+                Some(patching) => patching.advance(&mut self.decoder, open, room)?,
             };
-            self.read = self.read.wrapping_add(step.read as u32);
             self.filled = self.filled.wrapping_add(step.written);
-            rest = rest.get(step.read..).unwrap_or_default();
-            if !moved {
+            let taken = match &mut self.opener {
+                None => step.read,
+                Some(opener) => opener.advance(step.read, rest)?,
+            };
+            rest = rest.get(taken..).unwrap_or_default();
+            self.read = self.read.wrapping_add(taken as u32);
+            if !moved && taken == 0 {
                 break;
             }
         }
@@ -257,6 +272,6 @@ impl Unpacker {
         } else if matches!(self.needs(), Need::Payload { len: 0, .. }) {
             return Err(CodecError::Truncated);
         }
-        Ok(())
+        Ok(payload.len().wrapping_sub(rest.len()))
     }
 }

@@ -226,6 +226,7 @@ mod tests {
             sha256,
             chunk_size: 1_024,
             table: sha256,
+            seal: None,
         }
     }
 

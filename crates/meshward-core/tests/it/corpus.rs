@@ -62,6 +62,11 @@ fn unpack() {
 }
 
 #[test]
+fn sealed() {
+    replay("sealed", codec::sealed);
+}
+
+#[test]
 fn manifest() {
     replay("manifest", trust::manifest);
 }

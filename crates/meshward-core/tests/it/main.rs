@@ -9,6 +9,7 @@ mod json;
 mod net;
 mod plain;
 mod properties;
+mod seal;
 mod together;
 mod transcript;
 mod transcripts;

@@ -63,6 +63,7 @@ fn descriptor() -> Descriptor {
         sha256: Sha256Sum::of(b"payload"),
         chunk_size: 1_024,
         table: Sha256Sum::of(b"table"),
+        seal: None,
     }
 }
 

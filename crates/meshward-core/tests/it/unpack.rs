@@ -34,7 +34,7 @@ fn operation(patch: &mut Vec<u8>, kind: u32, count: u32) {
 
 /// Unpacks, lending `cut` bytes at most; the image and its sums.
 fn unpack(recipe: Recipe, payload: &[u8], base: &[u8], cut: usize) -> Result<(Vec<u8>, Sums), CodecError> {
-    let mut unpacker = Unpacker::new(recipe)?;
+    let mut unpacker = Unpacker::new(recipe, None)?;
     let mut image = Vec::new();
     loop {
         match unpacker.needs() {

@@ -1,16 +1,19 @@
 //! Payloads: an image, whole or as a patch of the one that nodes run, packed for the way.
 //!
-//! [`build`] makes one and unpacks it again with the node's own code before anybody else sees it. What nodes
-//! need to know of it is its [`Descriptor`].
+//! [`build`] makes one, seals it for a group of nodes if that is wanted, and unpacks it again with the node's own
+//! code before anybody else sees it. What nodes need to know of it is its [`Descriptor`].
 
 mod delta;
 mod pack;
 
 use std::ops::RangeInclusive;
 
-use meshward_core::codec::{Codec, CodecError, Need, Recipe, Sizes, Unpacker};
+use meshward_core::codec::seal::{seal, sealed_len};
+use meshward_core::codec::{Codec, CodecError, Need, PayloadKey, Recipe, Sizes, Unpacker};
 use meshward_core::hash::{BLOCK, BlockHash, Sha256Sum};
-use meshward_core::ota::trust::{CHUNK_ALIGN, CHUNK_SIZES, Descriptor, PAYLOAD_MAX};
+use meshward_core::ota::trust::{
+    CHUNK_ALIGN, CHUNK_SIZES, Descriptor, GroupKey, GroupKeys, PAYLOAD_MAX, Purpose, Seal,
+};
 use thiserror::Error;
 
 /// How hard the encoder tries, as it may be asked for.
@@ -25,11 +28,13 @@ pub struct Options {
     pub level: u8,
     /// Bytes in a chunk: a multiple of four in [`CHUNK_SIZES`].
     pub chunk_size: u16,
+    /// Whose nodes alone are to read it; `None` leaves it open.
+    pub group_key: Option<GroupKey>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { codec: Codec::Lzma, level: 9, chunk_size: 1_024 }
+        Self { codec: Codec::Lzma, level: 9, chunk_size: 1_024, group_key: None }
     }
 }
 
@@ -75,6 +80,8 @@ pub struct Payload {
     pub base: Option<Sha256Sum>,
     /// Bytes in a chunk.
     pub chunk_size: u16,
+    /// How it is sealed.
+    pub seal: Option<Seal>,
 }
 
 impl Payload {
@@ -98,6 +105,7 @@ impl Payload {
             sha256: self.sha256(),
             chunk_size: self.chunk_size,
             table: Sha256Sum::of(&self.table()),
+            seal: self.seal,
         }
     }
 
@@ -119,7 +127,7 @@ pub fn build(image: &[u8], base: Option<&[u8]>, options: &Options) -> Result<Pay
     }
     let patch = base.map(|base| delta::patch(base, image));
     let plain = patch.as_deref().unwrap_or(image);
-    let bytes = match options.codec {
+    let stream = match options.codec {
         Codec::None => plain.to_vec(),
         Codec::Heatshrink => pack::heatshrink(plain),
         Codec::Lzma => pack::lzma(plain, options.level).map_err(PayloadError::Pack)?,
@@ -128,20 +136,36 @@ pub fn build(image: &[u8], base: Option<&[u8]>, options: &Options) -> Result<Pay
         let len = u32::try_from(bytes.len()).ok().filter(|len| *len <= PAYLOAD_MAX);
         len.ok_or(PayloadError::TooLarge(bytes.len()))
     };
-    let payload = Payload {
+    let mut payload = Payload {
         recipe: Recipe {
             codec: options.codec,
-            sizes: Sizes { packed: len(&bytes)?, plain: len(plain)? },
+            sizes: Sizes { packed: len(&stream)?, plain: len(plain)? },
             image_len: len(image)?,
             base_len: base.map(len).transpose()?,
         },
         image: Sha256Sum::of(image),
         base: base.map(Sha256Sum::of),
         chunk_size: options.chunk_size,
-        bytes,
+        seal: None,
+        bytes: stream,
     };
-    let unpacked = unpack(&payload, base.unwrap_or_default()).map_err(PayloadError::Unpack)?;
-    if unpacked == image { Ok(payload) } else { Err(PayloadError::OtherImage) }
+    if let Some(key) = &options.group_key {
+        payload = sealed(payload, key)?;
+    }
+    let unpacked = unpack(&payload, base.unwrap_or_default(), options.group_key.as_ref());
+    if unpacked.map_err(PayloadError::Unpack)? == image { Ok(payload) } else { Err(PayloadError::OtherImage) }
+}
+
+/// The payload as only holders of the key can read it.
+fn sealed(open: Payload, key: &GroupKey) -> Result<Payload, PayloadError> {
+    let Payload { image, base, recipe, .. } = open;
+    let packed = sealed_len(recipe.sizes.packed).filter(|len| *len <= PAYLOAD_MAX);
+    let packed = packed.ok_or(PayloadError::TooLarge(open.bytes.len()))?;
+    let sizes = Sizes { packed, ..recipe.sizes };
+    let purpose = Purpose { image, base, codec: recipe.codec, sizes };
+    let how = key.seal(&purpose, &open.bytes);
+    let bytes = seal(&key.payload_key(&how.salt, &purpose), &open.bytes);
+    Ok(Payload { bytes, seal: Some(how), recipe: Recipe { sizes, ..recipe }, ..open })
 }
 
 fn check(image: &[u8], base: Option<&[u8]>, options: &Options) -> Result<(), PayloadError> {
@@ -159,12 +183,13 @@ fn check(image: &[u8], base: Option<&[u8]>, options: &Options) -> Result<(), Pay
     }
 }
 
-/// The image that a payload becomes, made by the code that nodes run.
+/// The image that a payload becomes, made by the code that nodes run, of which one that is sealed needs the group's
+/// key.
 ///
 /// # Errors
-/// [`CodecError`]: the payload is not what its recipe says, or `base` is not its base.
-pub fn unpack(payload: &Payload, base: &[u8]) -> Result<Vec<u8>, CodecError> {
-    let mut unpacker = Unpacker::new(payload.recipe)?;
+/// [`CodecError`]: the payload is not what its recipe says, or `base` is not its base, or the key another.
+pub fn unpack(payload: &Payload, base: &[u8], key: Option<&GroupKey>) -> Result<Vec<u8>, CodecError> {
+    let mut unpacker = Unpacker::new(payload.recipe, opening_key(payload, key)?.as_ref())?;
     let mut image = Vec::new();
     let piece = |bytes: &'_ [u8], offset: u32, len: u32| -> Result<Vec<u8>, CodecError> {
         let from = offset as usize;
@@ -184,4 +209,10 @@ pub fn unpack(payload: &Payload, base: &[u8]) -> Result<Vec<u8>, CodecError> {
             Need::Nothing(_) => return Ok(image),
         }
     }
+}
+
+/// What opens a payload, as a node with this key finds it.
+fn opening_key(payload: &Payload, key: Option<&GroupKey>) -> Result<Option<PayloadKey>, CodecError> {
+    let keys = key.map(core::slice::from_ref).and_then(GroupKeys::new).unwrap_or_default();
+    payload.descriptor().payload_key(&keys).map_err(|_no_such_key| CodecError::Seal)
 }

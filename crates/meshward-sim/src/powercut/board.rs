@@ -180,6 +180,7 @@ impl<'k> Board<'k> {
             committed,
             previous,
             reset: self.reset,
+            group_keys: self.kit.group_keys.clone(),
             rollback: true,
             rules: TrialRules::default(),
         }));

@@ -4,7 +4,7 @@ use meshward_core::codec::Codec;
 use meshward_core::flash::{Books, Layout, Region, SECTOR, Slot};
 use meshward_core::hash::{Md5Sum, Sha256Sum};
 use meshward_core::ota::receiver::Receiver;
-use meshward_core::ota::trust::{Key, KeyKind, KeyStore, Manifest, Order, Verb};
+use meshward_core::ota::trust::{GroupKey, GroupKeys, Key, KeyKind, KeyStore, Manifest, Order, Verb};
 use meshward_core::ota::{BootRecord, write_record};
 use meshward_core::rng::Rng;
 use meshward_fleet::payload::{self, Options};
@@ -23,11 +23,13 @@ pub enum Kind {
     Lzma,
     /// A patch, by LZMA.
     Delta,
+    /// The same patch, sealed.
+    Sealed,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Full, Self::InPlace, Self::Lzma, Self::Delta];
+    pub const ALL: [Self; 5] = [Self::Full, Self::InPlace, Self::Lzma, Self::Delta, Self::Sealed];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Kind {
             Self::InPlace => "in-place",
             Self::Lzma => "lzma",
             Self::Delta => "delta",
+            Self::Sealed => "sealed delta",
         }
     }
 }
@@ -61,8 +64,16 @@ pub struct Kit {
     pub books: Books,
     /// Whether the boot loader starts what a record names without looking at it.
     pub trusting: bool,
+    /// What the node can open.
+    pub group_keys: GroupKeys,
     author: SigningKey,
     operator: SigningKey,
+}
+
+/// The key of the group that the node belongs to.
+pub fn group_key(seed: u8) -> GroupKey {
+    let bytes = core::array::from_fn(|at| seed.wrapping_add(at as u8));
+    GroupKey::new(bytes).unwrap_or_else(|| panic!("not all bytes are the same"))
 }
 
 fn key(kind: KeyKind, seed: u8) -> SigningKey {
@@ -121,8 +132,9 @@ impl Kit {
         let slot = if kind == Kind::InPlace { rounded + SECTOR } else { 2 * rounded };
         let (layout, books) = board(slot);
         let codec = if matches!(kind, Kind::Full | Kind::InPlace) { Codec::None } else { Codec::Lzma };
-        let options = Options { codec, ..Options::default() };
-        let base = (kind == Kind::Delta).then_some(old.as_slice());
+        let group_key = (kind == Kind::Sealed).then(|| group_key(1));
+        let options = Options { codec, group_key, ..Options::default() };
+        let base = matches!(kind, Kind::Delta | Kind::Sealed).then_some(old.as_slice());
         let payload =
             payload::build(&new, base, &options).unwrap_or_else(|error| panic!("our own image: {error}"));
         let (author, operator) = (key(KeyKind::Author, 1), key(KeyKind::Operator, 2));
@@ -135,6 +147,7 @@ impl Kit {
             layout,
             books,
             trusting: false,
+            group_keys: GroupKeys::new(&[self::group_key(1)]).unwrap_or_default(),
             author,
             operator,
         };

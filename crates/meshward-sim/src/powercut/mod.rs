@@ -17,7 +17,7 @@ use meshward_core::rng::Rng;
 use serde::Serialize;
 
 pub use board::{Board, End, Snapshot, WELL, When};
-pub use kit::{CHIP, Kind, Kit};
+pub use kit::{CHIP, Kind, Kit, group_key};
 
 /// Bytes of the image, unless said otherwise.
 pub const IMAGE: usize = 64 * 1024;

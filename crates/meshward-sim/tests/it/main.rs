@@ -7,6 +7,7 @@ mod captures;
 mod powercut;
 mod quirks;
 mod receiver;
+mod sealed;
 mod swarm;
 mod tools;
 mod turbo;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use meshward_core::codec::Codec;
 use meshward_core::hash::Sha256Sum;
-use meshward_core::ota::trust::{KeyStore, Manifest, Signed};
+use meshward_core::ota::trust::{Descriptor, KeyStore, Manifest, Refusal, Signed};
 use meshward_core::time::UnixTime;
 use meshward_fleet::firmware::{self, IMAGE_MAX, ImageInfo};
 use meshward_fleet::payload::{Options, Payload, build};
@@ -18,6 +18,7 @@ use crate::list::table;
 
 /// Options of `meshward firmware inspect`.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("signed").multiple(true))]
 pub(crate) struct Args {
     /// The image: a .bin or .bin.gz file.
     image: PathBuf,
@@ -25,11 +26,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
     /// Check this manifest of the image.
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "key", group = "signed")]
     manifest: Option<PathBuf>,
-    /// The public key of whoever signed the manifest.
-    #[arg(long, value_name = "FILE", requires = "manifest")]
-    key: Option<PathBuf>,
+    /// Check this descriptor of a payload of the image.
+    #[arg(long, value_name = "FILE", requires = "key", group = "signed")]
+    descriptor: Option<PathBuf>,
+    /// The public key of whoever signed them; several times.
+    #[arg(long, value_name = "FILE", requires = "signed")]
+    key: Vec<PathBuf>,
     /// The nodes' hardware; ESP32 covers every chip of that family.
     #[arg(long, default_value = "ESP32", value_parser = ["ESP32", "ESP8266"])]
     hardware: String,
@@ -44,21 +48,31 @@ struct Findings {
     /// What is wrong with it.
     problem: Option<String>,
     manifest: Option<Signed<Manifest>>,
+    descriptor: Option<Signed<Descriptor>>,
     payloads: Vec<Payload>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let image = read_image(&args.image)?;
     let base = args.base.as_deref().map(read_image).transpose()?;
-    let manifest = match (&args.manifest, &args.key) {
-        (Some(manifest), Some(key)) => Some(read_manifest(manifest, key, &image)?),
-        _ => None,
+    let keys = read_keys(&args.key)?;
+    let now = u64::try_from(Timestamp::now().as_second()).ok().map(UnixTime);
+    let is = Sha256Sum::of(&image);
+    let manifest = |path: &PathBuf| {
+        let opened = read_signed("manifest", path, |bytes| keys.manifest(bytes, now))?;
+        ensure_same("manifest", path, opened.content.sha256, is).map(|()| opened)
     };
+    let manifest = args.manifest.as_ref().map(manifest).transpose()?;
+    let descriptor = |path: &PathBuf| {
+        let opened = read_signed("descriptor", path, |bytes| keys.descriptor(bytes))?;
+        ensure_same("descriptor", path, opened.content.image, is).map(|()| opened)
+    };
+    let descriptor = args.descriptor.as_ref().map(descriptor).transpose()?;
     let judged = firmware::inspect(&image, &args.hardware, IMAGE_MAX as u32);
     let problem = judged.as_ref().err().map(ToString::to_string);
     let info = judged.unwrap_or_else(|_| ImageInfo::of(&image));
     let payloads = payloads(&image, base.as_deref())?;
-    let findings = Findings { info, problem, manifest, payloads };
+    let findings = Findings { info, problem, manifest, descriptor, payloads };
     if args.json {
         println!("{:#}", report(&args.image, &findings));
     } else {
@@ -75,19 +89,30 @@ fn payloads(image: &[u8], base: Option<&[u8]>) -> anyhow::Result<Vec<Payload>> {
     Ok(ways.map(build).collect::<Result<_, _>>()?)
 }
 
-/// Reads a manifest as a node does that knows this key, and holds it against the image.
-fn read_manifest(path: &Path, key: &Path, image: &[u8]) -> anyhow::Result<Signed<Manifest>> {
-    let text =
-        std::fs::read_to_string(key).with_context(|| format!("cannot read the key {}", key.display()))?;
-    let key = public_from_text(&text).with_context(|| key.display().to_string())?;
-    let bytes =
-        std::fs::read(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
-    let now = u64::try_from(Timestamp::now().as_second()).ok().map(UnixTime);
-    let opened = KeyStore::new(&[key]).and_then(|store| store.manifest(&bytes, now));
-    let signed = opened.with_context(|| format!("the manifest {} is refused", path.display()))?;
-    let (said, is) = (signed.content.sha256, Sha256Sum::of(image));
-    anyhow::ensure!(said == is, "the manifest {} is of image {said}, and this is {is}", path.display());
-    Ok(signed)
+/// What a node knows that has these keys.
+fn read_keys(paths: &[PathBuf]) -> anyhow::Result<KeyStore> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the key {}", path.display()))?;
+        public_from_text(&text).with_context(|| path.display().to_string())
+    };
+    let keys = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    KeyStore::new(&keys).context("a key twice, or too many of them")
+}
+
+/// Reads a signed message as a node does.
+fn read_signed<T>(
+    what: &str,
+    path: &Path,
+    open: impl FnOnce(&[u8]) -> Result<Signed<T>, Refusal>,
+) -> anyhow::Result<Signed<T>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read the {what} {}", path.display()))?;
+    open(&bytes).with_context(|| format!("the {what} {} is refused", path.display()))
+}
+
+fn ensure_same(what: &str, path: &Path, said: Sha256Sum, is: Sha256Sum) -> anyhow::Result<()> {
+    anyhow::ensure!(said == is, "the {what} {} is of image {said}, and this is {is}", path.display());
+    Ok(())
 }
 
 fn kind(payload: &Payload) -> &'static str {
@@ -95,7 +120,7 @@ fn kind(payload: &Payload) -> &'static str {
 }
 
 fn report(path: &Path, findings: &Findings) -> Value {
-    let Findings { info, problem, manifest, payloads } = findings;
+    let Findings { info, problem, manifest, descriptor, payloads } = findings;
     let (project, version) = info.description.clone().unzip();
     let segment = |segment: &firmware::Segment| json!({ "address": segment.address, "offset": segment.offset, "size": segment.len });
     let payload = |payload: &Payload| {
@@ -117,6 +142,17 @@ fn report(path: &Path, findings: &Findings) -> Value {
             "not_after": content.not_after.map(date),
         })
     });
+    let descriptor = descriptor.as_ref().map(|Signed { key, content }| {
+        json!({
+            "key": key.to_string(),
+            "codec": content.codec.to_string(),
+            "size": content.sizes.packed,
+            "sha256": content.sha256.to_string(),
+            "base_sha256": content.base.map(|base| base.to_string()),
+            "chunks": content.chunks(),
+            "group_key": content.seal.map(|seal| seal.key.to_string()),
+        })
+    });
     json!({
         "image": path,
         "size": info.size,
@@ -129,12 +165,13 @@ fn report(path: &Path, findings: &Findings) -> Value {
         "hash_appended": info.hash_appended,
         "problem": problem,
         "manifest": manifest,
+        "descriptor": descriptor,
         "payloads": payloads.iter().map(payload).collect::<Vec<_>>(),
     })
 }
 
 fn print(path: &Path, findings: &Findings) {
-    let Findings { info, problem, manifest, payloads } = findings;
+    let Findings { info, problem, manifest, descriptor, payloads } = findings;
     let chip = info.chip.map_or_else(|| "no chip of the ESP32 family".to_owned(), |chip| chip.to_string());
     println!("{}: {chip}, {} bytes", path.display(), info.size);
     if let Some((project, version)) = &info.description {
@@ -150,6 +187,15 @@ fn print(path: &Path, findings: &Findings) {
             "manifest {} for {} {}, sequence {}, {until}, signed by {key}",
             content.version, content.hardware, content.role, content.sequence
         );
+    }
+    if let Some(Signed { key, content }) = descriptor {
+        let base = content.base.map_or_else(String::new, |base| format!(", a patch of image {base}"));
+        let sealed = content.seal.map_or_else(
+            || "for everybody to read".to_owned(),
+            |seal| format!("sealed by group key {}", seal.key),
+        );
+        let Descriptor { codec, sizes, .. } = content;
+        println!("payload  {} bytes, {codec}{base}, {sealed}, signed by {key}", sizes.packed);
     }
     if !info.segments.is_empty() {
         let mut rows = table(&["segment", "address", "offset", "bytes"]);

@@ -18,7 +18,7 @@ use meshward_fleet::payload::Payload;
 /// Commands for firmware files.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Make a key pair for signing.
+    /// Make a key: a pair for signing, or a group's.
     Keygen(keygen::Args),
     /// Sign an image: write its manifest.
     Sign(sign::Args),
@@ -113,4 +113,8 @@ impl From<CodecArg> for Codec {
 /// A payload's length in percent of the image's.
 fn percent(payload: &Payload) -> String {
     format!("{:.1} %", payload.ratio() * 100.0)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -176,3 +176,57 @@ fn delta_writes_a_payload() {
     let nowhere = bench.path("no/such/folder/patch");
     says(&delta(&bench, &nowhere, &[]), 1, "cannot write");
 }
+
+#[test]
+fn a_group_key_is_its_owners_and_seals_a_payload() {
+    let bench = Bench::new();
+    for kind in ["operator", "group"] {
+        let made = bench.keygen(kind, &[]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
+    assert_eq!(bench.path("group").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!bench.path("group.pub").exists(), "it has no public half");
+    says(&bench.keygen("group", &[]), 1, "is there already: --force replaces it");
+    let (group, operator, output) = (bench.name("group"), bench.name("operator"), bench.path("sealed"));
+    let open = json(&delta(&bench, &bench.path("open"), &["--json"]));
+    assert_eq!(open["group_key"], serde_json::Value::Null);
+    let report = json(&delta(&bench, &output, &["--encrypt", &group, "--key", &operator, "--json"]));
+    assert_eq!(report["size"].as_u64(), open["size"].as_u64().map(|size| size + 3 * 16), "three blocks");
+    assert_eq!(report["salt"].as_str().map(str::len), Some(32));
+    let shown = text(&delta(&bench, &bench.path("again"), &["--encrypt", &group]).stdout);
+    let name = report["group_key"].as_str().unwrap();
+    assert!(shown.ends_with(&format!("and have group key {name}\n")), "{shown}");
+    assert_eq!(std::fs::read(&output).unwrap(), std::fs::read(bench.path("again")).unwrap());
+
+    let (descriptor, author) = (bench.name("sealed.descriptor"), bench.name("author.pub"));
+    let inspect = |image: &str, key: &str, more: &[&str]| {
+        run(&[&["firmware", "inspect", image, "--descriptor", &descriptor, "--key", key], more].concat())
+    };
+    let public = bench.name("operator.pub");
+    let report = json(&inspect(&bench.new, &public, &["--key", &author, "--json"]));
+    assert_eq!(report["descriptor"]["group_key"], name);
+    let shown = text(&inspect(&bench.new, &public, &[]).stdout);
+    assert!(shown.contains(&format!("sealed by group key {name}, signed by")), "{shown}");
+    says(&inspect(&bench.old, &public, &[]), 1, "is of image a69f7092");
+    says(&inspect(&bench.new, &author, &[]), 1, "is not known");
+    says(&inspect(&bench.new, &public, &["--key", &public]), 1, "a key twice");
+    says(&run(&["firmware", "inspect", &bench.new, "--key", &author]), 2, "--manifest");
+}
+
+#[test]
+fn what_cannot_be_sealed_is_named_and_nothing_is_written() {
+    let bench = Bench::new();
+    assert!(bench.keygen("group", &[]).status.success());
+    let output = bench.path("sealed");
+    let refused = |more: &[&str], needle: &str| {
+        says(&delta(&bench, &output, more), 1, needle);
+        assert!(!output.exists() && !bench.path("sealed.descriptor").exists());
+    };
+    let (group, author) = (bench.name("group"), bench.name("author"));
+    refused(&["--encrypt", &author], "not a group key: expected one line `meshward-group-key:64");
+    refused(&["--encrypt", "/nowhere/at/all"], "cannot read the group key /nowhere/at/all");
+    refused(&["--key", &group], "meshward-secret-key:KIND");
+    refused(&["--encrypt", &group, "--key", &author], "nodes want kind operator");
+    std::fs::write(bench.path("sealed.descriptor"), b"").unwrap();
+    says(&delta(&bench, &output, &["--key", &author]), 1, "sealed.descriptor is there already");
+}

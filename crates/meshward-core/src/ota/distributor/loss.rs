@@ -28,7 +28,7 @@ const DOUBT: f64 = 1e-4;
 /// How often something is said at most, so that a loss of all of them is that improbable.
 const ROUNDS_MAX: u8 = 30;
 /// The same with one more loss than was seen.
-const LUCK: f64 = 1e-2;
+const LUCK: f64 = 1e-3;
 /// A node that is there may be given up this often because of lost frames, …
 const DESPAIR: f64 = 1e-6;
 /// … and after so many attempts at most: then more is wrong with it than the relays.
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!((loss.careful_rounds(1), loss.careful_rounds(6)), (1, 3));
         let mut little = Loss::default();
         (0..5).for_each(|_| little.probe(2, true));
-        assert_eq!((little.rounds(2), little.careful_rounds(2)), (1, 3), "little has been seen yet");
+        assert_eq!((little.rounds(2), little.careful_rounds(2)), (1, 4), "little has been seen yet");
         (0..50).for_each(|_| loss.gap());
         assert_eq!(loss.rounds(6), 11);
         (0..500).for_each(|_| loss.gap());

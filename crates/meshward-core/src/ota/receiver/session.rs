@@ -7,7 +7,7 @@ use super::Receiver;
 use super::memory::Wish;
 use super::state::ChunkOutcome;
 use super::work::{Store, Task};
-use crate::codec::{Codec, Recipe};
+use crate::codec::{PayloadKey, Recipe};
 use crate::flash::{ERASED, Region, SECTOR, Slot};
 use crate::hash::Sha256Sum;
 use crate::ota::journal::{Head, Journal};
@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub(super) descriptor: Descriptor,
     /// `None` when the image runs already and the payload is only kept.
     pub(super) recipe: Option<Recipe>,
+    /// What opens the payload when it is sealed and has still to be unpacked.
+    pub(super) key: Option<PayloadKey>,
     pub(super) journal: Journal,
     /// Where the payload is.
     pub(super) staging: Region,
@@ -187,10 +189,10 @@ impl Receiver {
         let slot = self.config.layout.slot(if runs { self.config.running.slot } else { self.slot() });
         let packed = descriptor.sizes.packed.next_multiple_of(SECTOR);
         let room = slot.len.saturating_sub(manifest.size.next_multiple_of(SECTOR).min(slot.len));
-        let whole = descriptor.codec == Codec::None && descriptor.base.is_none();
-        let in_place = packed > room && whole;
-        let recipe = if runs {
-            None
+        // What is sealed, packed or a patch has to be unpacked from elsewhere.
+        let in_place = packed > room && descriptor.is_image();
+        let (recipe, key) = if runs {
+            (None, None)
         } else {
             if self.memory.is_quarantined(manifest.sha256) {
                 return Err(Refusal::Quarantined(manifest.sha256));
@@ -202,10 +204,11 @@ impl Receiver {
             let staging = if in_place { slot.len } else { room };
             let base = running.map(|known| Running { sha256: known.sha256, size: known.size });
             let recipe = descriptor.recipe(&manifest, base, staging)?;
-            if whole && descriptor.sha256 != manifest.sha256 {
+            let key = descriptor.payload_key(&self.config.group_keys)?;
+            if descriptor.is_image() && descriptor.sha256 != manifest.sha256 {
                 return Err(Refusal::OtherImage(descriptor.sha256));
             }
-            Some(recipe)
+            (Some(recipe), key)
         };
         let start = if in_place { slot.start } else { slot.start + slot.len - packed.min(slot.len) };
         let blocks = descriptor.sizes.packed.div_ceil(SECTOR);
@@ -225,6 +228,7 @@ impl Receiver {
             manifest,
             descriptor,
             recipe,
+            key,
             journal,
         })
     }

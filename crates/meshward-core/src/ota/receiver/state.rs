@@ -11,7 +11,7 @@ use crate::flash::{Books, Layout};
 use crate::hash::Sha256Sum;
 use crate::ota::BootRecord;
 use crate::ota::trial::{ResetReason, TrialFailure, TrialRules, TrialState};
-use crate::ota::trust::Refusal;
+use crate::ota::trust::{GroupKeys, Refusal};
 use crate::wire::NodeId;
 
 /// What a receiver is told at its birth.
@@ -39,6 +39,8 @@ pub struct Config {
     pub previous: Option<BootRecord>,
     /// Why the machine was reset.
     pub reset: ResetReason,
+    /// What it can open of sealed payloads.
+    pub group_keys: GroupKeys,
     /// Whether the boot loader knows trials.
     pub rollback: bool,
     /// How long trials take.

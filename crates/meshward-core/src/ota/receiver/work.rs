@@ -425,7 +425,7 @@ impl Receiver {
         self.task = if session.installed {
             Task::ReadBack { at: 0, sum }
         } else if session.verified {
-            match Unpacker::new(recipe) {
+            match Unpacker::new(recipe, session.key.as_ref()) {
                 Ok(unpacker) => Task::Install(unpacker),
                 Err(error) => return self.fail(Failure::Codec(error)),
             }

@@ -4,12 +4,15 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use super::cbor::{Reader, Writer};
-use super::{Manifest, Refusal};
-use crate::codec::{Codec, Recipe, Sizes};
+use super::{GroupKeyId, GroupKeys, Manifest, Purpose, Refusal, Seal};
+use crate::codec::seal::opened_len;
+use crate::codec::{Codec, PayloadKey, Recipe, Sizes};
 use crate::flash::WRITE_ALIGN;
 use crate::hash::{BLOCK, BlockHash, Sha256Sum};
 
 const FORMAT: u64 = 1;
+/// ChaCha20-Poly1305 in blocks, with a key of the payload's own: see [`crate::codec::seal`].
+const CIPHER: u64 = 1;
 /// The longest payload, packed or not, in bytes.
 pub const PAYLOAD_MAX: u32 = 16 * 1024 * 1024;
 /// Bytes in a chunk: less is all envelope, more does not fit a stock node's frame.
@@ -35,6 +38,8 @@ pub struct Descriptor {
     /// \[8] The SHA-256 of its block table: a [`BlockHash`] for every [`BLOCK`] bytes. The table travels before
     /// the payload, in chunks of its own.
     pub table: Sha256Sum,
+    /// \[9] the cipher, 1; \[10] the key's name; \[11] the salt: how it is sealed. `None` when it is not.
+    pub seal: Option<Seal>,
 }
 
 /// The image that a node runs.
@@ -49,7 +54,9 @@ pub struct Running {
 impl Descriptor {
     /// Its one encoding.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::open(if self.base.is_some() { 8 } else { 7 }, FORMAT);
+        let optional = [(self.base.is_some(), 1), (self.seal.is_some(), 3)];
+        let present = optional.into_iter().filter(|(present, _)| *present).map(|(_, entries)| entries);
+        let mut writer = Writer::open(present.fold(7, u64::saturating_add), FORMAT);
         writer.bytes(1, &self.image.0);
         if let Some(base) = self.base {
             writer.bytes(2, &base.0);
@@ -60,13 +67,18 @@ impl Descriptor {
         writer.bytes(6, &self.sha256.0);
         writer.u64(7, self.chunk_size.into());
         writer.bytes(8, &self.table.0);
+        if let Some(Seal { key, salt }) = &self.seal {
+            writer.u64(9, CIPHER);
+            writer.bytes(10, &key.0);
+            writer.bytes(11, salt);
+        }
         writer.close()
     }
 
     /// Reads a descriptor's content.
     ///
     /// # Errors
-    /// [`Refusal::Truncated`], [`Refusal::Malformed`], [`Refusal::Format`].
+    /// [`Refusal::Truncated`], [`Refusal::Malformed`], [`Refusal::Format`], [`Refusal::Cipher`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut reader = Reader::open(bytes, FORMAT)?;
         let descriptor = Self {
@@ -80,17 +92,43 @@ impl Descriptor {
             sha256: Sha256Sum(reader.array(6)?),
             chunk_size: reader.u16(7)?,
             table: Sha256Sum(reader.array(8)?),
+            seal: decode_seal(&mut reader)?,
         };
         reader.close()?;
         let Sizes { packed, plain } = descriptor.sizes;
         let chunk = descriptor.chunk_size;
         let sound = (1..=PAYLOAD_MAX).contains(&packed)
             && (1..=PAYLOAD_MAX).contains(&plain)
-            && (descriptor.codec != Codec::None || packed == plain)
+            && descriptor.opened_len().is_some_and(|len| descriptor.codec != Codec::None || len == plain)
             && CHUNK_SIZES.contains(&chunk)
             && chunk.is_multiple_of(CHUNK_ALIGN)
             && descriptor.encode() == bytes;
         if sound { Ok(descriptor) } else { Err(Refusal::Malformed) }
+    }
+
+    /// Bytes of what goes into the codec: the payload's, without what seals it; `None` when no sealed payload has
+    /// that length.
+    fn opened_len(&self) -> Option<u32> {
+        if self.seal.is_some() { opened_len(self.sizes.packed) } else { Some(self.sizes.packed) }
+    }
+
+    /// Whether the payload is the image itself, byte for byte.
+    pub fn is_image(&self) -> bool {
+        self.codec == Codec::None && self.base.is_none() && self.seal.is_none()
+    }
+
+    /// What a key opens it with; `None` when it is not sealed.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownGroupKey`]: none of these keys does.
+    pub fn payload_key(&self, keys: &GroupKeys) -> Result<Option<PayloadKey>, Refusal> {
+        let Some(seal) = &self.seal else { return Ok(None) };
+        let key = keys.find(seal.key).ok_or(Refusal::UnknownGroupKey(seal.key))?;
+        Ok(Some(key.payload_key(&seal.salt, &self.purpose())))
+    }
+
+    fn purpose(&self) -> Purpose {
+        Purpose { image: self.image, base: self.base, codec: self.codec, sizes: self.sizes }
     }
 
     /// Bytes of its block table.
@@ -134,5 +172,13 @@ impl Descriptor {
             return Err(Refusal::Staging { size: self.sizes.packed, staging });
         }
         Ok(Recipe { codec: self.codec, sizes: self.sizes, image_len: manifest.size, base_len: base })
+    }
+}
+
+fn decode_seal(reader: &mut Reader<'_>) -> Result<Option<Seal>, Refusal> {
+    match reader.optional_u64(9)? {
+        None => Ok(None),
+        Some(CIPHER) => Ok(Some(Seal { key: GroupKeyId(reader.array(10)?), salt: reader.array(11)? })),
+        Some(cipher) => Err(Refusal::Cipher(cipher)),
     }
 }

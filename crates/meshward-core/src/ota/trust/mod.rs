@@ -9,6 +9,8 @@
 //! manifest says follows the information model of RFC 9124. There is exactly one encoding of each content:
 //! any other is refused, signed or not. All refusals are a [`Refusal`], which an operator can read.
 //!
+//! A payload may be sealed for those who hold a [`GroupKey`]: that hides it, and proves nothing about who made it.
+//!
 //! The expiry of a message counts only against a [`UnixTime`](crate::time::UnixTime) that a signed message
 //! carried, which the caller keeps: a node without one is protected by sequences and counters.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -27,6 +29,7 @@ mod cose;
 mod descriptor;
 #[doc(hidden)]
 pub mod fuzzing;
+mod group;
 mod keys;
 mod manifest;
 mod order;
@@ -34,6 +37,7 @@ mod refusal;
 
 pub use cose::{Domain, SIGNED_MAX, assemble, to_be_signed};
 pub use descriptor::{CHUNK_ALIGN, CHUNK_SIZES, Descriptor, PAYLOAD_MAX, Running};
+pub use group::{GROUP_KEYS_MAX, GroupKey, GroupKeyId, GroupKeys, Purpose, SALT, Seal};
 pub use keys::{KEYS_MAX, Key, KeyId, KeyKind, KeyStore, PublicKey, Signed};
 pub use manifest::{Board, Manifest, TEXT_MAX};
 pub use order::{KeyChange, NODES_MAX, Order, Verb};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{KeyId, KeyKind};
+use super::{GroupKeyId, KeyId, KeyKind};
 use crate::hash::Sha256Sum;
 
 /// The reason, with what an operator needs to mend it. [`code`](Self::code) is what nodes report.
@@ -95,6 +95,10 @@ pub enum Refusal {
     Occupied,
     /// There is no image to go back to, or it has been written over.
     NoWayBack(Sha256Sum),
+    /// A payload that was sealed in a way that this node does not know.
+    Cipher(u64),
+    /// A payload that was sealed for those who hold another key.
+    UnknownGroupKey(GroupKeyId),
 }
 
 impl Refusal {
@@ -124,6 +128,8 @@ impl Refusal {
             Self::Quarantined(_) => 21,
             Self::Occupied => 22,
             Self::NoWayBack(_) => 23,
+            Self::Cipher(_) => 24,
+            Self::UnknownGroupKey(_) => 25,
         }
     }
 }
@@ -173,6 +179,10 @@ impl fmt::Display for Refusal {
             Self::Quarantined(image) => write!(f, "image {image} is in quarantine here"),
             Self::Occupied => f.write_str("another update, a trial or a restart is under way"),
             Self::NoWayBack(image) => write!(f, "there is no way back from image {image}"),
+            Self::Cipher(cipher) => write!(f, "cipher {cipher} is not known to this version"),
+            Self::UnknownGroupKey(key) => {
+                write!(f, "the payload is sealed by group key {key}, which is not here")
+            }
         }
     }
 }
