@@ -70,8 +70,11 @@ impl Loss {
         self.until(depth, DOUBT, ROUNDS_MAX)
     }
 
-    /// The same where more time costs nobody anything: little may have been seen, and one loss more or less been luck.
+    /// The same where more time costs nobody anything: if anything has been lost, that may have been luck.
     pub(super) fn careful_rounds(&self, depth: u32) -> u8 {
+        if self.lost == 0 {
+            return self.rounds(depth);
+        }
         let worse = Self { lost: self.lost + 1, crossings: self.crossings + 1 };
         self.rounds(depth).max(worse.until(depth, LUCK, ROUNDS_MAX))
     }
@@ -219,8 +222,10 @@ mod tests {
         assert_eq!((loss.rounds(1), loss.rounds(6)), (1, 3), "a neighbour's frames pass no relay");
         assert_eq!((loss.careful_rounds(1), loss.careful_rounds(6)), (1, 3));
         let mut little = Loss::default();
-        (0..5).for_each(|_| little.probe(2, true));
-        assert_eq!((little.rounds(2), little.careful_rounds(2)), (1, 4), "little has been seen yet");
+        (0..9).for_each(|_| little.probe(2, true));
+        assert_eq!((little.rounds(2), little.careful_rounds(2)), (1, 1), "nothing has been lost");
+        little.probe(2, false);
+        assert_eq!((little.rounds(2), little.careful_rounds(2)), (5, 5));
         (0..50).for_each(|_| loss.gap());
         assert_eq!(loss.rounds(6), 11);
         (0..500).for_each(|_| loss.gap());
