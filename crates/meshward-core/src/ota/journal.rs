@@ -32,15 +32,15 @@ const STORED: u32 = 0xFFFF;
 const _: () = assert!(FIXED + 2 * SIGNED_MAX + 2 * 3 + 4 <= HEAD as usize);
 
 /// What stands at the journal's beginning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
     /// The image's manifest, signed by an author.
-    pub manifest: Vec<u8>,
+    pub manifest: &'a [u8],
     /// The payload's descriptor, signed by an operator.
-    pub descriptor: Vec<u8>,
+    pub descriptor: &'a [u8],
 }
 
-impl Head {
+impl<'a> Head<'a> {
     /// As it stands on flash: magic, both lengths, both messages, CRC-32, filled up to a word with 0xFF. `None`
     /// when a message is longer than any signed one.
     pub fn encode(&self) -> Option<Vec<u8>> {
@@ -48,11 +48,12 @@ impl Head {
         if manifest > SIGNED_MAX || descriptor > SIGNED_MAX {
             return None;
         }
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = Vec::with_capacity((FIXED + manifest + descriptor + 4).next_multiple_of(4));
+        bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&(manifest as u32).to_le_bytes());
         bytes.extend_from_slice(&(descriptor as u32).to_le_bytes());
-        bytes.extend_from_slice(&self.manifest);
-        bytes.extend_from_slice(&self.descriptor);
+        bytes.extend_from_slice(self.manifest);
+        bytes.extend_from_slice(self.descriptor);
         let crc = CRC.checksum(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
         bytes.resize(bytes.len().next_multiple_of(4), ERASED);
@@ -61,7 +62,7 @@ impl Head {
 
     /// Reads the first [`HEAD`] bytes of a journal; `None` for an erased, torn or damaged one. Whether anybody
     /// signed the messages is for the key store to say.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let len = |at: usize| -> Option<usize> {
             let word = u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
             usize::try_from(word).ok().filter(|len| *len <= SIGNED_MAX)
@@ -74,7 +75,7 @@ impl Head {
             return None;
         }
         let (manifest, descriptor) = body.get(FIXED..)?.split_at_checked(manifest)?;
-        Some(Self { manifest: manifest.to_vec(), descriptor: descriptor.to_vec() })
+        Some(Self { manifest, descriptor })
     }
 }
 
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_head_notices_every_flipped_bit_and_every_cut() {
-        let head = Head { manifest: vec![1; 301], descriptor: vec![2; 255] };
+        let head = Head { manifest: &[1; 301], descriptor: &[2; 255] };
         let bytes = head.encode().unwrap();
         assert_eq!(Head::decode(&bytes), Some(head));
         let covered = FIXED + 301 + 255 + 4;
@@ -241,7 +242,7 @@ mod tests {
             assert_eq!(Head::decode(&torn), None, "bit {bit}");
         }
         assert!((0..covered).all(|len| Head::decode(&bytes[..len]).is_none()));
-        assert_eq!(Head { manifest: vec![0; SIGNED_MAX + 1], descriptor: vec![] }.encode(), None);
+        assert_eq!(Head { manifest: &[0; SIGNED_MAX + 1], descriptor: &[] }.encode(), None);
     }
 
     #[test]

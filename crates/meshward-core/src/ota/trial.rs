@@ -59,7 +59,7 @@ pub struct TrialRecord {
 }
 
 impl TrialRecord {
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, bytes: &mut Vec<u8>) {
         let state = match self.state {
             TrialState::New => 0,
             TrialState::PendingVerify => 1,
@@ -67,12 +67,10 @@ impl TrialRecord {
             TrialState::Invalid => 3,
             TrialState::Aborted => 4,
         };
-        let mut bytes = Vec::with_capacity(LEN);
         bytes.extend_from_slice(&[state, self.attempts, self.gateway.into(), (self.slot == Slot::B).into()]);
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend_from_slice(&self.md5.0);
         bytes.extend_from_slice(&self.sha256.0);
-        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -118,14 +116,14 @@ impl TrialCopies {
     /// Reads the beginnings of both sectors.
     pub fn read(first: &[u8], second: &[u8]) -> Self {
         let found = pair::newest(MAGIC, first, second);
-        Self { sequence: found.sequence, record: TrialRecord::decode(&found.content) }
+        Self { sequence: found.sequence, record: TrialRecord::decode(found.content) }
     }
 
     /// The commands that make `record` count.
     pub fn write(&mut self, books: &Books, record: TrialRecord) -> [FlashOp; 2] {
         self.sequence = self.sequence.saturating_add(1);
         self.record = Some(record);
-        pair::write(books.trial, MAGIC, self.sequence, &record.encode())
+        pair::write(books.trial, MAGIC, self.sequence, LEN, |bytes| record.encode(bytes))
     }
 }
 

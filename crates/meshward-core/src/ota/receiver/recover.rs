@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Receiver;
-use super::memory::{self, Known, Memory, Wish};
+use super::memory::{self, Known, Wish};
 use super::state::Failure;
 use super::work::{READ, Task};
 use crate::flash::FlashOp;
@@ -16,7 +16,8 @@ use crate::time::Instant;
 /// What is read next.
 #[derive(Debug)]
 pub(super) enum Recovery {
-    Memory(Vec<Vec<u8>>),
+    /// The copy in the first sector, then in the second.
+    Memory(usize),
     Trial(Vec<Vec<u8>>),
     /// The running image's sum, if it is not in the memory.
     Running {
@@ -36,7 +37,11 @@ impl Receiver {
             FlashOp::Read { address: if read.is_empty() { first.start } else { second.start }, len }
         };
         match recovery {
-            Recovery::Memory(read) => copy(books.memory, read, memory::READ),
+            Recovery::Memory(index) => {
+                let [first, second] = books.memory;
+                let address = if *index == 0 { first.start } else { second.start };
+                FlashOp::Read { address, len: memory::READ }
+            }
             Recovery::Trial(read) => copy(books.trial, read, TrialCopies::LEN),
             Recovery::Running { at, .. } => {
                 let running = &self.config.running;
@@ -54,13 +59,10 @@ impl Receiver {
 
     pub(super) fn have_read_books(&mut self, now: Instant, recovery: Recovery, bytes: &[u8]) {
         let next = match recovery {
-            Recovery::Memory(read) => match read.first() {
-                None => Recovery::Memory(alloc::vec![bytes.to_vec()]),
-                Some(first) => {
-                    self.memory = Memory::read(first, bytes);
-                    Recovery::Trial(Vec::new())
-                }
-            },
+            Recovery::Memory(index) => {
+                self.memory.read(bytes);
+                if index == 0 { Recovery::Memory(1) } else { Recovery::Trial(Vec::new()) }
+            }
             Recovery::Trial(read) => match read.first() {
                 None => Recovery::Trial(alloc::vec![bytes.to_vec()]),
                 Some(first) => {

@@ -132,7 +132,7 @@ impl Receiver {
         if matches!(self.task, Task::Recover(_) | Task::Restart) || self.trial.is_some() {
             return Err(Refusal::Occupied);
         }
-        let head = Head { manifest: manifest.to_vec(), descriptor: descriptor.to_vec() };
+        let head = Head { manifest, descriptor };
         let session = self.admit(&head)?;
         let held = self.session.as_ref();
         if session.recipe.is_none() && held.is_none_or(|held| held.descriptor != session.descriptor) {
@@ -172,9 +172,9 @@ impl Receiver {
     }
 
     /// Holds an offer, or what a journal says was one, against everything that this node is.
-    pub(super) fn admit(&self, head: &Head) -> Result<Session, Refusal> {
-        let manifest = self.memory.keys.manifest(&head.manifest, self.memory.time)?.content;
-        let descriptor = self.memory.keys.descriptor(&head.descriptor)?.content;
+    pub(super) fn admit(&self, head: &Head<'_>) -> Result<Session, Refusal> {
+        let manifest = self.memory.keys.manifest(head.manifest, self.memory.time)?.content;
+        let descriptor = self.memory.keys.descriptor(head.descriptor)?.content;
         let journal = Journal::new(&self.config.books, &descriptor);
         let journal = journal.ok_or(Refusal::Chunks { chunks: descriptor.chunks() })?;
         if !SECTOR.is_multiple_of(u32::from(descriptor.chunk_size)) {

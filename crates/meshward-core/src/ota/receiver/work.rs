@@ -79,7 +79,7 @@ pub(super) enum Task {
 
 impl Task {
     pub(super) fn start() -> Self {
-        Self::Recover(Recovery::Memory(Vec::new()))
+        Self::Recover(Recovery::Memory(0))
     }
 }
 
