@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 use ed25519_compact::{KeyPair, Noise, Seed};
 use meshward_core::codec::{Codec, Sizes};
 use meshward_core::flash::{
-    Books, Completion, ERASED, FlashOp, Layout, Region, SECTOR, Slot, erase, program,
+    Books, Completion, ERASED, FlashOp, Layout, Marks, Region, SECTOR, Slot, erase, program,
 };
 use meshward_core::hash::{BLOCK, BlockHash, Md5Sum, Sha256Sum};
+use meshward_core::mesh::LinkId;
 use meshward_core::ota::BootRecord;
 use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
 use meshward_core::ota::trial::{Health, ResetReason, TrialRules};
@@ -45,6 +46,7 @@ const LAYOUT: Layout = Layout {
 const BEHIND: u32 = 2 + 2 * SLOT;
 const BOOKS: Books = Books {
     journal: [sectors(BEHIND, 2), sectors(BEHIND + 2, 1)],
+    marks: Marks::Words,
     trial: [sectors(BEHIND + 3, 1), sectors(BEHIND + 4, 1)],
     memory: [sectors(BEHIND + 5, 1), sectors(BEHIND + 6, 1)],
 };
@@ -193,6 +195,7 @@ impl World {
                 reset: ResetReason::PowerOn,
                 rollback: true,
                 rules: TrialRules::default(),
+                supply_least: None,
             }))
         });
         self.settle(&mut receiver)?;
@@ -203,7 +206,7 @@ impl World {
     fn send(&mut self, receiver: &mut Receiver, from: usize, to: usize) -> Option<()> {
         for index in (from..to).rev() {
             let chunk = self.chunk(index)?;
-            let outcome = on_account(|| receiver.handle_chunk(index as u32, chunk));
+            let outcome = on_account(|| receiver.handle_chunk(LinkId(1), index as u32, chunk));
             if outcome != ChunkOutcome::Taken {
                 return None;
             }

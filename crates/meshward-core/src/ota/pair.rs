@@ -1,11 +1,12 @@
 //! Small records in two copies: the newer whole one counts.
 //!
 //! A record is written to the sector that holds the older copy, so a power cut while writing leaves the other
-//! one whole. Record: magic, sequence, length, content filled up to words with 0xFF, CRC-32; little-endian.
+//! one whole. Record: magic, sequence, length, content filled up to words with 0xFF, CRC-32, filled up to what
+//! any chip programs at once; little-endian.
 
 use alloc::vec::Vec;
 
-use crate::flash::{ERASED, FlashOp, Region, SECTOR, WRITE_ALIGN};
+use crate::flash::{ERASED, FlashOp, Region, SECTOR, UNIT, WRITE_ALIGN};
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 /// Bytes before the content.
@@ -24,7 +25,9 @@ pub(crate) struct Found<'a> {
 
 /// A record whose content, of `len` bytes, `fill` appends: in one piece of memory from the beginning.
 fn encode(magic: [u8; 4], sequence: u32, len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD + len.next_multiple_of(WRITE_ALIGN as usize) + 4);
+    let mut bytes = Vec::with_capacity(
+        (HEAD + len.next_multiple_of(WRITE_ALIGN as usize) + 4).next_multiple_of(UNIT as usize),
+    );
     bytes.extend_from_slice(&magic);
     bytes.extend_from_slice(&sequence.to_le_bytes());
     bytes.extend_from_slice(&(len as u32).to_le_bytes());
@@ -33,6 +36,7 @@ fn encode(magic: [u8; 4], sequence: u32, len: usize, fill: impl FnOnce(&mut Vec<
     bytes.resize(bytes.len().next_multiple_of(WRITE_ALIGN as usize), ERASED);
     let crc = CRC.checksum(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(UNIT as usize), ERASED);
     bytes
 }
 
@@ -78,7 +82,9 @@ mod tests {
 
     #[test]
     fn a_record_notices_every_flipped_bit() {
-        let bytes = record(7, b"content");
+        let mut bytes = record(7, b"content");
+        assert_eq!(bytes.len(), 32);
+        bytes.truncate(HEAD + 8 + 4);
         assert_eq!(decode(MAGIC, &bytes).unwrap().content, b"content");
         for bit in 0..bytes.len() * 8 {
             let mut torn = bytes.clone();

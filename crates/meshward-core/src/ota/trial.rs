@@ -56,6 +56,53 @@ pub struct TrialRecord {
     pub md5: Md5Sum,
     /// Its SHA-256.
     pub sha256: Sha256Sum,
+    /// Why it does not count, once that is decided.
+    pub ended: Option<Ended>,
+}
+
+/// Why an image that was tried, or counted, does not count any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It judged itself so.
+    Failed(TrialFailure),
+    /// It crashed or hung.
+    Crashed,
+    /// The power went in each of its [`ATTEMPTS_MAX`] trials.
+    Power,
+    /// An operator ordered it.
+    Ordered,
+}
+
+impl Ended {
+    const ALL: [Self; 6] = [
+        Self::Failed(TrialFailure::SelfTest),
+        Self::Failed(TrialFailure::Unreached),
+        Self::Failed(TrialFailure::Alone),
+        Self::Crashed,
+        Self::Power,
+        Self::Ordered,
+    ];
+
+    /// Its place in [`ALL`](Self::ALL), from 1 on.
+    fn number(self) -> u8 {
+        Self::ALL.iter().position(|other| *other == self).map_or(0, |index| index as u8 + 1)
+    }
+
+    /// The number that a node reports: 96 and up, behind those of refusals and failures.
+    pub fn code(self) -> u8 {
+        95 + self.number()
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => failure.fmt(f),
+            Self::Crashed => f.write_str("it crashed or hung on trial"),
+            Self::Power => f.write_str("the power went in each of its trials"),
+            Self::Ordered => f.write_str("it was ordered"),
+        }
+    }
 }
 
 impl TrialRecord {
@@ -67,7 +114,8 @@ impl TrialRecord {
             TrialState::Invalid => 3,
             TrialState::Aborted => 4,
         };
-        bytes.extend_from_slice(&[state, self.attempts, self.gateway.into(), (self.slot == Slot::B).into()]);
+        let flags = u8::from(self.gateway) | self.ended.map_or(0, Ended::number) << 1;
+        bytes.extend_from_slice(&[state, self.attempts, flags, (self.slot == Slot::B).into()]);
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend_from_slice(&self.md5.0);
         bytes.extend_from_slice(&self.sha256.0);
@@ -75,7 +123,7 @@ impl TrialRecord {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.try_into().ok()?;
-        let [state, attempts, gateway, slot, rest @ ..] = bytes;
+        let [state, attempts, flags, slot, rest @ ..] = bytes;
         let state = match state {
             0 => TrialState::New,
             1 => TrialState::PendingVerify,
@@ -87,11 +135,12 @@ impl TrialRecord {
         Some(Self {
             state,
             attempts: *attempts,
-            gateway: *gateway == 1,
+            gateway: flags & 1 == 1,
             slot: if *slot == 1 { Slot::B } else { Slot::A },
             size: u32::from_le_bytes(rest.get(..4)?.try_into().ok()?),
             md5: Md5Sum(rest.get(4..20)?.try_into().ok()?),
             sha256: Sha256Sum(rest.get(20..)?.try_into().ok()?),
+            ended: usize::from(flags >> 1).checked_sub(1).and_then(|index| Ended::ALL.get(index)).copied(),
         })
     }
 
@@ -361,14 +410,14 @@ const _: () = assert!(TrialCopies::LEN <= SECTOR);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flash::Region;
+    use crate::flash::{Region, UNIT};
 
     const BOOKS: Books = Books::FOUR_MEGABYTES;
     const OLD: BootRecord = BootRecord { sequence: 3, slot: Slot::A, size: 9, md5: Md5Sum([1; 16]) };
 
     fn record(state: TrialState) -> TrialRecord {
         let (md5, sha256) = (Md5Sum([2; 16]), Sha256Sum([3; 32]));
-        TrialRecord { state, attempts: 1, gateway: true, slot: Slot::B, size: 10, md5, sha256 }
+        TrialRecord { state, attempts: 1, gateway: true, slot: Slot::B, size: 10, md5, sha256, ended: None }
     }
 
     fn copies(state: TrialState) -> TrialCopies {
@@ -383,9 +432,16 @@ mod tests {
                 panic!()
             };
             let Region { start, .. } = BOOKS.trial[1];
-            assert_eq!((address, data.len() as u32), (start, TrialCopies::LEN));
+            assert_eq!((address, data.len() as u32), (start, TrialCopies::LEN.next_multiple_of(UNIT)));
             assert_eq!(TrialCopies::read(&[], &data), before);
             assert_eq!(TrialCopies::read(&data[..70], &[0xFF; 72]), TrialCopies::default(), "torn");
+        }
+        for (index, ended) in Ended::ALL.into_iter().enumerate() {
+            let mut before = TrialCopies::default();
+            let record = TrialRecord { ended: Some(ended), ..record(TrialState::Invalid) };
+            let [_, FlashOp::Program { data, .. }] = before.write(&BOOKS, record) else { panic!() };
+            assert_eq!(TrialCopies::read(&[], &data).record, Some(record));
+            assert_eq!(usize::from(ended.code()), 96 + index);
         }
     }
 

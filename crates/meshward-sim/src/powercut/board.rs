@@ -2,6 +2,7 @@
 
 use meshward_core::flash::{Completion, FlashOp};
 use meshward_core::hash::Md5Sum;
+use meshward_core::mesh::LinkId;
 use meshward_core::ota::BootRecord;
 use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
 use meshward_core::ota::trial::{Choice, Health, ResetReason, TrialCopies, TrialRules, choose};
@@ -23,6 +24,9 @@ pub const WELL: Health = Health {
     gateway_reached: true,
     neighbour_reached: true,
 };
+
+/// The link that chunks come over.
+pub const LINK: LinkId = LinkId(1);
 
 /// When, in a command, the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,8 @@ pub struct Board<'k> {
     pub stop_when_confirmed: bool,
     /// What the node went through, for whoever looks.
     pub events: Vec<Event>,
+    /// What it showed after each command, if wanted; the same twice in a row once.
+    pub states: Option<Vec<State>>,
 }
 
 /// A chip, and what the world knew, before a command that writes.
@@ -106,6 +112,7 @@ impl<'k> Board<'k> {
             confirmed: false,
             stop_when_confirmed: false,
             events: Vec::new(),
+            states: None,
         }
     }
 
@@ -180,8 +187,9 @@ impl<'k> Board<'k> {
             committed,
             previous,
             reset: self.reset,
-            rollback: true,
+            rollback: self.kit.rollback,
             rules: TrialRules::default(),
+            supply_least: self.kit.supply_least,
         }));
         self.counted = false;
         Ok(())
@@ -223,6 +231,11 @@ impl<'k> Board<'k> {
     pub fn flash(&mut self) -> Result<(), End> {
         loop {
             let Some(receiver) = &mut self.receiver else { return Err(End::Stuck) };
+            if let Some(states) = &mut self.states
+                && states.last() != Some(&receiver.state())
+            {
+                states.push(receiver.state());
+            }
             if let Some(op) = receiver.poll_flash() {
                 let done = self.execute(&op);
                 let Some(receiver) = &mut self.receiver else { return Err(End::Stuck) };
@@ -283,7 +296,7 @@ impl<'k> Board<'k> {
                 let has = |index: &u32| bitmap[(index / 8) as usize] & (1 << (index % 8)) != 0;
                 let next = (0..chunks).find(|index| !has(index)).ok_or(End::Stuck)?;
                 let chunk = kit.chunk(next).ok_or(End::Stuck)?;
-                if receiver.handle_chunk(next, &chunk) != ChunkOutcome::Taken {
+                if receiver.handle_chunk(LINK, next, &chunk) != ChunkOutcome::Taken {
                     return Err(End::Stuck);
                 }
                 self.chunks = (done, true);
@@ -294,7 +307,7 @@ impl<'k> Board<'k> {
                 }
             }
             State::Reverted { .. } if self.confirmed => return Ok(true),
-            State::Ready | State::Reverted { quarantined: false } => {
+            State::Ready | State::Reverted { quarantined: false, .. } => {
                 self.order(Verb::Activate(kit.image()))?
             }
             State::Trial => {

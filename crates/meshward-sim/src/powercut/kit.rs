@@ -1,10 +1,10 @@
 //! What an update needs: images, keys, a payload, a small chip.
 
 use meshward_core::codec::Codec;
-use meshward_core::flash::{Books, Layout, Region, SECTOR, Slot};
+use meshward_core::flash::{Books, Layout, Marks, Region, SECTOR, Slot};
 use meshward_core::hash::{Md5Sum, Sha256Sum};
 use meshward_core::ota::receiver::Receiver;
-use meshward_core::ota::trust::{Key, KeyKind, KeyStore, Manifest, Order, Verb};
+use meshward_core::ota::trust::{KeyKind, KeyStore, Manifest, Order, Verb};
 use meshward_core::ota::{BootRecord, write_record};
 use meshward_core::rng::Rng;
 use meshward_fleet::payload::{self, Options};
@@ -61,8 +61,16 @@ pub struct Kit {
     pub books: Books,
     /// Whether the boot loader starts what a record names without looking at it.
     pub trusting: bool,
-    author: SigningKey,
-    operator: SigningKey,
+    /// Whether the boot loader knows trials.
+    pub rollback: bool,
+    /// The supply that an update takes, in millivolts.
+    pub supply_least: Option<u16>,
+    /// Signs manifests.
+    pub author: SigningKey,
+    /// Signs descriptors and orders.
+    pub operator: SigningKey,
+    /// Signs changes of keys.
+    pub recovery: SigningKey,
 }
 
 fn key(kind: KeyKind, seed: u8) -> SigningKey {
@@ -96,7 +104,7 @@ fn board(slot: u32) -> (Layout, Books) {
         boot: [sector(0, 1), sector(1, 1)],
     };
     let pair = |at| [sector(books + at, 1), sector(books + at + 1, 1)];
-    (layout, Books { journal: pair(0), trial: pair(2), memory: pair(4) })
+    (layout, Books { journal: pair(0), marks: Marks::Words, trial: pair(2), memory: pair(4) })
 }
 
 impl Kit {
@@ -125,7 +133,8 @@ impl Kit {
         let base = (kind == Kind::Delta).then_some(old.as_slice());
         let payload =
             payload::build(&new, base, &options).unwrap_or_else(|error| panic!("our own image: {error}"));
-        let (author, operator) = (key(KeyKind::Author, 1), key(KeyKind::Operator, 2));
+        let author = key(KeyKind::Author, 1);
+        let (operator, recovery) = (key(KeyKind::Operator, 2), key(KeyKind::Recovery, 3));
         let mut kit = Self {
             old,
             new,
@@ -135,11 +144,14 @@ impl Kit {
             layout,
             books,
             trusting: false,
+            rollback: true,
+            supply_least: None,
             author,
             operator,
+            recovery,
         };
         kit.manifest = kit.sign_manifest(|_| {});
-        kit.descriptor = kit.sign(kit.operator.descriptor(&kit.payload.descriptor()));
+        kit.descriptor = kit.sign_descriptor(&kit.payload);
         kit
     }
 
@@ -147,9 +159,9 @@ impl Kit {
         signed.unwrap_or_else(|error| panic!("the right kind of key: {error}"))
     }
 
-    /// The manifest after a change, signed by the author.
-    pub fn sign_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
-        let mut manifest = Manifest {
+    /// What the author says of the image.
+    pub fn image_manifest(&self) -> Manifest {
+        Manifest {
             sha256: Sha256Sum::of(&self.new),
             md5: Md5Sum::of(&self.new),
             size: self.new.len() as u32,
@@ -159,7 +171,12 @@ impl Kit {
             sequence: 2,
             protocol: (1, 1),
             not_after: None,
-        };
+        }
+    }
+
+    /// The manifest after a change, signed by the author.
+    pub fn sign_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+        let mut manifest = self.image_manifest();
         change(&mut manifest);
         self.sign(self.author.manifest(&manifest))
     }
@@ -180,9 +197,9 @@ impl Kit {
         Sha256Sum::of(&self.new)
     }
 
-    /// The operator's key, as nodes know it.
-    pub fn operator(&self) -> Key {
-        self.operator.key()
+    /// The old image's name.
+    pub fn old_image(&self) -> Sha256Sum {
+        Sha256Sum::of(&self.old)
     }
 
     /// Chunk `index` as it travels; `None` behind the last one.
@@ -204,7 +221,8 @@ impl Kit {
         let mut chip = Chip::erased(self.layout.size);
         chip.place(self.layout.slot(Slot::A).start, &sectors(&self.old));
         let (size, md5) = (self.old.len() as u32, Md5Sum::of(&self.old));
-        let keys = KeyStore::new(&[self.author.key(), self.operator.key()]).unwrap_or_default();
+        let keys = KeyStore::new(&[&self.author, &self.operator, &self.recovery].map(SigningKey::key))
+            .unwrap_or_default();
         let records = [1, 2].map(|sequence| BootRecord { sequence, slot: Slot::A, size, md5 });
         let writes = records.iter().flat_map(|record| write_record(&self.layout, record));
         for op in writes.chain(Receiver::provision(&self.books, &keys)) {

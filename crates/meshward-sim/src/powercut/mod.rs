@@ -16,7 +16,7 @@ use meshward_core::flash::{Region, SECTOR};
 use meshward_core::rng::Rng;
 use serde::Serialize;
 
-pub use board::{Board, End, Snapshot, WELL, When};
+pub use board::{Board, End, LINK, Snapshot, WELL, When};
 pub use kit::{CHIP, Kind, Kit};
 
 /// Bytes of the image, unless said otherwise.

@@ -5,17 +5,17 @@ use alloc::vec::Vec;
 use crate::flash::{Books, FlashOp, Slot};
 use crate::hash::{Md5Sum, Sha256Sum};
 use crate::ota::pair::{self, Found};
-use crate::ota::trust::KeyStore;
+use crate::ota::trust::{KeyStore, Policy};
 use crate::time::UnixTime;
 
 const MAGIC: [u8; 4] = *b"MWm1";
 /// Images that a node never takes; the oldest is forgotten for a ninth.
 pub(super) const QUARANTINE_MAX: usize = 8;
-/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and 190 for the rest, with room.
+/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and 200 for the rest, with room.
 pub(super) const READ: u32 = 1_536;
 
-/// Bytes of a copy without quarantine and keys: wish, time, two slots, a count.
-const FIXED: usize = 1 + 32 + 8 + 2 * (1 + 16 + 32 + 4 + 8) + 1;
+/// Bytes of a copy without quarantine and keys: wish, time, policy, two slots, a count.
+const FIXED: usize = 1 + 32 + 8 + 9 + 2 * (1 + 16 + 32 + 4 + 8) + 1;
 
 /// What was ordered and is not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(super) struct Memory {
     pub(super) wish: Option<Wish>,
     /// The latest time that a signed message told.
     pub(super) time: Option<UnixTime>,
+    /// What an operator ordered; `None` is what the board was told.
+    pub(super) policy: Option<Policy>,
     pub(super) slots: [Option<Known>; 2],
     pub(super) quarantine: Vec<Sha256Sum>,
 }
@@ -88,6 +90,9 @@ impl Memory {
             _ => None,
         };
         let time = Some(u64::from_le_bytes(cursor.take()?)).filter(|time| *time > 0).map(UnixTime);
+        let ([kind], soak, limit) = (cursor.take()?, cursor.take()?, cursor.take()?);
+        let (soak, limit) = (u32::from_le_bytes(soak), u32::from_le_bytes(limit));
+        let policy = (kind > 0).then_some(Policy { updates: kind == 2, soak, limit });
         let slots = [cursor.known()?, cursor.known()?];
         let [count] = cursor.take()?;
         let mut quarantine = Vec::new();
@@ -95,7 +100,7 @@ impl Memory {
             quarantine.push(Sha256Sum(cursor.take()?));
         }
         let keys = KeyStore::decode(cursor.0).ok()?;
-        Some(Self { sequence: found.sequence, keys, wish, time, slots, quarantine })
+        Some(Self { sequence: found.sequence, keys, wish, time, policy, slots, quarantine })
     }
 
     fn encoded_len(&self) -> usize {
@@ -113,6 +118,10 @@ impl Memory {
         bytes.push(kind);
         bytes.extend_from_slice(&image.0);
         bytes.extend_from_slice(&self.time.map_or(0, |time| time.0).to_le_bytes());
+        let kind = self.policy.map_or(0, |policy| 1 + u8::from(policy.updates));
+        bytes.push(kind);
+        bytes.extend_from_slice(&self.policy.map_or(0, |policy| policy.soak).to_le_bytes());
+        bytes.extend_from_slice(&self.policy.map_or(0, |policy| policy.limit).to_le_bytes());
         for slot in self.slots {
             let empty = Known { md5: Md5Sum([0; 16]), sha256: Sha256Sum([0; 32]), size: 0, sequence: 0 };
             let known = slot.unwrap_or(empty);
@@ -169,7 +178,8 @@ mod tests {
     #[test]
     fn survives_flash_at_its_longest() {
         let known = Known { md5: Md5Sum([1; 16]), sha256: Sha256Sum([2; 32]), size: 3, sequence: 4 };
-        let mut memory = Memory { wish: Some(Wish::Pause(known.sha256)), ..Memory::default() };
+        let policy = Some(Policy { updates: true, soak: 5, limit: 600 });
+        let mut memory = Memory { wish: Some(Wish::Pause(known.sha256)), policy, ..Memory::default() };
         memory.learn(Slot::B, known);
         (0..9).for_each(|index| memory.quarantine(Sha256Sum([index; 32])));
         let [_, FlashOp::Program { data, .. }] = memory.write(&Books::FOUR_MEGABYTES) else { panic!() };
@@ -178,6 +188,7 @@ mod tests {
         back.read(&[0xFF; 64]);
         back.read(&data);
         assert_eq!((back.wish, back.known(Slot::B), back.known(Slot::A)), (memory.wish, Some(known), None));
+        assert_eq!(back.policy, policy);
         assert!(back.is_quarantined(Sha256Sum([8; 32])) && !back.is_quarantined(Sha256Sum([0; 32])));
         let older = core::mem::take(&mut memory.wish);
         let [_, FlashOp::Program { data: newer, .. }] = memory.write(&Books::FOUR_MEGABYTES) else {

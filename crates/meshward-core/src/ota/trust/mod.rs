@@ -36,5 +36,5 @@ pub use cose::{Domain, SIGNED_MAX, assemble, to_be_signed};
 pub use descriptor::{CHUNK_ALIGN, CHUNK_SIZES, Descriptor, PAYLOAD_MAX, Running};
 pub use keys::{KEYS_MAX, Key, KeyId, KeyKind, KeyStore, PublicKey, Signed};
 pub use manifest::{Board, Manifest, TEXT_MAX};
-pub use order::{KeyChange, NODES_MAX, Order, Verb};
+pub use order::{KeyChange, NODES_MAX, Order, Policy, Verb};
 pub use refusal::Refusal;

@@ -95,6 +95,15 @@ pub enum Refusal {
     Occupied,
     /// There is no image to go back to, or it has been written over.
     NoWayBack(Sha256Sum),
+    /// The supply is too weak for an update, or nobody has measured it.
+    Supply {
+        /// What was measured last, in millivolts.
+        millivolts: Option<u16>,
+        /// What it takes.
+        least: u16,
+    },
+    /// An operator's policy: this node takes no updates.
+    SwitchedOff,
 }
 
 impl Refusal {
@@ -124,6 +133,8 @@ impl Refusal {
             Self::Quarantined(_) => 21,
             Self::Occupied => 22,
             Self::NoWayBack(_) => 23,
+            Self::Supply { .. } => 24,
+            Self::SwitchedOff => 25,
         }
     }
 }
@@ -173,6 +184,15 @@ impl fmt::Display for Refusal {
             Self::Quarantined(image) => write!(f, "image {image} is in quarantine here"),
             Self::Occupied => f.write_str("another update, a trial or a restart is under way"),
             Self::NoWayBack(image) => write!(f, "there is no way back from image {image}"),
+            Self::Supply { millivolts: Some(found), least } => {
+                write!(f, "the supply has {found} mV and an update takes {least} mV at least")
+            }
+            Self::Supply { millivolts: None, least } => {
+                write!(f, "an update takes a supply of {least} mV at least, and it has not been measured")
+            }
+            Self::SwitchedOff => {
+                f.write_str("updates are switched off on this node, by an operator's policy")
+            }
         }
     }
 }
