@@ -1,6 +1,7 @@
 //! What a Meshward receiver refuses, survives, and tells of itself.
 
 mod abilities;
+mod bad_input;
 
 use meshward_core::hash::Sha256Sum;
 use meshward_core::ota::receiver::{ChunkOutcome, Event, State};
