@@ -1,7 +1,6 @@
 //! One node with its boot loader and the world's part in its update, up to a power cut.
 
 use meshward_core::flash::{Completion, FlashOp};
-use meshward_core::hash::Md5Sum;
 use meshward_core::mesh::LinkId;
 use meshward_core::ota::BootRecord;
 use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
@@ -116,6 +115,13 @@ impl<'k> Board<'k> {
         }
     }
 
+    /// Whether a power cut leaves this node just where one before the snapshot's command does.
+    pub fn is_at(&self, snapshot: &Snapshot) -> bool {
+        let chunks = |(had, coming): (u32, bool)| had + u32::from(coming);
+        (chunks(self.chunks), self.confirmed) == (chunks(snapshot.chunks), snapshot.confirmed)
+            && self.chip.holds_the_same(&snapshot.chip)
+    }
+
     /// A node that lost its power in or beside the snapshot's command.
     pub fn after(kit: &'k Kit, snapshot: &Snapshot, when: When) -> Self {
         let mut board = Self::new(kit, snapshot.chip.clone());
@@ -160,10 +166,10 @@ impl<'k> Board<'k> {
         let read = |start, len| self.chip.read(start, len).unwrap_or_default();
         let records = layout.boot.map(|sector| BootRecord::decode(&read(sector.start, BootRecord::LEN)));
         let [first, second] = books.trial.map(|sector| read(sector.start, TrialCopies::LEN));
-        let trusting = self.kit.trusting;
+        let kit = self.kit;
         let whole = |record: &BootRecord| {
             let slot = layout.slot(record.slot);
-            trusting || record.size <= slot.len && Md5Sum::of(&read(slot.start, record.size)) == record.md5
+            kit.trusting || record.size <= slot.len && kit.md5(&read(slot.start, record.size)) == record.md5
         };
         let choice = choose(&books, records, TrialCopies::read(&first, &second), whole);
         let Some(Choice { write, start, committed }) = choice else { return Err(End::Unbootable) };

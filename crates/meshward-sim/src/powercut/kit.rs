@@ -43,6 +43,12 @@ impl Kind {
 /// The chip id of an ESP32-C3.
 pub const CHIP: u16 = 5;
 
+/// A patch release of a real image, as `testdata/firmware` has it.
+const REAL: [&[u8]; 2] = [
+    include_bytes!("../../../../testdata/firmware/node-c3-v1.4.2.bin"),
+    include_bytes!("../../../../testdata/firmware/node-c3-v1.4.3.bin"),
+];
+
 /// All that one update needs.
 pub struct Kit {
     /// The image that the node runs.
@@ -65,6 +71,8 @@ pub struct Kit {
     pub rollback: bool,
     /// The supply that an update takes, in millivolts.
     pub supply_least: Option<u16>,
+    /// Images whose sums need not be taken at every boot.
+    known: [(Vec<u8>, Md5Sum, Sha256Sum); 2],
     /// Signs manifests.
     pub author: SigningKey,
     /// Signs descriptors and orders.
@@ -118,6 +126,12 @@ impl Kit {
         Self::with_seed(kind, len, 3)
     }
 
+    /// An update from one real image to the next.
+    pub fn real(kind: Kind) -> Self {
+        let [old, new] = REAL.map(<[u8]>::to_vec);
+        Self::of(kind, old, new)
+    }
+
     fn with_seed(kind: Kind, len: usize, seed: u64) -> Self {
         let old = image(len, 1);
         // A release that changes a tenth and is longer: a patch has something of everything.
@@ -125,7 +139,11 @@ impl Kit {
         let other = image(len / 10 + 300, seed);
         let at = len / 3;
         new.splice(at..at + len / 10, other[16..].iter().copied());
-        let rounded = (new.len() as u32).next_multiple_of(SECTOR);
+        Self::of(kind, old, new)
+    }
+
+    fn of(kind: Kind, old: Vec<u8>, new: Vec<u8>) -> Self {
+        let rounded = (new.len().max(old.len()) as u32).next_multiple_of(SECTOR);
         let slot = if kind == Kind::InPlace { rounded + SECTOR } else { 2 * rounded };
         let (layout, books) = board(slot);
         let codec = if matches!(kind, Kind::Full | Kind::InPlace) { Codec::None } else { Codec::Lzma };
@@ -136,6 +154,7 @@ impl Kit {
         let author = key(KeyKind::Author, 1);
         let (operator, recovery) = (key(KeyKind::Operator, 2), key(KeyKind::Recovery, 3));
         let mut kit = Self {
+            known: [&old, &new].map(|image| (image.clone(), Md5Sum::of(image), Sha256Sum::of(image))),
             old,
             new,
             payload,
@@ -194,12 +213,23 @@ impl Kit {
 
     /// The new image's name.
     pub fn image(&self) -> Sha256Sum {
-        Sha256Sum::of(&self.new)
+        self.sha256(&self.new)
+    }
+
+    /// The MD5 of what stands in a slot.
+    pub fn md5(&self, content: &[u8]) -> Md5Sum {
+        let known = self.known.iter().find(|(image, ..)| image == content);
+        known.map_or_else(|| Md5Sum::of(content), |(_, md5, _)| *md5)
+    }
+
+    fn sha256(&self, content: &[u8]) -> Sha256Sum {
+        let known = self.known.iter().find(|(image, ..)| image == content);
+        known.map_or_else(|| Sha256Sum::of(content), |(.., sha256)| *sha256)
     }
 
     /// The old image's name.
     pub fn old_image(&self) -> Sha256Sum {
-        Sha256Sum::of(&self.old)
+        self.sha256(&self.old)
     }
 
     /// Chunk `index` as it travels; `None` behind the last one.
