@@ -5,8 +5,8 @@ use ed25519_compact::{KeyPair, Noise, Seed};
 use meshward_core::codec::{Codec, Recipe, Sizes};
 use meshward_core::hash::{Md5Sum, Sha256Sum};
 use meshward_core::ota::trust::{
-    Board, Descriptor, Domain, KEYS_MAX, Key, KeyChange, KeyId, KeyKind, KeyStore, Manifest, Order,
-    Policy, PublicKey, Refusal, Running, SIGNED_MAX, Signed, Verb, assemble, to_be_signed,
+    Board, Descriptor, Domain, KEYS_MAX, Key, KeyChange, KeyId, KeyKind, KeyStore, Manifest, Order, Policy,
+    PublicKey, Refusal, Running, SIGNED_MAX, Signed, Verb, assemble, to_be_signed,
 };
 use meshward_core::time::UnixTime;
 use meshward_core::wire::NodeId;

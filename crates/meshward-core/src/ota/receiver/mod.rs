@@ -15,6 +15,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod blame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod orders;
 mod recover;
