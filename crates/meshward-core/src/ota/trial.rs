@@ -188,9 +188,10 @@ pub struct Choice {
 }
 
 /// What the boot loader does, given the boot records, the trial's record, and whether the image that a record
-/// names stands in its slot. `None` when no image is whole.
+/// names stands in its slot. A board without books tries nothing: the newest whole image is started. `None` when
+/// no image is whole.
 pub fn choose(
-    books: &Books,
+    books: Option<&Books>,
     boot: [Option<BootRecord>; 2],
     mut trial: TrialCopies,
     mut is_whole: impl FnMut(&BootRecord) -> bool,
@@ -201,7 +202,8 @@ pub fn choose(
         other => [other.0, other.1],
     };
     let committed = newer_first.into_iter().flatten().find(&mut is_whole);
-    let tried = trial.record.map(|record| (record, record.boot_record(0)));
+    let record = trial.record.filter(|_| books.is_some());
+    let tried = record.map(|record| (record, record.boot_record(0)));
     let (Some(committed), Some((record, image))) = (committed, tried) else {
         // Without an image that counts, one on trial is better than none.
         let start = committed.or_else(|| tried.map(|(_, image)| image).filter(&mut is_whole))?;
@@ -218,7 +220,8 @@ pub fn choose(
         }
         _ => (committed, None),
     };
-    Some(Choice { write: next.map(|next| trial.write(books, next)), start, committed })
+    let write = next.zip(books).map(|(next, books)| trial.write(books, next));
+    Some(Choice { write, start, committed })
 }
 
 /// Why the machine was reset.
@@ -448,7 +451,7 @@ mod tests {
     #[test]
     fn the_boot_loader_starts_an_image_under_trial_once() {
         let boot = |state, whole: fn(&BootRecord) -> bool| {
-            let choice = choose(&BOOKS, [None, Some(OLD)], copies(state), whole)?;
+            let choice = choose(Some(&BOOKS), [None, Some(OLD)], copies(state), whole)?;
             let state = choice.write.map(|[_, op]| match op {
                 FlashOp::Program { data, .. } => TrialCopies::read(&[], &data).record.unwrap(),
                 _ => panic!("no record"),
@@ -465,9 +468,23 @@ mod tests {
             assert_eq!(boot(state, |_| false), None);
         }
         let committed = record(TrialState::New).boot_record(4);
-        let choice = choose(&BOOKS, [Some(committed), Some(OLD)], copies(TrialState::PendingVerify), all);
+        let choice =
+            choose(Some(&BOOKS), [Some(committed), Some(OLD)], copies(TrialState::PendingVerify), all);
         let choice = choice.unwrap();
         assert_eq!((choice.start, choice.write), (committed, None), "confirmed but for a word");
+    }
+
+    #[test]
+    fn a_board_without_books_starts_the_newest_whole_image() {
+        let newer = BootRecord { sequence: 4, slot: Slot::B, ..OLD };
+        let start = |whole: fn(&BootRecord) -> bool| {
+            let choice = choose(None, [Some(OLD), Some(newer)], copies(TrialState::New), whole)?;
+            assert_eq!((choice.write, choice.start), (None, choice.committed));
+            Some(choice.start)
+        };
+        assert_eq!(start(|_| true), Some(newer));
+        assert_eq!(start(|image| image.slot == Slot::A), Some(OLD));
+        assert_eq!(start(|_| false), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use meshward_core::flash::{Completion, FlashOp};
 use meshward_core::mesh::LinkId;
 use meshward_core::ota::BootRecord;
 use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
-use meshward_core::ota::trial::{Choice, Health, ResetReason, TrialCopies, TrialRules, choose};
+use meshward_core::ota::trial::{Choice, Health, ResetReason, TrialRules};
 use meshward_core::ota::trust::Verb;
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use meshward_core::wire::NodeId;
 
 use super::kit::{CHIP, Kit};
 use crate::flash::Chip;
+use crate::image;
 
 /// Steps after which an update that is not finished never will be.
 const STEPS_MAX: u32 = 100_000;
@@ -164,14 +165,12 @@ impl<'k> Board<'k> {
     fn boot(&mut self) -> Result<(), End> {
         let (layout, books) = (self.kit.layout, self.kit.books);
         let read = |start, len| self.chip.read(start, len).unwrap_or_default();
-        let records = layout.boot.map(|sector| BootRecord::decode(&read(sector.start, BootRecord::LEN)));
-        let [first, second] = books.trial.map(|sector| read(sector.start, TrialCopies::LEN));
         let kit = self.kit;
         let whole = |record: &BootRecord| {
             let slot = layout.slot(record.slot);
             kit.trusting || record.size <= slot.len && kit.md5(&read(slot.start, record.size)) == record.md5
         };
-        let choice = choose(&books, records, TrialCopies::read(&first, &second), whole);
+        let choice = image::choose(&self.chip, &layout, Some(&books), whole);
         let Some(Choice { write, start, committed }) = choice else { return Err(End::Unbootable) };
         for op in write.into_iter().flatten() {
             self.execute(&op).ok_or(End::Cut)?;
@@ -180,7 +179,8 @@ impl<'k> Board<'k> {
         if image != self.kit.old && image != self.kit.new {
             return Err(End::Wrong);
         }
-        let previous = records.into_iter().flatten().find(|record| record.sequence != committed.sequence);
+        let mut records = image::newest_first(&self.chip, &layout).into_iter();
+        let previous = records.find(|record| record.sequence != committed.sequence);
         self.receiver = Some(Receiver::new(Config {
             id: NodeId(1),
             hardware: "ESP32".to_owned(),

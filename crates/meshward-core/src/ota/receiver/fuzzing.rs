@@ -368,7 +368,7 @@ impl World {
         };
         let whole =
             |record: &BootRecord| content(record).is_some_and(|image| Md5Sum::of(image) == record.md5);
-        let choice = choose(&self.books, records, TrialCopies::read(first, second), whole);
+        let choice = choose(Some(&self.books), records, TrialCopies::read(first, second), whole);
         assert!(choice.is_some() || self.flipped, "no image boots");
         let Choice { write, start, committed } = choice?;
         let image = content(&start)?;
