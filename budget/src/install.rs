@@ -8,8 +8,10 @@ use meshward_core::hash::Sha256Sum;
 
 /// What an installer reads from flash at once.
 const READ: u32 = 256;
-const BASE: &[u8] = include_bytes!("../../testdata/firmware/node-c3-v1.4.2.bin");
-const IMAGE: &[u8] = include_bytes!("../../testdata/firmware/node-c3-v1.4.3.bin");
+/// The image before.
+pub(crate) const BASE: &[u8] = include_bytes!("../../testdata/firmware/node-c3-v1.4.2.bin");
+/// The image that is made.
+pub(crate) const IMAGE: &[u8] = include_bytes!("../../testdata/firmware/node-c3-v1.4.3.bin");
 /// Bytes of the patch before it is packed.
 const PATCH: u32 = 26_276;
 

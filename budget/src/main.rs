@@ -11,6 +11,7 @@ extern crate alloc;
 mod install;
 mod machine;
 mod mesh;
+mod receive;
 mod verify;
 
 use core::fmt::Write as _;
@@ -40,6 +41,7 @@ impl Measured {
 fn main() -> ! {
     let rows = [
         node(),
+        receive(),
         unpack("install of a patch, LZMA", install::LZMA, false, 10),
         unpack("install of a patch, heatshrink", install::HEATSHRINK, false, 4),
         unpack("install of a sealed patch, LZMA", install::LZMA, true, 10),
@@ -61,6 +63,21 @@ fn node() -> Measured {
         counted: heap,
         budget: 24 * 1024,
         done: known == mesh::NODES,
+    }
+}
+
+fn receive() -> Measured {
+    let mut world = receive::World::new();
+    new_account();
+    let (stack, done) = stack_of(|| world.as_mut().and_then(receive::receive));
+    let heap = heap_peak();
+    Measured {
+        what: "receiver, beside its node: offer, 528 KB in chunks, a reset, sums, activation (heap)",
+        heap,
+        stack,
+        counted: heap,
+        budget: 4 * 1024,
+        done: done == Some(true),
     }
 }
 

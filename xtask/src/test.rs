@@ -19,22 +19,22 @@ struct Stage {
 enum Work {
     /// The check that the toolchain is complete.
     Toolchain,
-    /// A command that must succeed.
-    Run(Line),
+    /// Commands that must succeed.
+    Run(Vec<Line>),
     /// The core's memory on the device.
     Budget,
 }
 
 impl Stage {
     fn new(name: &'static str, what: &'static str, line: Line) -> Self {
-        Self { name, what, work: Work::Run(line) }
+        Self { name, what, work: Work::Run(vec![line]) }
     }
 
     /// The command that repeats this stage alone.
     fn repeat(&self) -> String {
         match &self.work {
             Work::Toolchain => "cargo xtask test".to_owned(),
-            Work::Run(line) => line.to_string(),
+            Work::Run(lines) => joined(lines),
             Work::Budget => "cargo xtask budget".to_owned(),
         }
     }
@@ -42,7 +42,7 @@ impl Stage {
     fn run(&self) -> Result<(), Failure> {
         let outcome = match &self.work {
             Work::Toolchain => toolchain::ready(),
-            Work::Run(line) => line.run().map(drop),
+            Work::Run(lines) => lines.iter().try_for_each(|line| line.run().map(drop)),
             Work::Budget => budget::check(),
         };
         outcome.map_err(|cause| Failure::Stage {
@@ -53,19 +53,33 @@ impl Stage {
     }
 }
 
+/// Commands one after the other, as a shell takes them.
+fn joined(lines: &[Line]) -> String {
+    let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+    lines.join(" && ")
+}
+
 /// All stages, in order.
 fn stages() -> Vec<Stage> {
     let core = ["build", "--package", "meshward-core", "--target", toolchain::DEVICE_TARGET];
     vec![
         Stage { name: "toolchain", what: "compiler, device target, components", work: Work::Toolchain },
-        Stage::new("format", "rustfmt has nothing to change", Line::cargo(&["fmt", "--all", "--check"])),
+        Stage {
+            name: "format",
+            what: "rustfmt has nothing to change",
+            work: Work::Run(tidy::format(&["--check"])),
+        },
         // `--workspace` selects the features that the later stages select, so nothing is compiled twice.
         Stage::new(
             "architecture",
             "crates, modules, purity, sizes, licences, hygiene",
             Line::cargo(&["test", "--workspace", "--test", "architecture"]),
         ),
-        Stage::new("lint", "clippy has nothing to say", tidy::clippy()),
+        Stage {
+            name: "lint",
+            what: "clippy has nothing to say, of memory budget and fuzz targets too",
+            work: Work::Run(tidy::clippy()),
+        },
         Stage::new(
             "docs",
             "the documentation builds without a warning",
@@ -94,8 +108,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 fn run_in_order(stages: &[Stage], times: &mut Vec<(&'static str, Duration)>) -> Result<(), Failure> {
     for (index, stage) in stages.iter().enumerate() {
         println!("\n== {}/{} {}: {}", index + 1, stages.len(), stage.name, stage.what);
-        if let Work::Run(line) = &stage.work {
-            println!("== $ {line}");
+        if let Work::Run(lines) = &stage.work {
+            lines.iter().for_each(|line| println!("== $ {line}"));
         }
         let started = Instant::now();
         let outcome = stage.run();

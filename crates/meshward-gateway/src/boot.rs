@@ -1,31 +1,71 @@
 //! The boot loader of a Linux node: picks what to run, as the one in a chip's ROM would.
 //!
 //! The newest boot record whose image in its slot has the recorded MD5 wins; a record whose image is damaged
-//! is passed over, so that the image before it starts.
+//! is passed over, so that the image before it starts. On a board with [`Books`] an image on trial is started
+//! once before it counts.
 
-use meshward_core::flash::{FlashOp, Layout, NorError, Region, SECTOR, Slot};
+use meshward_core::flash::{Books, FlashOp, Layout, NorError, Region, SECTOR, Slot};
+use meshward_core::ota::trial::{self, Choice, TrialCopies};
 use meshward_core::ota::{BootRecord, Md5Sum, write_record};
 
 use crate::flash_file::{FlashError, FlashFile};
 
-/// What the boot loader starts; `None` on a chip without a valid image.
+/// What the boot loader would do, by the one rule of [`trial::choose`]; `None` on a chip without a valid image.
+/// Nothing is written.
+///
+/// # Errors
+/// [`FlashError`] when the chip cannot be read.
+pub fn choose(
+    flash: &FlashFile,
+    layout: &Layout,
+    books: Option<&Books>,
+) -> Result<Option<Choice>, FlashError> {
+    let record = |sector: Region| flash.read(sector.start, BootRecord::LEN);
+    let [first, second] = layout.boot;
+    let records = [BootRecord::decode(&record(first)?), BootRecord::decode(&record(second)?)];
+    let trial = match books {
+        Some(Books { trial: [first, second], .. }) => {
+            let copy = |sector: &Region| flash.read(sector.start, TrialCopies::LEN);
+            TrialCopies::read(&copy(first)?, &copy(second)?)
+        }
+        None => TrialCopies::default(),
+    };
+    let mut unreadable = None;
+    let choice = trial::choose(books, records, trial, |record| match image(flash, layout, record) {
+        Ok(image) => {
+            let whole = image.is_some_and(|image| Md5Sum::of(&image) == record.md5);
+            if !whole {
+                let sequence = record.sequence;
+                tracing::warn!(sequence, "the image of a boot record is damaged: passed over");
+            }
+            whole
+        }
+        Err(error) => {
+            unreadable.get_or_insert(error);
+            false
+        }
+    });
+    unreadable.map_or(Ok(choice), Err)
+}
+
+/// What counts, and would be started if nothing were on trial; `None` on a chip without a valid image.
 ///
 /// # Errors
 /// [`FlashError`] when the chip cannot be read.
 pub fn select(flash: &FlashFile, layout: &Layout) -> Result<Option<BootRecord>, FlashError> {
-    let mut records = Vec::new();
-    for sector in layout.boot {
-        records.extend(BootRecord::decode(&flash.read(sector.start, BootRecord::LEN)?));
+    Ok(choose(flash, layout, None)?.map(|choice| choice.start))
+}
+
+/// Boots: says on the chip what it does, and then does it.
+///
+/// # Errors
+/// [`FlashError`] when the chip cannot be read or written.
+pub fn boot(flash: &FlashFile, layout: &Layout, books: Option<&Books>) -> Result<Option<Choice>, FlashError> {
+    let choice = choose(flash, layout, books)?;
+    for op in choice.iter().flat_map(|choice| &choice.write).flatten() {
+        flash.execute(op)?;
     }
-    records.sort_by_key(|record| core::cmp::Reverse(record.sequence));
-    for record in records {
-        let image = image(flash, layout, &record)?;
-        if image.is_some_and(|image| Md5Sum::of(&image) == record.md5) {
-            return Ok(Some(record));
-        }
-        tracing::warn!(sequence = record.sequence, "the image of a boot record is damaged: passed over");
-    }
-    Ok(None)
+    Ok(choice)
 }
 
 /// The image that a record names; `None` when it cannot be in the slot.
@@ -114,6 +154,38 @@ mod tests {
         assert_eq!(select(&flash, &layout).unwrap(), Some(old), "a damaged image is passed over");
         let too_long = vec![0; layout.slot(Slot::B).len as usize + 1];
         assert!(install(&flash, &layout, &too_long).is_err());
+        assert_eq!(select(&flash, &layout).unwrap(), Some(old));
+    }
+
+    #[test]
+    fn an_image_on_trial_is_started_once() {
+        use meshward_core::hash::Sha256Sum;
+        use trial::{TrialRecord, TrialState};
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, books) = (Layout::FOUR_MEGABYTES, Books::FOUR_MEGABYTES);
+        let flash = FlashFile::open(&folder.path().join("flash"), layout.size).unwrap();
+        let old = provision(&flash, &layout, b"the old image").unwrap();
+        let image = b"an image on trial";
+        write_image(&flash, layout.slot(Slot::B), image).unwrap();
+        let record = TrialRecord {
+            state: TrialState::New,
+            attempts: 0,
+            gateway: false,
+            slot: Slot::B,
+            size: image.len() as u32,
+            md5: Md5Sum::of(image),
+            sha256: Sha256Sum::of(image),
+            ended: None,
+        };
+        for op in TrialCopies::default().write(&books, record) {
+            flash.execute(&op).unwrap();
+        }
+        let started = |books| boot(&flash, &layout, books).unwrap().map(|choice| choice.start);
+        assert_eq!(started(None), Some(old), "a board without books knows no trials");
+        let tried = boot(&flash, &layout, Some(&books)).unwrap().unwrap();
+        assert_eq!((tried.start.slot, tried.committed), (Slot::B, old));
+        assert_eq!(started(Some(&books)), Some(old), "it was reset before it was confirmed");
+        assert_eq!(started(Some(&books)), Some(old), "and stays so");
         assert_eq!(select(&flash, &layout).unwrap(), Some(old));
     }
 }

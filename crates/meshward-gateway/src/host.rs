@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use meshward_core::flash::Layout;
+use meshward_core::flash::{Books, Layout};
 use meshward_core::mesh::MeshConfig;
 use meshward_core::node::{Event, Node, NodeConfig};
 use meshward_core::ota::{BootRecord, ReceiverConfig, ReceiverEvent};
@@ -29,6 +29,8 @@ pub struct FirmwareConfig {
     pub flash: PathBuf,
     /// The board's layout.
     pub layout: Layout,
+    /// The books beside it, if the boot loader is to know trials.
+    pub books: Option<Books>,
 }
 
 /// A node on this machine.
@@ -125,7 +127,8 @@ pub async fn run(
         let (flash, running) = match &firmware {
             Some(firmware) => {
                 let flash = FlashFile::open(&firmware.flash, firmware.layout.size)?;
-                let running = boot::select(&flash, &firmware.layout)?;
+                let choice = boot::boot(&flash, &firmware.layout, firmware.books.as_ref())?;
+                let running = choice.map(|choice| choice.start);
                 (Some(flash), running)
             }
             None => (None, None),

@@ -174,6 +174,17 @@ impl Chip {
         }
     }
 
+    /// Whether both hold the same bytes, however they came there.
+    pub fn holds_the_same(&self, other: &Self) -> bool {
+        let pairs = self.sectors.iter().zip(&other.sectors);
+        self.sectors.len() == other.sectors.len()
+            && pairs.into_iter().all(|pair| match pair {
+                (Some(one), Some(two)) => Arc::ptr_eq(one, two) || one == two,
+                (None, None) => true,
+                (Some(cells), None) | (None, Some(cells)) => cells.iter().all(|cell| *cell == ERASED),
+            })
+    }
+
     /// The most erases that any sector has seen.
     pub fn wear_max(&self) -> u32 {
         self.wear.iter().copied().max().unwrap_or(0)
@@ -222,6 +233,11 @@ mod tests {
         second.flip(5_000, 1);
         assert_eq!((first.read(5_000, 1).unwrap(), second.read(5_000, 1).unwrap()), (vec![7], vec![5]));
         assert_eq!(second.own_sectors(), 1);
+        assert!(!first.holds_the_same(&second));
+        second.flip(5_000, 1);
+        assert!(first.holds_the_same(&second) && second.own_sectors() == 1);
+        second.write(20_000, &[ERASED; 8]);
+        assert!(first.holds_the_same(&second) && second.holds_the_same(&first), "erased is erased");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use meshward_core::flash::{Layout, Slot};
+use meshward_core::flash::{Books, Layout, Slot};
+use meshward_core::ota::trial::{self, Choice, TrialCopies};
 use meshward_core::ota::{BootRecord, Md5Sum, write_record};
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
@@ -83,12 +84,39 @@ impl Image {
     }
 }
 
-/// What the boot loader starts, as the one in `meshward-gateway` chooses: the newest boot record whose image
-/// in its slot has the recorded MD5. `None` on a chip without a valid image.
+/// What the boot loader would do, by the one rule of [`trial::choose`]; `is_whole` tells whether the image that a
+/// record names stands in its slot. `None` on a chip without a valid image. Nothing is written.
+pub fn choose(
+    chip: &Chip,
+    layout: &Layout,
+    books: Option<&Books>,
+    is_whole: impl FnMut(&BootRecord) -> bool,
+) -> Option<Choice> {
+    let read = |start, len| chip.read(start, len).unwrap_or_default();
+    let records = layout.boot.map(|sector| BootRecord::decode(&read(sector.start, BootRecord::LEN)));
+    let copies = books.map(|books| books.trial.map(|sector| read(sector.start, TrialCopies::LEN)));
+    let trial = copies.map_or_else(TrialCopies::default, |[one, two]| TrialCopies::read(&one, &two));
+    trial::choose(books, records, trial, is_whole)
+}
+
+/// Whether the image that a record names stands in its slot.
+fn is_whole(chip: &Chip, layout: &Layout, record: &BootRecord) -> bool {
+    content(chip, layout, record).is_some_and(|image| Md5Sum::of(&image) == record.md5)
+}
+
+/// What counts, and would be started if nothing were on trial. `None` on a chip without a valid image.
 pub fn select(chip: &Chip, layout: &Layout) -> Option<BootRecord> {
-    newest_first(chip, layout)
-        .into_iter()
-        .find(|record| content(chip, layout, record).is_some_and(|image| Md5Sum::of(&image) == record.md5))
+    choose(chip, layout, None, |record| is_whole(chip, layout, record)).map(|choice| choice.start)
+}
+
+/// Boots: says on the chip what it does, and then does it.
+pub fn boot(chip: &mut Chip, layout: &Layout, books: &Books) -> Option<BootRecord> {
+    let choice = choose(chip, layout, Some(books), |record| is_whole(chip, layout, record))?;
+    for op in choice.write.iter().flatten() {
+        // The books are on every chip as large as its layout.
+        let _always_done = chip.execute(op);
+    }
+    Some(choice.start)
 }
 
 /// The boot records that are whole, the newest first; nobody has looked at their images.
@@ -132,5 +160,29 @@ mod tests {
         assert_eq!(select(&chip, &layout), Some(record));
         chip.execute(&FlashOp::Erase { address: layout.slot(Slot::B).start + 4096 }).unwrap();
         assert_eq!(select(&chip, &layout), Some(old_record), "a damaged image is passed over");
+    }
+
+    #[test]
+    fn an_image_on_trial_is_started_once() {
+        use meshward_core::hash::Sha256Sum;
+        use trial::{TrialRecord, TrialState};
+        let (layout, books) = (Layout::FOUR_MEGABYTES, Books::FOUR_MEGABYTES);
+        let mut chip = Chip::erased(layout.size);
+        let old = Image::synthetic("old", 5_000, 1, Behaviour::Healthy);
+        old.provision(&mut chip, &layout);
+        let committed = select(&chip, &layout);
+        assert_eq!(boot(&mut chip, &layout, &books), committed, "nothing is on trial");
+        let new = Image::synthetic("new", 9_001, 2, Behaviour::Healthy);
+        chip.place(layout.slot(Slot::B).start, &new.sectors);
+        let (state, slot, md5, sha256) = (TrialState::New, Slot::B, new.md5, Sha256Sum::of(&new.bytes));
+        let record =
+            TrialRecord { state, attempts: 0, gateway: false, slot, size: 9_001, md5, sha256, ended: None };
+        for op in TrialCopies::default().write(&books, record) {
+            chip.execute(&op).unwrap();
+        }
+        assert_eq!(select(&chip, &layout), committed, "it does not count yet");
+        assert_eq!(boot(&mut chip, &layout, &books).unwrap().md5, new.md5);
+        assert_eq!(boot(&mut chip, &layout, &books), committed, "it was reset before it was confirmed");
+        assert_eq!(boot(&mut chip, &layout, &books), committed, "and stays so");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use meshward_core::flash::Layout;
+use meshward_core::flash::{Books, Layout};
 use meshward_core::mesh::MeshConfig;
 use meshward_core::wire::NodeId;
 use meshward_gateway::boot;
@@ -67,6 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         hardware: args.hardware,
         flash,
         layout,
+        books: Some(Books::FOUR_MEGABYTES),
     });
     let config = HostConfig {
         mesh: MeshConfig { root: args.root, ..MeshConfig::node(id, u64::from(args.id)) },

@@ -11,6 +11,9 @@ use alloc::vec::Vec;
 pub const SECTOR: u32 = 4096;
 /// Programs start and end at multiples of this many bytes.
 pub const WRITE_ALIGN: u32 = 4;
+/// What a chip with flash encryption programs at once, in bytes. Machines fill their programs up to it, with
+/// erased bytes, on every board.
+pub const UNIT: u32 = 16;
 /// The value of a byte after an erase.
 pub const ERASED: u8 = 0xFF;
 
@@ -150,12 +153,34 @@ impl Layout {
     }
 }
 
+/// How a journal says that a chunk is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// By a word of 4 bytes, whose bits are cleared as the chunk comes and goes.
+    Words,
+    /// By a unit of 16 bytes, programmed once: for flash encryption, where a unit that was programmed takes
+    /// nothing else, and one that was torn reads as anything. The shell reads an erased unit as [`ERASED`].
+    Units,
+}
+
+impl Marks {
+    /// Bytes of a mark.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Words => 4,
+            Self::Units => UNIT,
+        }
+    }
+}
+
 /// Where a Meshward receiver keeps its books: beside the [`Layout`], because a board that only takes stock
 /// updates needs none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Books {
     /// The staging journal: what is received and which chunks are there; and the payload's block table.
     pub journal: [Region; 2],
+    /// What the journal's marks are like.
+    pub marks: Marks,
     /// Two sectors with copies of the trial's record.
     pub trial: [Region; 2],
     /// Two sectors with copies of what the node remembers: keys, counters, wishes.
@@ -167,6 +192,7 @@ impl Books {
     /// payload as a slot holds.
     pub const FOUR_MEGABYTES: Self = Self {
         journal: [Region { start: 0x3D_0000, len: 2 * SECTOR }, Region { start: 0x3D_2000, len: 2 * SECTOR }],
+        marks: Marks::Words,
         trial: [Region { start: 0x3D_4000, len: SECTOR }, Region { start: 0x3D_5000, len: SECTOR }],
         memory: [Region { start: 0x3D_6000, len: SECTOR }, Region { start: 0x3D_7000, len: SECTOR }],
     };

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use super::Md5Sum;
-use crate::flash::{FlashOp, Layout, Slot};
+use crate::flash::{ERASED, FlashOp, Layout, Slot, UNIT};
 
 /// First bytes of a record.
 const MAGIC: [u8; 4] = *b"MWb1";
@@ -77,7 +77,9 @@ impl BootRecord {
 pub fn write_record(layout: &Layout, record: &BootRecord) -> [FlashOp; 2] {
     let [even, odd] = layout.boot;
     let address = if record.sequence.is_multiple_of(2) { even.start } else { odd.start };
-    [FlashOp::Erase { address }, FlashOp::Program { address, data: record.encode() }]
+    let mut data = record.encode();
+    data.resize(data.len().next_multiple_of(UNIT as usize), ERASED);
+    [FlashOp::Erase { address }, FlashOp::Program { address, data }]
 }
 
 #[cfg(test)]

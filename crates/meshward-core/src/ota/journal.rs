@@ -1,11 +1,13 @@
 //! The staging journal: what is being received, and which chunks of it are on flash.
 //!
 //! First come the signed manifest and the signed descriptor, so that a journal is a payload's own, whatever
-//! its name or size, and a journal that nobody signed is none. Then there is one word per chunk, programmed
+//! its name or size, and a journal that nobody signed is none. Then there is one mark per chunk, programmed
 //! after the chunk's data: a power cut costs the chunk in flight at most. The block table has a region of its
 //! own. Nothing here does IO; the receiver executes the commands.
 //!
-//! A chunk's word only ever loses bits. Its lower half says how often the chunk was stored, its upper half how
+//! A mark is a word, or a unit of 16 bytes where flash is encrypted ([`Marks`]). A unit is zeros once the chunk
+//! is there, and never changes again: what has to be forgotten is remembered in memory only, and after a reset
+//! the block is found wrong once more. A chunk's word only ever loses bits. Its lower half says how often the chunk was stored, its upper half how
 //! often it was forgotten again because its block was wrong; it is there while the former is more. As the word
 //! is programmed after the data, even a torn one tells the truth; a flipped bit at worst claims a chunk whose
 //! block will then be found wrong, or forgets one.
@@ -15,7 +17,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::flash::{Books, ERASED, FlashOp, Region};
+use crate::flash::{Books, ERASED, FlashOp, Marks, UNIT};
 use crate::ota::trust::{Descriptor, SIGNED_MAX};
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
@@ -29,39 +31,44 @@ const BLANK: u32 = u32::MAX;
 /// Its lower half.
 const STORED: u32 = 0xFFFF;
 
-const _: () = assert!(FIXED + 2 * SIGNED_MAX + 2 * 3 + 4 <= HEAD as usize);
+const _: () = assert!(FIXED + 2 * SIGNED_MAX + 2 * 3 + 4 <= HEAD as usize && HEAD.is_multiple_of(UNIT));
+
+/// The unit of a chunk that is there.
+const DONE: [u8; UNIT as usize] = [0; UNIT as usize];
 
 /// What stands at the journal's beginning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
     /// The image's manifest, signed by an author.
-    pub manifest: Vec<u8>,
+    pub manifest: &'a [u8],
     /// The payload's descriptor, signed by an operator.
-    pub descriptor: Vec<u8>,
+    pub descriptor: &'a [u8],
 }
 
-impl Head {
-    /// As it stands on flash: magic, both lengths, both messages, CRC-32, filled up to a word with 0xFF. `None`
+impl<'a> Head<'a> {
+    /// As it stands on flash: magic, both lengths, both messages, CRC-32, filled up to a [`UNIT`] with 0xFF. `None`
     /// when a message is longer than any signed one.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let (manifest, descriptor) = (self.manifest.len(), self.descriptor.len());
         if manifest > SIGNED_MAX || descriptor > SIGNED_MAX {
             return None;
         }
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes =
+            Vec::with_capacity((FIXED + manifest + descriptor + 4).next_multiple_of(UNIT as usize));
+        bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&(manifest as u32).to_le_bytes());
         bytes.extend_from_slice(&(descriptor as u32).to_le_bytes());
-        bytes.extend_from_slice(&self.manifest);
-        bytes.extend_from_slice(&self.descriptor);
+        bytes.extend_from_slice(self.manifest);
+        bytes.extend_from_slice(self.descriptor);
         let crc = CRC.checksum(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes.resize(bytes.len().next_multiple_of(4), ERASED);
+        bytes.resize(bytes.len().next_multiple_of(UNIT as usize), ERASED);
         Some(bytes)
     }
 
     /// Reads the first [`HEAD`] bytes of a journal; `None` for an erased, torn or damaged one. Whether anybody
     /// signed the messages is for the key store to say.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let len = |at: usize| -> Option<usize> {
             let word = u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
             usize::try_from(word).ok().filter(|len| *len <= SIGNED_MAX)
@@ -74,7 +81,7 @@ impl Head {
             return None;
         }
         let (manifest, descriptor) = body.get(FIXED..)?.split_at_checked(manifest)?;
-        Some(Self { manifest: manifest.to_vec(), descriptor: descriptor.to_vec() })
+        Some(Self { manifest, descriptor })
     }
 }
 
@@ -101,7 +108,8 @@ fn forgotten(mut mark: u32) -> u32 {
 /// Where the marks and the block table are, and which chunks are there: 4 bits a chunk of memory at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    marks: Region,
+    start: u32,
+    marks: Marks,
     /// Chunks in all: the table's, then the payload's.
     chunks: u32,
     present: Vec<u8>,
@@ -112,7 +120,7 @@ impl Journal {
     /// Chunks that a board's journal has marks for.
     pub const fn capacity(books: &Books) -> u32 {
         let [marks, _] = books.journal;
-        marks.len.saturating_sub(HEAD) / 4
+        marks.len.saturating_sub(HEAD) / books.marks.bytes()
     }
 
     /// Bytes of block table that a board's journal holds.
@@ -124,11 +132,17 @@ impl Journal {
     /// The journal of a payload of which nothing is there; `None` when the board has no room for its marks or
     /// its block table.
     pub fn new(books: &Books, descriptor: &Descriptor) -> Option<Self> {
-        let [marks, _] = books.journal;
+        let [region, _] = books.journal;
         let chunks = descriptor.chunks();
         let fits = chunks <= Self::capacity(books) && descriptor.table_len() <= Self::table_capacity(books);
         let bytes = usize::try_from(chunks.div_ceil(8)).ok()?;
-        fits.then(|| Self { marks, chunks, present: vec![0; bytes], missing: chunks })
+        fits.then(|| Self {
+            start: region.start,
+            marks: books.marks,
+            chunks,
+            present: vec![0; bytes],
+            missing: chunks,
+        })
     }
 
     /// Chunks in all.
@@ -166,30 +180,49 @@ impl Journal {
 
     /// Reads the marks from chunk `first` on, as they stand on flash.
     pub fn recover(&mut self, first: u32, marks: &[u8]) {
-        for (index, word) in marks.chunks_exact(4).enumerate() {
-            let Ok(word) = <[u8; 4]>::try_from(word) else { return };
-            self.set(first.saturating_add(index as u32), is_there(u32::from_le_bytes(word)));
+        for (index, mark) in marks.chunks_exact(self.mark_len() as usize).enumerate() {
+            let there = match self.marks {
+                Marks::Words => is_there(word(mark)),
+                Marks::Units => mark == DONE,
+            };
+            self.set(first.saturating_add(index as u32), there);
         }
+    }
+
+    /// Bytes of a mark.
+    pub fn mark_len(&self) -> u32 {
+        self.marks.bytes()
     }
 
     /// Where a chunk's mark is.
     pub fn mark_address(&self, chunk: u32) -> u32 {
-        self.marks.start + HEAD + 4 * chunk.min(self.chunks)
+        self.start + HEAD + self.mark_len() * chunk.min(self.chunks)
     }
 
     /// The command that says that a chunk, whose mark is `mark`, is there; `None` when it can only be
-    /// remembered.
-    pub fn mark(&self, chunk: u32, mark: u32) -> Option<FlashOp> {
-        let data = stored(mark)?.to_le_bytes().to_vec();
+    /// remembered, or is marked already.
+    pub fn mark(&self, chunk: u32, mark: &[u8]) -> Option<FlashOp> {
+        let data = match self.marks {
+            Marks::Words => stored(word(mark))?.to_le_bytes().to_vec(),
+            Marks::Units if mark.iter().all(|byte| *byte == ERASED) => DONE.to_vec(),
+            Marks::Units => return None,
+        };
         Some(FlashOp::Program { address: self.mark_address(chunk), data })
     }
 
-    /// The command that forgets chunks from `first` on, whose marks are `marks`.
-    pub fn forget(&self, first: u32, marks: &[u8]) -> FlashOp {
-        let word = |word: &[u8]| u32::from_le_bytes(word.try_into().unwrap_or(BLANK.to_le_bytes()));
+    /// The command that forgets chunks from `first` on, whose marks are `marks`; `None` when they can only be
+    /// forgotten in memory.
+    pub fn forget(&self, first: u32, marks: &[u8]) -> Option<FlashOp> {
+        if self.marks == Marks::Units {
+            return None;
+        }
         let data = marks.chunks_exact(4).flat_map(|mark| forgotten(word(mark)).to_le_bytes()).collect();
-        FlashOp::Program { address: self.mark_address(first), data }
+        Some(FlashOp::Program { address: self.mark_address(first), data })
     }
+}
+
+fn word(mark: &[u8]) -> u32 {
+    u32::from_le_bytes(mark.try_into().unwrap_or(BLANK.to_le_bytes()))
 }
 
 /// What must hold for any journal; shared by the fuzz target and the tests that replay its corpus.
@@ -197,7 +230,11 @@ impl Journal {
 pub fn fuzz(input: &[u8]) {
     if let Some(head) = Head::decode(input) {
         let encoded = head.encode().unwrap_or_default();
-        assert!(input.starts_with(encoded.get(..encoded.len().saturating_sub(3)).unwrap_or_default()));
+        assert!(
+            input.starts_with(
+                encoded.get(..encoded.len().saturating_sub(UNIT as usize - 1)).unwrap_or_default()
+            )
+        );
     }
     for word in input.chunks_exact(4).filter_map(|word| <[u8; 4]>::try_from(word).ok()) {
         let mark = u32::from_le_bytes(word);
@@ -232,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_head_notices_every_flipped_bit_and_every_cut() {
-        let head = Head { manifest: vec![1; 301], descriptor: vec![2; 255] };
+        let head = Head { manifest: &[1; 301], descriptor: &[2; 255] };
         let bytes = head.encode().unwrap();
         assert_eq!(Head::decode(&bytes), Some(head));
         let covered = FIXED + 301 + 255 + 4;
@@ -242,7 +279,7 @@ mod tests {
             assert_eq!(Head::decode(&torn), None, "bit {bit}");
         }
         assert!((0..covered).all(|len| Head::decode(&bytes[..len]).is_none()));
-        assert_eq!(Head { manifest: vec![0; SIGNED_MAX + 1], descriptor: vec![] }.encode(), None);
+        assert_eq!(Head { manifest: &[0; SIGNED_MAX + 1], descriptor: &[] }.encode(), None);
     }
 
     #[test]
@@ -264,13 +301,30 @@ mod tests {
         let books = Books::FOUR_MEGABYTES;
         let mut journal = Journal::new(&books, &descriptor(100_000)).unwrap();
         assert_eq!((journal.chunks(), journal.missing()), (99, 99));
-        let FlashOp::Program { address, data } = journal.mark(98, BLANK).unwrap() else { panic!() };
+        let FlashOp::Program { address, data } = journal.mark(98, &BLANK.to_le_bytes()).unwrap() else {
+            panic!()
+        };
         assert_eq!(address, books.journal[0].start + HEAD + 4 * 98);
         journal.recover(98, &data);
         journal.recover(99, &data);
         assert!(journal.has(98) && !journal.has(97) && !journal.has(99));
         assert_eq!(journal.missing(), 98);
         assert!(Journal::new(&books, &descriptor(2 << 20)).is_none(), "no marks for so many");
+    }
+
+    #[test]
+    fn a_unit_is_programmed_once_and_anything_else_is_no_mark() {
+        let books = Books { marks: Marks::Units, ..Books::FOUR_MEGABYTES };
+        let mut journal = Journal::new(&books, &descriptor(100_000)).unwrap();
+        let FlashOp::Program { address, data } = journal.mark(3, &[ERASED; 16]).unwrap() else { panic!() };
+        assert_eq!((address, &data[..]), (books.journal[0].start + HEAD + 16 * 3, &DONE[..]));
+        let torn = [[0; 8], [0x5A; 8]].concat();
+        assert_eq!((journal.mark(3, &data), journal.mark(3, &torn)), (None, None));
+        assert_eq!(journal.forget(3, &data), None);
+        journal.recover(0, &[&[ERASED; 16][..], &torn, &DONE].concat());
+        assert_eq!([0, 1, 2].map(|chunk| journal.has(chunk)), [false, false, true]);
+        assert_eq!(Journal::capacity(&books), 424);
+        assert!(Journal::new(&books, &descriptor(500_000)).is_none(), "no marks for so many");
     }
 
     #[test]

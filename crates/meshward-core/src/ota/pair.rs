@@ -1,11 +1,12 @@
 //! Small records in two copies: the newer whole one counts.
 //!
 //! A record is written to the sector that holds the older copy, so a power cut while writing leaves the other
-//! one whole. Record: magic, sequence, length, content filled up to words with 0xFF, CRC-32; little-endian.
+//! one whole. Record: magic, sequence, length, content filled up to words with 0xFF, CRC-32, filled up to what
+//! any chip programs at once; little-endian.
 
 use alloc::vec::Vec;
 
-use crate::flash::{ERASED, FlashOp, Region, SECTOR, WRITE_ALIGN};
+use crate::flash::{ERASED, FlashOp, Region, SECTOR, UNIT, WRITE_ALIGN};
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 /// Bytes before the content.
@@ -14,46 +15,59 @@ const HEAD: usize = 12;
 const CONTENT_MAX: usize = SECTOR as usize - HEAD - 4;
 
 /// What a pair of sectors holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found<'a> {
     /// 0 when there is no whole record.
     pub(crate) sequence: u32,
     /// Empty when there is no whole record.
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: &'a [u8],
 }
 
-fn encode(magic: [u8; 4], sequence: u32, content: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD + content.len().next_multiple_of(WRITE_ALIGN as usize) + 4);
+/// A record whose content, of `len` bytes, `fill` appends: in one piece of memory from the beginning.
+fn encode(magic: [u8; 4], sequence: u32, len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(
+        (HEAD + len.next_multiple_of(WRITE_ALIGN as usize) + 4).next_multiple_of(UNIT as usize),
+    );
     bytes.extend_from_slice(&magic);
     bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(content);
+    bytes.extend_from_slice(&(len as u32).to_le_bytes());
+    fill(&mut bytes);
+    debug_assert_eq!(bytes.len(), HEAD + len, "the content is as long as it was said to be");
     bytes.resize(bytes.len().next_multiple_of(WRITE_ALIGN as usize), ERASED);
     let crc = CRC.checksum(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(UNIT as usize), ERASED);
     bytes
 }
 
-fn decode(magic: [u8; 4], bytes: &[u8]) -> Option<Found> {
+/// The record at the beginning of a sector, if it is whole.
+pub(crate) fn decode(magic: [u8; 4], bytes: &[u8]) -> Option<Found<'_>> {
     let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let len = usize::try_from(word(8)?).ok().filter(|len| *len <= CONTENT_MAX)?;
     let end = HEAD + len.next_multiple_of(WRITE_ALIGN as usize);
     let whole = bytes.get(..4)? == magic && CRC.checksum(bytes.get(..end)?) == word(end)?;
-    whole.then_some(Found { sequence: word(4)?, content: bytes.get(HEAD..HEAD + len)?.to_vec() })
+    whole.then_some(Found { sequence: word(4)?, content: bytes.get(HEAD..HEAD + len)? })
 }
 
 /// The newer whole record of the two sectors' beginnings.
-pub(crate) fn newest(magic: [u8; 4], first: &[u8], second: &[u8]) -> Found {
+pub(crate) fn newest<'a>(magic: [u8; 4], first: &'a [u8], second: &'a [u8]) -> Found<'a> {
     let (first, second) =
         (decode(magic, first).unwrap_or_default(), decode(magic, second).unwrap_or_default());
     if second.sequence > first.sequence { second } else { first }
 }
 
-/// The commands that put the record with this sequence, one above the newest, where the older copy is.
-pub(crate) fn write(regions: [Region; 2], magic: [u8; 4], sequence: u32, content: &[u8]) -> [FlashOp; 2] {
+/// The commands that put the record with this sequence, one above the newest, where the older copy is. Its
+/// content has `len` bytes, which `fill` appends.
+pub(crate) fn write(
+    regions: [Region; 2],
+    magic: [u8; 4],
+    sequence: u32,
+    len: usize,
+    fill: impl FnOnce(&mut Vec<u8>),
+) -> [FlashOp; 2] {
     let [even, odd] = regions;
     let address = if sequence.is_multiple_of(2) { even.start } else { odd.start };
-    [FlashOp::Erase { address }, FlashOp::Program { address, data: encode(magic, sequence, content) }]
+    [FlashOp::Erase { address }, FlashOp::Program { address, data: encode(magic, sequence, len, fill) }]
 }
 
 #[cfg(test)]
@@ -62,9 +76,15 @@ mod tests {
 
     const MAGIC: [u8; 4] = *b"test";
 
+    fn record(sequence: u32, content: &[u8]) -> Vec<u8> {
+        encode(MAGIC, sequence, content.len(), |bytes| bytes.extend_from_slice(content))
+    }
+
     #[test]
     fn a_record_notices_every_flipped_bit() {
-        let bytes = encode(MAGIC, 7, b"content");
+        let mut bytes = record(7, b"content");
+        assert_eq!(bytes.len(), 32);
+        bytes.truncate(HEAD + 8 + 4);
         assert_eq!(decode(MAGIC, &bytes).unwrap().content, b"content");
         for bit in 0..bytes.len() * 8 {
             let mut torn = bytes.clone();
@@ -78,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_newer_whole_copy_counts() {
-        let (old, new) = (encode(MAGIC, 7, b"old"), encode(MAGIC, 8, b"new"));
+        let (old, new) = (record(7, b"old"), record(8, b"new"));
         assert_eq!(newest(MAGIC, &old, &new).content, b"new");
         assert_eq!(newest(MAGIC, &new, &old).content, b"new");
         assert_eq!(newest(MAGIC, &old, &new[..9]).content, b"old");

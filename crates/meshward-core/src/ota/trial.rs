@@ -56,10 +56,57 @@ pub struct TrialRecord {
     pub md5: Md5Sum,
     /// Its SHA-256.
     pub sha256: Sha256Sum,
+    /// Why it does not count, once that is decided.
+    pub ended: Option<Ended>,
+}
+
+/// Why an image that was tried, or counted, does not count any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It judged itself so.
+    Failed(TrialFailure),
+    /// It crashed or hung.
+    Crashed,
+    /// The power went in each of its [`ATTEMPTS_MAX`] trials.
+    Power,
+    /// An operator ordered it.
+    Ordered,
+}
+
+impl Ended {
+    const ALL: [Self; 6] = [
+        Self::Failed(TrialFailure::SelfTest),
+        Self::Failed(TrialFailure::Unreached),
+        Self::Failed(TrialFailure::Alone),
+        Self::Crashed,
+        Self::Power,
+        Self::Ordered,
+    ];
+
+    /// Its place in [`ALL`](Self::ALL), from 1 on.
+    fn number(self) -> u8 {
+        Self::ALL.iter().position(|other| *other == self).map_or(0, |index| index as u8 + 1)
+    }
+
+    /// The number that a node reports: 96 and up, behind those of refusals and failures.
+    pub fn code(self) -> u8 {
+        95 + self.number()
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => failure.fmt(f),
+            Self::Crashed => f.write_str("it crashed or hung on trial"),
+            Self::Power => f.write_str("the power went in each of its trials"),
+            Self::Ordered => f.write_str("it was ordered"),
+        }
+    }
 }
 
 impl TrialRecord {
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, bytes: &mut Vec<u8>) {
         let state = match self.state {
             TrialState::New => 0,
             TrialState::PendingVerify => 1,
@@ -67,17 +114,16 @@ impl TrialRecord {
             TrialState::Invalid => 3,
             TrialState::Aborted => 4,
         };
-        let mut bytes = Vec::with_capacity(LEN);
-        bytes.extend_from_slice(&[state, self.attempts, self.gateway.into(), (self.slot == Slot::B).into()]);
+        let flags = u8::from(self.gateway) | self.ended.map_or(0, Ended::number) << 1;
+        bytes.extend_from_slice(&[state, self.attempts, flags, (self.slot == Slot::B).into()]);
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend_from_slice(&self.md5.0);
         bytes.extend_from_slice(&self.sha256.0);
-        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.try_into().ok()?;
-        let [state, attempts, gateway, slot, rest @ ..] = bytes;
+        let [state, attempts, flags, slot, rest @ ..] = bytes;
         let state = match state {
             0 => TrialState::New,
             1 => TrialState::PendingVerify,
@@ -89,11 +135,12 @@ impl TrialRecord {
         Some(Self {
             state,
             attempts: *attempts,
-            gateway: *gateway == 1,
+            gateway: flags & 1 == 1,
             slot: if *slot == 1 { Slot::B } else { Slot::A },
             size: u32::from_le_bytes(rest.get(..4)?.try_into().ok()?),
             md5: Md5Sum(rest.get(4..20)?.try_into().ok()?),
             sha256: Sha256Sum(rest.get(20..)?.try_into().ok()?),
+            ended: usize::from(flags >> 1).checked_sub(1).and_then(|index| Ended::ALL.get(index)).copied(),
         })
     }
 
@@ -118,14 +165,14 @@ impl TrialCopies {
     /// Reads the beginnings of both sectors.
     pub fn read(first: &[u8], second: &[u8]) -> Self {
         let found = pair::newest(MAGIC, first, second);
-        Self { sequence: found.sequence, record: TrialRecord::decode(&found.content) }
+        Self { sequence: found.sequence, record: TrialRecord::decode(found.content) }
     }
 
     /// The commands that make `record` count.
     pub fn write(&mut self, books: &Books, record: TrialRecord) -> [FlashOp; 2] {
         self.sequence = self.sequence.saturating_add(1);
         self.record = Some(record);
-        pair::write(books.trial, MAGIC, self.sequence, &record.encode())
+        pair::write(books.trial, MAGIC, self.sequence, LEN, |bytes| record.encode(bytes))
     }
 }
 
@@ -141,9 +188,10 @@ pub struct Choice {
 }
 
 /// What the boot loader does, given the boot records, the trial's record, and whether the image that a record
-/// names stands in its slot. `None` when no image is whole.
+/// names stands in its slot. A board without books tries nothing: the newest whole image is started. `None` when
+/// no image is whole.
 pub fn choose(
-    books: &Books,
+    books: Option<&Books>,
     boot: [Option<BootRecord>; 2],
     mut trial: TrialCopies,
     mut is_whole: impl FnMut(&BootRecord) -> bool,
@@ -154,7 +202,8 @@ pub fn choose(
         other => [other.0, other.1],
     };
     let committed = newer_first.into_iter().flatten().find(&mut is_whole);
-    let tried = trial.record.map(|record| (record, record.boot_record(0)));
+    let record = trial.record.filter(|_| books.is_some());
+    let tried = record.map(|record| (record, record.boot_record(0)));
     let (Some(committed), Some((record, image))) = (committed, tried) else {
         // Without an image that counts, one on trial is better than none.
         let start = committed.or_else(|| tried.map(|(_, image)| image).filter(&mut is_whole))?;
@@ -171,7 +220,8 @@ pub fn choose(
         }
         _ => (committed, None),
     };
-    Some(Choice { write: next.map(|next| trial.write(books, next)), start, committed })
+    let write = next.zip(books).map(|(next, books)| trial.write(books, next));
+    Some(Choice { write, start, committed })
 }
 
 /// Why the machine was reset.
@@ -361,115 +411,4 @@ impl Trial {
 const _: () = assert!(TrialCopies::LEN <= SECTOR);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flash::Region;
-
-    const BOOKS: Books = Books::FOUR_MEGABYTES;
-    const OLD: BootRecord = BootRecord { sequence: 3, slot: Slot::A, size: 9, md5: Md5Sum([1; 16]) };
-
-    fn record(state: TrialState) -> TrialRecord {
-        let (md5, sha256) = (Md5Sum([2; 16]), Sha256Sum([3; 32]));
-        TrialRecord { state, attempts: 1, gateway: true, slot: Slot::B, size: 10, md5, sha256 }
-    }
-
-    fn copies(state: TrialState) -> TrialCopies {
-        TrialCopies { sequence: 4, record: Some(record(state)) }
-    }
-
-    #[test]
-    fn a_record_survives_flash() {
-        for state in [TrialState::New, TrialState::PendingVerify, TrialState::Valid, TrialState::Aborted] {
-            let mut before = copies(TrialState::Invalid);
-            let [_, FlashOp::Program { address, data }] = before.write(&BOOKS, record(state)) else {
-                panic!()
-            };
-            let Region { start, .. } = BOOKS.trial[1];
-            assert_eq!((address, data.len() as u32), (start, TrialCopies::LEN));
-            assert_eq!(TrialCopies::read(&[], &data), before);
-            assert_eq!(TrialCopies::read(&data[..70], &[0xFF; 72]), TrialCopies::default(), "torn");
-        }
-    }
-
-    #[test]
-    fn the_boot_loader_starts_an_image_under_trial_once() {
-        let boot = |state, whole: fn(&BootRecord) -> bool| {
-            let choice = choose(&BOOKS, [None, Some(OLD)], copies(state), whole)?;
-            let state = choice.write.map(|[_, op]| match op {
-                FlashOp::Program { data, .. } => TrialCopies::read(&[], &data).record.unwrap(),
-                _ => panic!("no record"),
-            });
-            Some((choice.start.slot, state.map(|record| (record.state, record.attempts))))
-        };
-        let all: fn(&BootRecord) -> bool = |_| true;
-        assert_eq!(boot(TrialState::New, all), Some((Slot::B, Some((TrialState::PendingVerify, 2)))));
-        assert_eq!(boot(TrialState::New, |image| image.slot == Slot::A), Some((Slot::A, None)));
-        assert_eq!(boot(TrialState::PendingVerify, all), Some((Slot::A, Some((TrialState::Aborted, 1)))));
-        for state in [TrialState::Aborted, TrialState::Invalid, TrialState::Valid] {
-            assert_eq!(boot(state, all), Some((Slot::A, None)));
-            assert_eq!(boot(state, |image| image.slot == Slot::B), Some((Slot::B, None)), "the last resort");
-            assert_eq!(boot(state, |_| false), None);
-        }
-        let committed = record(TrialState::New).boot_record(4);
-        let choice = choose(&BOOKS, [Some(committed), Some(OLD)], copies(TrialState::PendingVerify), all);
-        let choice = choice.unwrap();
-        assert_eq!((choice.start, choice.write), (committed, None), "confirmed but for a word");
-    }
-
-    #[test]
-    fn the_power_quarantines_nothing() {
-        use ResetReason::*;
-        for reason in [PowerOn, BrownOut, Sleep, External, Software] {
-            assert_eq!(after_reset(reason, 2), AfterReset::Retry, "{reason:?}");
-            assert_eq!(after_reset(reason, 3), AfterReset::GiveUp, "{reason:?}");
-        }
-        assert_eq!(after_reset(Panic, 1), AfterReset::Quarantine);
-        assert_eq!(after_reset(Watchdog, 1), AfterReset::Quarantine);
-    }
-
-    const WELL: Health = Health {
-        self_test: Some(true),
-        joined: true,
-        gateway_in_tree: true,
-        gateway_reached: true,
-        neighbour_reached: true,
-    };
-
-    /// Health from a second on, whether the gateway is needed; the verdict and its second, within a day.
-    #[track_caller]
-    fn check(gateway: bool, story: &[(u64, Health)], expected: Option<(u64, Verdict)>) {
-        let mut trial = Trial::new(Instant::ORIGIN, TrialRules::default(), gateway);
-        let mut verdict = None;
-        for second in 0..86_400 {
-            let now = Instant::from_micros(second * 1_000_000);
-            if let Some((_, health)) = story.iter().find(|(from, _)| *from == second) {
-                trial.handle_health(now, *health);
-            }
-            verdict = trial.verdict(now).map(|verdict| (second, verdict));
-            if verdict.is_some() {
-                break;
-            }
-            assert!(trial.poll_timeout().is_none_or(|at| at > now), "an alarm in the past");
-        }
-        assert_eq!(verdict, expected);
-    }
-
-    #[test]
-    fn when_a_trial_ends() {
-        let absent = Health { gateway_in_tree: false, gateway_reached: false, ..WELL };
-        let unreached = Health { gateway_reached: false, ..WELL };
-        let alone = Health { self_test: Some(true), ..Health::default() };
-        let revert = |second, failure| Some((second, Verdict::Revert(failure)));
-        check(true, &[(10, WELL)], Some((70, Verdict::Confirm)));
-        check(true, &[(10, WELL), (40, absent), (50, WELL)], Some((110, Verdict::Confirm)));
-        check(true, &[(10, absent)], None);
-        check(true, &[(10, absent), (80_000, WELL)], Some((80_060, Verdict::Confirm)));
-        check(true, &[(100, absent), (50_000, unreached)], revert(50_800, TrialFailure::Unreached));
-        check(false, &[(10, absent)], Some((70, Verdict::Confirm)));
-        check(false, &[(10, alone)], revert(900, TrialFailure::Alone));
-        check(true, &[(10, Health { self_test: None, ..absent })], revert(900, TrialFailure::Unreached));
-        check(true, &[(10, Health { self_test: Some(false), ..WELL })], revert(10, TrialFailure::SelfTest));
-        check(true, &[], revert(900, TrialFailure::Alone));
-        check(true, &[(890, WELL)], Some((950, Verdict::Confirm)));
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! Replays the seeds of the fuzz targets, with the bodies of the targets.
 
 use meshward_core::codec::fuzzing as codec;
-use meshward_core::ota::journal;
 use meshward_core::ota::trust::fuzzing as trust;
+use meshward_core::ota::{journal, receiver};
 use meshward_core::wire::fuzzing;
 use std::path::Path;
 
@@ -84,4 +84,9 @@ fn order() {
 #[test]
 fn staging_journal() {
     replay("journal", journal::fuzz);
+}
+
+#[test]
+fn receiver_operations() {
+    replay("receiver", receiver::fuzzing::operations);
 }

@@ -5,7 +5,7 @@ use ed25519_compact::{KeyPair, Noise, Seed};
 use meshward_core::codec::{Codec, Recipe, Sizes};
 use meshward_core::hash::{Md5Sum, Sha256Sum};
 use meshward_core::ota::trust::{
-    Board, Descriptor, Domain, KEYS_MAX, Key, KeyChange, KeyId, KeyKind, KeyStore, Manifest, Order,
+    Board, Descriptor, Domain, KEYS_MAX, Key, KeyChange, KeyId, KeyKind, KeyStore, Manifest, Order, Policy,
     PublicKey, Refusal, Running, SIGNED_MAX, Signed, Verb, assemble, to_be_signed,
 };
 use meshward_core::time::UnixTime;
@@ -204,6 +204,25 @@ fn an_order_counts_once_and_in_time() {
     let kept = KeyStore::decode(&store.encode()).unwrap();
     assert_eq!(kept, store);
     assert!(matches!(kept.order(&signed_order(2, &activate(5)), NODE, None), Err(Refusal::Replayed { .. })));
+}
+
+#[test]
+fn a_policy_is_an_operators_and_within_bounds() {
+    let store = store();
+    let policy = Policy { updates: false, soak: 86_400, limit: 60 };
+    let open = |seed, policy| {
+        let order = Order { nodes: Some(vec![7]), ..order(1, Verb::Policy(policy)) };
+        store.order(&signed_order(seed, &order), NODE, None).map(|signed| signed.content.verb)
+    };
+    assert_eq!(open(2, policy), Ok(Verb::Policy(policy)));
+    assert!(matches!(open(3, policy), Err(Refusal::WrongKind { .. })));
+    for odd in [
+        Policy { soak: 86_401, ..policy },
+        Policy { limit: 59, ..policy },
+        Policy { limit: 86_401, ..policy },
+    ] {
+        assert_eq!(open(2, odd), Err(Refusal::Malformed), "{odd:?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! One node with its boot loader and the world's part in its update, up to a power cut.
 
 use meshward_core::flash::{Completion, FlashOp};
-use meshward_core::hash::Md5Sum;
+use meshward_core::mesh::LinkId;
 use meshward_core::ota::BootRecord;
 use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
-use meshward_core::ota::trial::{Choice, Health, ResetReason, TrialCopies, TrialRules, choose};
+use meshward_core::ota::trial::{Choice, Health, ResetReason, TrialRules};
 use meshward_core::ota::trust::Verb;
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use meshward_core::wire::NodeId;
 
 use super::kit::{CHIP, Kit};
 use crate::flash::Chip;
+use crate::image;
 
 /// Steps after which an update that is not finished never will be.
 const STEPS_MAX: u32 = 100_000;
@@ -23,6 +24,9 @@ pub const WELL: Health = Health {
     gateway_reached: true,
     neighbour_reached: true,
 };
+
+/// The link that chunks come over.
+pub const LINK: LinkId = LinkId(1);
 
 /// When, in a command, the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,8 @@ pub struct Board<'k> {
     pub stop_when_confirmed: bool,
     /// What the node went through, for whoever looks.
     pub events: Vec<Event>,
+    /// What it showed after each command, if wanted; the same twice in a row once.
+    pub states: Option<Vec<State>>,
 }
 
 /// A chip, and what the world knew, before a command that writes.
@@ -106,7 +112,15 @@ impl<'k> Board<'k> {
             confirmed: false,
             stop_when_confirmed: false,
             events: Vec::new(),
+            states: None,
         }
+    }
+
+    /// Whether a power cut leaves this node just where one before the snapshot's command does.
+    pub fn is_at(&self, snapshot: &Snapshot) -> bool {
+        let chunks = |(had, coming): (u32, bool)| had + u32::from(coming);
+        (chunks(self.chunks), self.confirmed) == (chunks(snapshot.chunks), snapshot.confirmed)
+            && self.chip.holds_the_same(&snapshot.chip)
     }
 
     /// A node that lost its power in or beside the snapshot's command.
@@ -151,14 +165,12 @@ impl<'k> Board<'k> {
     fn boot(&mut self) -> Result<(), End> {
         let (layout, books) = (self.kit.layout, self.kit.books);
         let read = |start, len| self.chip.read(start, len).unwrap_or_default();
-        let records = layout.boot.map(|sector| BootRecord::decode(&read(sector.start, BootRecord::LEN)));
-        let [first, second] = books.trial.map(|sector| read(sector.start, TrialCopies::LEN));
-        let trusting = self.kit.trusting;
+        let kit = self.kit;
         let whole = |record: &BootRecord| {
             let slot = layout.slot(record.slot);
-            trusting || record.size <= slot.len && Md5Sum::of(&read(slot.start, record.size)) == record.md5
+            kit.trusting || record.size <= slot.len && kit.md5(&read(slot.start, record.size)) == record.md5
         };
-        let choice = choose(&books, records, TrialCopies::read(&first, &second), whole);
+        let choice = image::choose(&self.chip, &layout, Some(&books), whole);
         let Some(Choice { write, start, committed }) = choice else { return Err(End::Unbootable) };
         for op in write.into_iter().flatten() {
             self.execute(&op).ok_or(End::Cut)?;
@@ -167,7 +179,8 @@ impl<'k> Board<'k> {
         if image != self.kit.old && image != self.kit.new {
             return Err(End::Wrong);
         }
-        let previous = records.into_iter().flatten().find(|record| record.sequence != committed.sequence);
+        let mut records = image::newest_first(&self.chip, &layout).into_iter();
+        let previous = records.find(|record| record.sequence != committed.sequence);
         self.receiver = Some(Receiver::new(Config {
             id: NodeId(1),
             hardware: "ESP32".to_owned(),
@@ -181,8 +194,9 @@ impl<'k> Board<'k> {
             previous,
             reset: self.reset,
             group_keys: self.kit.group_keys.clone(),
-            rollback: true,
+            rollback: self.kit.rollback,
             rules: TrialRules::default(),
+            supply_least: self.kit.supply_least,
         }));
         self.counted = false;
         Ok(())
@@ -224,6 +238,11 @@ impl<'k> Board<'k> {
     pub fn flash(&mut self) -> Result<(), End> {
         loop {
             let Some(receiver) = &mut self.receiver else { return Err(End::Stuck) };
+            if let Some(states) = &mut self.states
+                && states.last() != Some(&receiver.state())
+            {
+                states.push(receiver.state());
+            }
             if let Some(op) = receiver.poll_flash() {
                 let done = self.execute(&op);
                 let Some(receiver) = &mut self.receiver else { return Err(End::Stuck) };
@@ -284,7 +303,7 @@ impl<'k> Board<'k> {
                 let has = |index: &u32| bitmap[(index / 8) as usize] & (1 << (index % 8)) != 0;
                 let next = (0..chunks).find(|index| !has(index)).ok_or(End::Stuck)?;
                 let chunk = kit.chunk(next).ok_or(End::Stuck)?;
-                if receiver.handle_chunk(next, &chunk) != ChunkOutcome::Taken {
+                if receiver.handle_chunk(LINK, next, &chunk) != ChunkOutcome::Taken {
                     return Err(End::Stuck);
                 }
                 self.chunks = (done, true);
@@ -295,7 +314,7 @@ impl<'k> Board<'k> {
                 }
             }
             State::Reverted { .. } if self.confirmed => return Ok(true),
-            State::Ready | State::Reverted { quarantined: false } => {
+            State::Ready | State::Reverted { quarantined: false, .. } => {
                 self.order(Verb::Activate(kit.image()))?
             }
             State::Trial => {

@@ -1,10 +1,10 @@
 //! What an update needs: images, keys, a payload, a small chip.
 
 use meshward_core::codec::Codec;
-use meshward_core::flash::{Books, Layout, Region, SECTOR, Slot};
+use meshward_core::flash::{Books, Layout, Marks, Region, SECTOR, Slot};
 use meshward_core::hash::{Md5Sum, Sha256Sum};
 use meshward_core::ota::receiver::Receiver;
-use meshward_core::ota::trust::{GroupKey, GroupKeys, Key, KeyKind, KeyStore, Manifest, Order, Verb};
+use meshward_core::ota::trust::{GroupKey, GroupKeys, KeyKind, KeyStore, Manifest, Order, Verb};
 use meshward_core::ota::{BootRecord, write_record};
 use meshward_core::rng::Rng;
 use meshward_fleet::payload::{self, Options};
@@ -46,6 +46,12 @@ impl Kind {
 /// The chip id of an ESP32-C3.
 pub const CHIP: u16 = 5;
 
+/// A patch release of a real image, as `testdata/firmware` has it.
+const REAL: [&[u8]; 2] = [
+    include_bytes!("../../../../testdata/firmware/node-c3-v1.4.2.bin"),
+    include_bytes!("../../../../testdata/firmware/node-c3-v1.4.3.bin"),
+];
+
 /// All that one update needs.
 pub struct Kit {
     /// The image that the node runs.
@@ -66,8 +72,18 @@ pub struct Kit {
     pub trusting: bool,
     /// What the node can open.
     pub group_keys: GroupKeys,
-    author: SigningKey,
-    operator: SigningKey,
+    /// Whether the boot loader knows trials.
+    pub rollback: bool,
+    /// The supply that an update takes, in millivolts.
+    pub supply_least: Option<u16>,
+    /// Images whose sums need not be taken at every boot.
+    known: [(Vec<u8>, Md5Sum, Sha256Sum); 2],
+    /// Signs manifests.
+    pub author: SigningKey,
+    /// Signs descriptors and orders.
+    pub operator: SigningKey,
+    /// Signs changes of keys.
+    pub recovery: SigningKey,
 }
 
 /// The key of the group that the node belongs to.
@@ -107,7 +123,7 @@ fn board(slot: u32) -> (Layout, Books) {
         boot: [sector(0, 1), sector(1, 1)],
     };
     let pair = |at| [sector(books + at, 1), sector(books + at + 1, 1)];
-    (layout, Books { journal: pair(0), trial: pair(2), memory: pair(4) })
+    (layout, Books { journal: pair(0), marks: Marks::Words, trial: pair(2), memory: pair(4) })
 }
 
 impl Kit {
@@ -121,6 +137,12 @@ impl Kit {
         Self::with_seed(kind, len, 3)
     }
 
+    /// An update from one real image to the next.
+    pub fn real(kind: Kind) -> Self {
+        let [old, new] = REAL.map(<[u8]>::to_vec);
+        Self::of(kind, old, new)
+    }
+
     fn with_seed(kind: Kind, len: usize, seed: u64) -> Self {
         let old = image(len, 1);
         // A release that changes a tenth and is longer: a patch has something of everything.
@@ -128,7 +150,11 @@ impl Kit {
         let other = image(len / 10 + 300, seed);
         let at = len / 3;
         new.splice(at..at + len / 10, other[16..].iter().copied());
-        let rounded = (new.len() as u32).next_multiple_of(SECTOR);
+        Self::of(kind, old, new)
+    }
+
+    fn of(kind: Kind, old: Vec<u8>, new: Vec<u8>) -> Self {
+        let rounded = (new.len().max(old.len()) as u32).next_multiple_of(SECTOR);
         let slot = if kind == Kind::InPlace { rounded + SECTOR } else { 2 * rounded };
         let (layout, books) = board(slot);
         let codec = if matches!(kind, Kind::Full | Kind::InPlace) { Codec::None } else { Codec::Lzma };
@@ -137,8 +163,10 @@ impl Kit {
         let base = matches!(kind, Kind::Delta | Kind::Sealed).then_some(old.as_slice());
         let payload =
             payload::build(&new, base, &options).unwrap_or_else(|error| panic!("our own image: {error}"));
-        let (author, operator) = (key(KeyKind::Author, 1), key(KeyKind::Operator, 2));
+        let author = key(KeyKind::Author, 1);
+        let (operator, recovery) = (key(KeyKind::Operator, 2), key(KeyKind::Recovery, 3));
         let mut kit = Self {
+            known: [&old, &new].map(|image| (image.clone(), Md5Sum::of(image), Sha256Sum::of(image))),
             old,
             new,
             payload,
@@ -148,11 +176,14 @@ impl Kit {
             books,
             trusting: false,
             group_keys: GroupKeys::new(&[self::group_key(1)]).unwrap_or_default(),
+            rollback: true,
+            supply_least: None,
             author,
             operator,
+            recovery,
         };
         kit.manifest = kit.sign_manifest(|_| {});
-        kit.descriptor = kit.sign(kit.operator.descriptor(&kit.payload.descriptor()));
+        kit.descriptor = kit.sign_descriptor(&kit.payload);
         kit
     }
 
@@ -160,9 +191,9 @@ impl Kit {
         signed.unwrap_or_else(|error| panic!("the right kind of key: {error}"))
     }
 
-    /// The manifest after a change, signed by the author.
-    pub fn sign_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
-        let mut manifest = Manifest {
+    /// What the author says of the image.
+    pub fn image_manifest(&self) -> Manifest {
+        Manifest {
             sha256: Sha256Sum::of(&self.new),
             md5: Md5Sum::of(&self.new),
             size: self.new.len() as u32,
@@ -172,7 +203,12 @@ impl Kit {
             sequence: 2,
             protocol: (1, 1),
             not_after: None,
-        };
+        }
+    }
+
+    /// The manifest after a change, signed by the author.
+    pub fn sign_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+        let mut manifest = self.image_manifest();
         change(&mut manifest);
         self.sign(self.author.manifest(&manifest))
     }
@@ -190,12 +226,23 @@ impl Kit {
 
     /// The new image's name.
     pub fn image(&self) -> Sha256Sum {
-        Sha256Sum::of(&self.new)
+        self.sha256(&self.new)
     }
 
-    /// The operator's key, as nodes know it.
-    pub fn operator(&self) -> Key {
-        self.operator.key()
+    /// The MD5 of what stands in a slot.
+    pub fn md5(&self, content: &[u8]) -> Md5Sum {
+        let known = self.known.iter().find(|(image, ..)| image == content);
+        known.map_or_else(|| Md5Sum::of(content), |(_, md5, _)| *md5)
+    }
+
+    fn sha256(&self, content: &[u8]) -> Sha256Sum {
+        let known = self.known.iter().find(|(image, ..)| image == content);
+        known.map_or_else(|| Sha256Sum::of(content), |(.., sha256)| *sha256)
+    }
+
+    /// The old image's name.
+    pub fn old_image(&self) -> Sha256Sum {
+        self.sha256(&self.old)
     }
 
     /// Chunk `index` as it travels; `None` behind the last one.
@@ -217,7 +264,8 @@ impl Kit {
         let mut chip = Chip::erased(self.layout.size);
         chip.place(self.layout.slot(Slot::A).start, &sectors(&self.old));
         let (size, md5) = (self.old.len() as u32, Md5Sum::of(&self.old));
-        let keys = KeyStore::new(&[self.author.key(), self.operator.key()]).unwrap_or_default();
+        let keys = KeyStore::new(&[&self.author, &self.operator, &self.recovery].map(SigningKey::key))
+            .unwrap_or_default();
         let records = [1, 2].map(|sequence| BootRecord { sequence, slot: Slot::A, size, md5 });
         let writes = records.iter().flat_map(|record| write_record(&self.layout, record));
         for op in writes.chain(Receiver::provision(&self.books, &keys)) {

@@ -5,6 +5,7 @@
 //! each of them, the power goes before it, in the middle (torn) and behind it; memory is gone; and the node, with
 //! nobody's help but the usual, has to boot one of the two images, lose no chunk but the one in flight, and
 //! complete. Then it is cut twice. Then bits are turned over instead: in payload, image, journal and boot state.
+//! A small image of our own goes through all of it; of a real one there is a sample, or every single cut.
 //!
 //! After mcuboot's `sim/src/image.rs`, `run_perm_with_fails`. Chips are copied on write, so each run begins at
 //! its cut and not at the factory.
@@ -12,20 +13,39 @@
 mod board;
 mod kit;
 
-use meshward_core::flash::{Region, SECTOR};
+use meshward_core::flash::{FlashOp, Region, SECTOR};
 use meshward_core::rng::Rng;
 use serde::Serialize;
 
-pub use board::{Board, End, Snapshot, WELL, When};
+pub use board::{Board, End, LINK, Snapshot, WELL, When};
 pub use kit::{CHIP, Kind, Kit, group_key};
 
 /// Bytes of the image, unless said otherwise.
 pub const IMAGE: usize = 64 * 1024;
 
+/// What is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An image of our own making, of so many bytes.
+    Made(usize),
+    /// A patch release of a real one: 1.4.3 of `testdata/firmware`, upon 1.4.2.
+    Real,
+}
+
+impl Subject {
+    fn kit(self, kind: Kind) -> Kit {
+        match self {
+            Self::Made(len) => Kit::new(kind, len),
+            Self::Real => Kit::real(kind),
+        }
+    }
+}
+
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Every how many commands the power is cut once: 1 is each.
+    /// Every how many commands the power is cut once: 1 is each. Between them it is cut at those that write a
+    /// record: of the boot loader, the trial, the memory.
     pub stride: usize,
     /// Pairs of cuts; `None` is all of them.
     pub pairs: Option<u64>,
@@ -40,11 +60,29 @@ impl Effort {
     pub const STANDARD: Self = Self { stride: 1, pairs: Some(150), flips: 30, trusting: false };
     /// Every pair, both cuts torn.
     pub const ALL: Self = Self { stride: 1, pairs: None, flips: 500, trusting: false };
+    /// A sample of a real image, whose runs are ten times as long.
+    pub const SAMPLE: Self = Self { stride: 127, pairs: Some(10), flips: 2, trusting: false };
+    /// Every command of a real image, a sample of pairs.
+    pub const REAL: Self = Self { stride: 1, pairs: Some(300), flips: 50, trusting: false };
+}
+
+/// One run of [`run`].
+pub type Job = (Kind, Subject, Effort);
+
+/// What is tried by default, or exhaustively: an image of our own of each kind, and a real one, which nobody
+/// writes in place of itself.
+pub fn jobs(image: usize, all: bool) -> Vec<Job> {
+    let (made, real) = if all { (Effort::ALL, Effort::REAL) } else { (Effort::STANDARD, Effort::SAMPLE) };
+    let real = [Kind::Full, Kind::Lzma, Kind::Delta].map(|kind| (kind, Subject::Real, real));
+    let made = Kind::ALL.map(|kind| (kind, Subject::Made(image), made));
+    real.into_iter().chain(made).collect()
 }
 
 /// What came out, for one payload or for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Bytes of the image; the longest of several.
+    pub image: u64,
     /// Commands that write, in the whole update.
     pub commands: u64,
     /// Runs with one cut.
@@ -76,6 +114,7 @@ impl Report {
     /// Both together.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
+        self.image = self.image.max(other.image);
         self.commands += other.commands;
         self.cuts += other.cuts;
         self.pairs += other.pairs;
@@ -104,16 +143,16 @@ impl Report {
 
 const FAILURES_MAX: usize = 10;
 
-/// The reports of all kinds, in the order of [`Kind::ALL`], as the table of `docs/benchmarks.md`.
-pub fn markdown(reports: &[Report]) -> String {
+/// The reports of jobs, as the table of `docs/benchmarks.md`.
+pub fn markdown<'a>(reports: impl IntoIterator<Item = (Kind, &'a Report)>) -> String {
     let mut text = String::from(
-        "| payload | commands | cuts | pairs | bits | unbootable | incomplete | wrong images | chunks lost, at most |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| image | payload | commands | cuts | pairs | bits | unbootable | incomplete | wrong images | chunks lost, at most |\n\
+         | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    for (kind, report) in Kind::ALL.into_iter().zip(reports) {
-        let Report { commands, cuts, pairs, flips, unbootable, incomplete, wrong_images, .. } = report;
+    for (kind, report) in reports {
+        let Report { image, commands, cuts, pairs, flips, unbootable, incomplete, wrong_images, .. } = report;
         text += &format!(
-            "| {} | {commands} | {cuts} | {pairs} | {flips} | {unbootable} | {incomplete} | {wrong_images} | {} |\n",
+            "| {image} | {} | {commands} | {cuts} | {pairs} | {flips} | {unbootable} | {incomplete} | {wrong_images} | {} |\n",
             kind.name(),
             report.chunks_lost_max
         );
@@ -122,10 +161,10 @@ pub fn markdown(reports: &[Report]) -> String {
 }
 
 /// Runs everything for one kind of payload.
-pub fn run(kind: Kind, image: usize, effort: Effort) -> Report {
-    let mut kit = Kit::new(kind, image);
+pub fn run((kind, subject, effort): Job) -> Report {
+    let mut kit = subject.kit(kind);
     kit.trusting = effort.trusting;
-    let mut report = Report::default();
+    let mut report = Report { image: kit.new.len() as u64, ..Report::default() };
     let snapshots = baseline(&kit, &mut report, kind);
     report.commands = snapshots.len() as u64;
     cuts(&kit, &snapshots, effort, &mut report, kind);
@@ -143,13 +182,34 @@ fn baseline(kit: &Kit, report: &mut Report, kind: Kind) -> Vec<Snapshot> {
     board.snapshots.unwrap_or_default()
 }
 
+/// Whether a command writes a record, which decides what boots.
+fn is_record(kit: &Kit, op: &FlashOp) -> bool {
+    let (FlashOp::Erase { address } | FlashOp::Program { address, .. } | FlashOp::Read { address, .. }) = op;
+    let sectors = [kit.layout.boot, kit.books.trial, kit.books.memory].concat();
+    sectors.iter().any(|sector| (sector.start..sector.start + sector.len).contains(address))
+}
+
 fn cuts(kit: &Kit, snapshots: &[Snapshot], effort: Effort, report: &mut Report, kind: Kind) {
-    for (index, snapshot) in snapshots.iter().enumerate().step_by(effort.stride.max(1)) {
+    // A cut behind a command is a cut before the next one: the same chip, the same memory, which is none.
+    let mut behind: Option<(usize, End, u32)> = None;
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        if !index.is_multiple_of(effort.stride.max(1)) && !is_record(kit, &snapshot.op) {
+            continue;
+        }
         for when in [When::Before, When::During(index as u64), When::After] {
-            let mut board = Board::after(kit, snapshot, when);
-            let end = board.power_on();
+            let known = behind.filter(|(at, ..)| when == When::Before && *at == index);
+            let (end, lost) = known.map_or_else(
+                || {
+                    let mut board = Board::after(kit, snapshot, when);
+                    let next = snapshots.get(index + 1).filter(|next| board.is_at(next));
+                    let end = board.power_on();
+                    behind = next.filter(|_| when == When::After).map(|_| (index + 1, end, board.lost));
+                    (end, board.lost)
+                },
+                |(_, end, lost)| (end, lost),
+            );
             report.cuts += 1;
-            report.chunks_lost_max = report.chunks_lost_max.max(board.lost);
+            report.chunks_lost_max = report.chunks_lost_max.max(lost);
             report
                 .judge(end, || format!("{} cut {when:?} command {index}, {:.60?}", kind.name(), snapshot.op));
         }

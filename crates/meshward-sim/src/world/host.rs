@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meshward_core::flash::{FlashOp, Layout, Slot};
+use meshward_core::flash::{Books, FlashOp, Layout, Slot};
 use meshward_core::mesh::{Limits, LinkId, MeshConfig};
 use meshward_core::node::{Node, NodeConfig};
 use meshward_core::ota::{BootRecord, ReceiverConfig};
@@ -125,6 +125,7 @@ pub(super) struct Host {
     pub(super) spec: HostSpec,
     pub(super) chip: Option<Chip>,
     pub(super) layout: Layout,
+    pub(super) books: Books,
     /// The program, while it runs.
     pub(super) machine: Option<Machine>,
     /// Power is on, though the program may not have started yet.
@@ -165,6 +166,7 @@ impl Host {
             spec,
             chip,
             layout,
+            books: Books::FOUR_MEGABYTES,
             machine: None,
             powered: false,
             life: 0,

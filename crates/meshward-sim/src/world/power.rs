@@ -91,7 +91,7 @@ impl World {
             }
             return newest;
         }
-        let chosen = image::select(chip, &host.layout);
+        let chosen = image::boot(chip, &host.layout, &host.books);
         if let (Some(Plant::SilentRevert), Some(record)) = (self.config.plant, chosen)
             && record.sequence > 1
         {

@@ -1,14 +1,14 @@
-//! What a Meshward receiver refuses, and what it survives: every row ends with a node that runs the old image or
-//! has completed the right one.
+//! What a Meshward receiver refuses, survives, and tells of itself.
 
-use meshward_core::codec::Codec;
+mod abilities;
+mod bad_input;
+
 use meshward_core::hash::Sha256Sum;
 use meshward_core::ota::receiver::{ChunkOutcome, Event, State};
-use meshward_core::ota::trial::{Health, ResetReason, TrialFailure};
+use meshward_core::ota::trial::{Ended, Health, ResetReason, TrialFailure};
 use meshward_core::ota::trust::{Refusal, Verb};
 use meshward_core::time::{Duration, Instant};
-use meshward_fleet::payload::{self, Options};
-use meshward_sim::powercut::{Board, End, Kind, Kit, WELL};
+use meshward_sim::powercut::{Board, End, Kind, Kit, LINK, WELL};
 
 const NOW: Instant = Instant::ORIGIN;
 
@@ -19,16 +19,27 @@ fn started(kit: &Kit) -> Board<'_> {
     board
 }
 
-/// A node that took the offer and the first `count` chunks.
-fn receiving(kit: &Kit, count: u32) -> Board<'_> {
-    let mut board = started(kit);
+/// Lets a node take the offer and the first `count` chunks.
+fn receiving(board: &mut Board<'_>, kit: &Kit, count: u32) {
     board.receiver().offer(&kit.manifest, &kit.descriptor).unwrap();
     board.flash().unwrap();
     for index in 0..count {
-        assert_eq!(board.receiver().handle_chunk(index, &kit.chunk(index).unwrap()), ChunkOutcome::Taken);
+        assert_eq!(
+            board.receiver().handle_chunk(LINK, index, &kit.chunk(index).unwrap()),
+            ChunkOutcome::Taken
+        );
         board.flash().unwrap();
     }
-    board
+}
+
+/// Lets a node take the offer and whatever chunks it lacks, the last one first.
+fn deliver(board: &mut Board<'_>, kit: &Kit) {
+    receiving(board, kit, 0);
+    let chunks = (0..).take_while(|index| kit.chunk(*index).is_some()).count() as u32;
+    for index in (0..chunks).rev() {
+        board.receiver().handle_chunk(LINK, index, &kit.chunk(index).unwrap());
+        board.flash().unwrap();
+    }
 }
 
 fn done(board: &mut Board<'_>) -> Option<(u32, u32)> {
@@ -39,88 +50,13 @@ fn done(board: &mut Board<'_>) -> Option<(u32, u32)> {
 }
 
 #[test]
-fn offers_are_refused_with_a_reason_and_nothing_is_lost() {
-    let kit = Kit::new(Kind::Lzma, 16 * 1024);
-    let other = Kit::new(Kind::Delta, 20 * 1024);
-    let swapped =
-        payload::build(&kit.new, None, &Options { codec: Codec::None, ..Options::default() }).unwrap();
-    let tiny = payload::build(&kit.new, None, &Options { chunk_size: 132, ..Options::default() }).unwrap();
-    let base = vec![9; 5_000];
-    let foreign = payload::build(&kit.new, Some(&base), &Options::default()).unwrap();
-    let descriptor = || kit.descriptor.clone();
-    let rows: Vec<(u8, Vec<u8>, Vec<u8>)> = vec![
-        (9, kit.sign_manifest(|manifest| manifest.sequence = 0), descriptor()),
-        (10, kit.sign_manifest(|manifest| manifest.hardware = "ESP8266".to_owned()), descriptor()),
-        (11, kit.sign_manifest(|manifest| manifest.role = "pump".to_owned()), descriptor()),
-        (12, kit.sign_manifest(|manifest| manifest.size = 1 << 20), descriptor()),
-        (13, kit.sign_manifest(|manifest| manifest.protocol = (2, 3)), descriptor()),
-        (14, kit.manifest.clone(), other.descriptor.clone()),
-        (15, kit.manifest.clone(), kit.sign_descriptor(&foreign)),
-        (20, kit.manifest.clone(), kit.sign_descriptor(&tiny)),
-        (22, kit.manifest.clone(), kit.sign_descriptor(&swapped)),
-        (7, kit.descriptor.clone(), descriptor()),
-        (1, Vec::new(), descriptor()),
-    ];
-    for (code, manifest, descriptor) in rows {
-        let mut board = receiving(&kit, 5);
-        let before = done(&mut board);
-        let refusal = board.receiver().offer(&manifest, &descriptor).unwrap_err();
-        assert_eq!(refusal.code(), code, "{refusal}");
-        assert!(refusal.to_string().len() > 15, "{refusal}");
-        board.flash().unwrap();
-        assert_eq!(done(&mut board), before, "{refusal}");
-        assert_eq!(board.power_on(), End::Done, "{refusal}");
-    }
-}
-
-#[test]
-fn a_signed_message_that_is_cut_off_or_changed_anywhere_is_refused() {
-    let kit = Kit::new(Kind::Lzma, 16 * 1024);
-    let mut board = started(&kit);
-    for at in (0..kit.manifest.len()).step_by(7) {
-        let mut flipped = kit.manifest.clone();
-        flipped[at] ^= 1 << (at % 8);
-        assert!(board.receiver().offer(&flipped, &kit.descriptor).is_err(), "bit of {at}");
-        assert!(board.receiver().offer(&kit.manifest[..at], &kit.descriptor).is_err(), "cut at {at}");
-    }
-    for at in (0..kit.descriptor.len()).step_by(7) {
-        let mut flipped = kit.descriptor.clone();
-        flipped[at] ^= 1 << (at % 8);
-        assert!(board.receiver().offer(&kit.manifest, &flipped).is_err(), "bit of {at}");
-        assert!(board.receiver().offer(&kit.manifest, &kit.descriptor[..at]).is_err(), "cut at {at}");
-    }
-    assert!(matches!(board.receiver().state(), State::Refused(_)));
-    assert_eq!(board.power_on(), End::Done);
-}
-
-#[test]
-fn forged_chunks_cost_a_block_and_no_more() {
-    let kit = Kit::new(Kind::Full, 16 * 1024);
-    let mut board = receiving(&kit, 1);
-    let (_, chunks) = done(&mut board).unwrap();
-    let forged = vec![0x55; 1_024];
-    for index in 1..4 {
-        assert_eq!(board.receiver().handle_chunk(index, &kit.chunk(index).unwrap()), ChunkOutcome::Taken);
-        board.flash().unwrap();
-    }
-    assert_eq!(board.receiver().handle_chunk(4, &forged), ChunkOutcome::Taken);
-    board.flash().unwrap();
-    assert!(board.events.contains(&Event::BadBlock(0)), "{:?}", board.events);
-    assert_eq!(done(&mut board), Some((1, chunks)), "the block's four chunks are wanted again");
-    assert_eq!(board.receiver().handle_chunk(4, &forged[1..]), ChunkOutcome::Malformed);
-    assert_eq!(board.receiver().handle_chunk(chunks, &forged), ChunkOutcome::Malformed);
-    assert_eq!(board.receiver().handle_chunk(0, &kit.chunk(0).unwrap()), ChunkOutcome::Known);
-    assert_eq!(board.power_on(), End::Done);
-}
-
-#[test]
 fn a_forged_block_table_is_wanted_again() {
     let kit = Kit::new(Kind::Full, 16 * 1024);
     let mut board = started(&kit);
     board.receiver().offer(&kit.manifest, &kit.descriptor).unwrap();
     board.flash().unwrap();
     let forged = vec![0; kit.chunk(0).unwrap().len()];
-    assert_eq!(board.receiver().handle_chunk(0, &forged), ChunkOutcome::Taken);
+    assert_eq!(board.receiver().handle_chunk(LINK, 0, &forged), ChunkOutcome::Taken);
     board.flash().unwrap();
     assert!(matches!(done(&mut board), Some((0, _))));
     assert_eq!(board.power_on(), End::Done);
@@ -129,10 +65,14 @@ fn a_forged_block_table_is_wanted_again() {
 #[test]
 fn the_chunks_come_in_any_order() {
     let kit = Kit::new(Kind::Lzma, 16 * 1024);
-    let mut board = receiving(&kit, 0);
+    let mut board = started(&kit);
+    receiving(&mut board, &kit, 0);
     let (_, chunks) = done(&mut board).unwrap();
     for index in (0..chunks).rev() {
-        assert_eq!(board.receiver().handle_chunk(index, &kit.chunk(index).unwrap()), ChunkOutcome::Taken);
+        assert_eq!(
+            board.receiver().handle_chunk(LINK, index, &kit.chunk(index).unwrap()),
+            ChunkOutcome::Taken
+        );
         board.flash().unwrap();
     }
     assert_eq!(board.receiver().state(), State::Ready);
@@ -142,7 +82,8 @@ fn the_chunks_come_in_any_order() {
 #[test]
 fn orders_are_obeyed_once() {
     let kit = Kit::new(Kind::Lzma, 16 * 1024);
-    let mut board = receiving(&kit, 3);
+    let mut board = started(&kit);
+    receiving(&mut board, &kit, 3);
     let order = |board: &mut Board<'_>, counter, verb| {
         let outcome = board.receiver().handle_order(NOW, &kit.order(counter, verb));
         board.flash().unwrap();
@@ -151,7 +92,7 @@ fn orders_are_obeyed_once() {
     let image = kit.image();
     assert_eq!(order(&mut board, 5, Verb::Pause(image)), Ok(()));
     assert_eq!(board.receiver().state(), State::Paused);
-    assert_eq!(board.receiver().handle_chunk(3, &kit.chunk(3).unwrap()), ChunkOutcome::Unwanted);
+    assert_eq!(board.receiver().handle_chunk(LINK, 3, &kit.chunk(3).unwrap()), ChunkOutcome::Unwanted);
     board.start(ResetReason::PowerOn).unwrap();
     assert_eq!(board.receiver().state(), State::Paused, "over a power cut");
     let replayed = Err(Refusal::Replayed { counter: 5, last: 5 });
@@ -174,22 +115,6 @@ fn orders_are_obeyed_once() {
 }
 
 #[test]
-fn a_journal_of_another_image_of_the_same_size_is_not_resumed() {
-    let (first, second) = (Kit::new(Kind::Full, 16 * 1024), Kit::variant(Kind::Full, 16 * 1024));
-    assert_eq!(first.new.len(), second.new.len());
-    let mut board = receiving(&first, 6);
-    let chip = board.chip.clone();
-    assert!(matches!(done(&mut board), Some((6, _))));
-    let mut board = Board::new(&second, chip);
-    board.start(ResetReason::PowerOn).unwrap();
-    assert!(matches!(done(&mut board), Some((6, _))), "it is the first's journal");
-    let newer = second.sign_manifest(|manifest| manifest.sequence = 3);
-    board.receiver().offer(&newer, &second.descriptor).unwrap();
-    board.flash().unwrap();
-    assert!(matches!(done(&mut board), Some((0, _))), "nothing of the first counts");
-}
-
-#[test]
 fn the_running_image_is_not_received_again() {
     let kit = Kit::new(Kind::InPlace, 16 * 1024);
     let mut board = Board::new(&kit, kit.chip());
@@ -209,12 +134,8 @@ fn the_running_image_is_not_received_again() {
 
 /// A node whose new image is on trial; the old one had reached the gateway.
 fn on_trial(kit: &Kit) -> Board<'_> {
-    let mut board = receiving(kit, 0);
-    let (_, chunks) = done(&mut board).unwrap();
-    for index in 0..chunks {
-        board.receiver().handle_chunk(index, &kit.chunk(index).unwrap());
-        board.flash().unwrap();
-    }
+    let mut board = started(kit);
+    deliver(&mut board, kit);
     board.receiver().handle_health(NOW, WELL);
     board.receiver().handle_order(NOW, &kit.order(1, Verb::Activate(kit.image()))).unwrap();
     board.flash().unwrap();
@@ -228,9 +149,17 @@ fn a_crash_on_trial_goes_back_for_good() {
     for reason in [ResetReason::Panic, ResetReason::Watchdog] {
         let mut board = on_trial(&kit);
         board.start(reason).unwrap();
-        assert_eq!(board.receiver().state(), State::Reverted { quarantined: true }, "{reason:?}");
+        assert_eq!(
+            board.receiver().state(),
+            State::Reverted { quarantined: true, why: Some(Ended::Crashed) },
+            "{reason:?}"
+        );
         board.start(ResetReason::PowerOn).unwrap();
-        assert_eq!(board.receiver().state(), State::Reverted { quarantined: true }, "and stays");
+        assert_eq!(
+            board.receiver().state(),
+            State::Reverted { quarantined: true, why: Some(Ended::Crashed) },
+            "and stays"
+        );
         assert_ne!(board.receiver().running(), Some(kit.image()));
         let refused = board.receiver().offer(&kit.manifest, &kit.descriptor);
         assert_eq!(refused, Err(Refusal::Quarantined(kit.image())));
@@ -246,7 +175,11 @@ fn a_power_blip_on_trial_is_no_verdict() {
         assert_eq!(board.receiver().state(), State::Trial, "by way of the old image, {reason:?}");
     }
     board.start(ResetReason::Sleep).unwrap();
-    assert_eq!(board.receiver().state(), State::Reverted { quarantined: false }, "three times were enough");
+    assert_eq!(
+        board.receiver().state(),
+        State::Reverted { quarantined: false, why: Some(Ended::Power) },
+        "three times were enough"
+    );
     assert_eq!(board.power_on(), End::Done, "it may be activated again");
 }
 
@@ -270,5 +203,8 @@ fn an_absent_gateway_reverts_nobody_and_a_failed_self_test_does() {
     board.receiver().handle_health(at(1), Health { self_test: Some(false), ..WELL });
     board.flash().unwrap();
     assert!(board.events.contains(&Event::TrialFailed(TrialFailure::SelfTest)));
-    assert_eq!(board.receiver().state(), State::Reverted { quarantined: true });
+    assert_eq!(
+        board.receiver().state(),
+        State::Reverted { quarantined: true, why: Some(Ended::Failed(TrialFailure::SelfTest)) }
+    );
 }

@@ -7,7 +7,7 @@ use meshward_core::ota::receiver::{ChunkOutcome, Event, Failure, State};
 use meshward_core::ota::trial::ResetReason;
 use meshward_core::ota::trust::{GroupKeys, Refusal};
 use meshward_fleet::payload::{self, Options, Payload};
-use meshward_sim::powercut::{Board, End, Kind, Kit, group_key};
+use meshward_sim::powercut::{Board, End, Kind, Kit, LINK, group_key};
 
 const IMAGE: usize = 16 * 1024;
 
@@ -34,7 +34,7 @@ fn given(kit: &Kit) -> Board<'_> {
     board.flash().unwrap();
     for index in 0.. {
         let Some(chunk) = kit.chunk(index) else { break };
-        assert_eq!(board.receiver().handle_chunk(index, &chunk), ChunkOutcome::Taken);
+        assert_eq!(board.receiver().handle_chunk(LINK, index, &chunk), ChunkOutcome::Taken);
         board.flash().unwrap();
     }
     board
@@ -101,10 +101,10 @@ fn a_bit_turned_over_on_the_way_costs_a_block() {
         if index == 3 {
             chunk[100] ^= 0x10;
         }
-        assert_eq!(board.receiver().handle_chunk(index, &chunk), ChunkOutcome::Taken);
+        assert_eq!(board.receiver().handle_chunk(LINK, index, &chunk), ChunkOutcome::Taken);
         board.flash().unwrap();
     }
-    assert!(board.events.contains(&Event::BadBlock(0)), "{:?}", board.events);
+    assert!(board.events.contains(&Event::BadBlock { block: Some(0), link: Some(LINK) }), "{:?}", board.events);
     assert_eq!(board.power_on(), End::Done);
 }
 

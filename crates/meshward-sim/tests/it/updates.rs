@@ -24,7 +24,7 @@ fn a_mesh_of_our_own_nodes_is_updated() {
     assert_eq!((count(&world, TargetState::Updated), updated(&world, &new)), (11, 11));
     assert!(took > seconds(4) && took < seconds(90), "{took:?}");
     let (chip, _) = world.chip(Seat(3)).unwrap();
-    assert_eq!((chip.wear_max(), chip.programmed()), (1, 36 + 36 + 30_004), "{took:?}");
+    assert_eq!((chip.wear_max(), chip.programmed()), (1, 48 + 48 + 30_004), "{took:?}");
     let again = roll_out(&mut world, &new, seconds(60));
     assert_eq!(count(&world, TargetState::Declined), 11, "{again:?}");
 }

@@ -131,7 +131,8 @@ impl VirtualMesh {
                 let host = StockHost { mesh, shell, role, hardware, flash, layout, boot_time: BOOT_TIME };
                 tasks.spawn(stock::run(host, traffic, sender, stopped));
             } else {
-                let firmware = Some(FirmwareConfig { role, hardware, flash: flash.clone(), layout });
+                let flash = flash.clone();
+                let firmware = Some(FirmwareConfig { role, hardware, flash, layout, books: None });
                 let host = HostConfig { mesh, shell, firmware, boot_time: BOOT_TIME };
                 tasks.spawn(host::run(host, traffic, sender, stopped));
             }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use meshward_sim::bench::{self, Case, Row, Scheme};
 use meshward_sim::capture;
 use meshward_sim::plant::Plant;
-use meshward_sim::powercut::{self, Effort, Kind, Report as Cuts};
+use meshward_sim::powercut::{self, Report as Cuts, Subject};
 use meshward_sim::swarm::{self, Options, Report, Verdict};
 use meshward_sim::topology::Topology;
 use meshward_sim::world::Channel;
@@ -103,12 +103,12 @@ pub(crate) struct BenchArgs {
 /// Options of `meshward sim powercut`. It fails unless every run ends as it must.
 #[derive(clap::Args)]
 pub(crate) struct PowercutArgs {
-    /// Every pair of cuts instead of a sample, and more bits: hours.
+    /// Every pair of cuts instead of a sample, every cut of the real image, and more bits: an hour.
     #[arg(long)]
     all: bool,
-    /// Bytes of the image.
-    #[arg(long, value_name = "BYTES", default_value_t = powercut::IMAGE as u64, value_parser = clap::value_parser!(u64).range(4_096..=1_048_576))]
-    image: u64,
+    /// Bytes of the image, and no real one beside it.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(4_096..=1_048_576))]
+    image: Option<u64>,
     /// Print one object instead of a table.
     #[arg(long)]
     json: bool,
@@ -234,15 +234,17 @@ fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn powercut(args: &PowercutArgs) -> anyhow::Result<ExitCode> {
-    let effort = if args.all { Effort::ALL } else { Effort::STANDARD };
-    let reports = in_parallel(Kind::ALL.len() as u64, |index| {
-        powercut::run(Kind::ALL[index as usize], args.image as usize, effort)
-    });
+    let mut jobs = powercut::jobs(args.image.map_or(powercut::IMAGE, |image| image as usize), args.all);
+    if args.image.is_some() {
+        jobs.retain(|(_, subject, _)| *subject != Subject::Real);
+    }
+    let reports = in_parallel(jobs.len() as u64, |index| powercut::run(jobs[index as usize]));
     let total = reports.iter().fold(Cuts::default(), |total, report| total.and(report));
     if args.json {
         println!("{}", serde_json::to_string(&total)?);
     } else {
-        println!("{}", powercut::markdown(&reports));
+        let kinds = jobs.iter().map(|(kind, ..)| *kind);
+        println!("{}", powercut::markdown(kinds.zip(&reports)));
         total.failures.iter().for_each(|failure| println!("{failure}"));
     }
     let sound = reports.iter().all(Cuts::is_sound);

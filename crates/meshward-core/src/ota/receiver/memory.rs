@@ -5,14 +5,17 @@ use alloc::vec::Vec;
 use crate::flash::{Books, FlashOp, Slot};
 use crate::hash::{Md5Sum, Sha256Sum};
 use crate::ota::pair::{self, Found};
-use crate::ota::trust::KeyStore;
+use crate::ota::trust::{KeyStore, Policy};
 use crate::time::UnixTime;
 
 const MAGIC: [u8; 4] = *b"MWm1";
 /// Images that a node never takes; the oldest is forgotten for a ninth.
 pub(super) const QUARANTINE_MAX: usize = 8;
-/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and 190 for the rest, with room.
+/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and 200 for the rest, with room.
 pub(super) const READ: u32 = 1_536;
+
+/// Bytes of a copy without quarantine and keys: wish, time, policy, two slots, a count.
+const FIXED: usize = 1 + 32 + 8 + 9 + 2 * (1 + 16 + 32 + 4 + 8) + 1;
 
 /// What was ordered and is not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(super) struct Memory {
     pub(super) wish: Option<Wish>,
     /// The latest time that a signed message told.
     pub(super) time: Option<UnixTime>,
+    /// What an operator ordered; `None` is what the board was told.
+    pub(super) policy: Option<Policy>,
     pub(super) slots: [Option<Known>; 2],
     pub(super) quarantine: Vec<Sha256Sum>,
 }
@@ -63,15 +68,18 @@ impl Cursor<'_> {
 }
 
 impl Memory {
-    /// Reads the beginnings of both copies; empty if there is none.
-    pub(super) fn read(first: &[u8], second: &[u8]) -> Self {
-        let found = pair::newest(MAGIC, first, second);
-        let sequence = found.sequence;
-        Self::decode(&found).unwrap_or(Self { sequence, ..Self::default() })
+    /// Reads the beginning of a copy, which counts if it is whole and newer than what is known. One copy at a
+    /// time, because two of them are more than all the rest of a receiver.
+    pub(super) fn read(&mut self, copy: &[u8]) {
+        let Some(found) = pair::decode(MAGIC, copy).filter(|found| found.sequence > self.sequence) else {
+            return;
+        };
+        *self = Self::default();
+        *self = Self::decode(&found).unwrap_or(Self { sequence: found.sequence, ..Self::default() });
     }
 
-    fn decode(found: &Found) -> Option<Self> {
-        let mut cursor = Cursor(&found.content);
+    fn decode(found: &Found<'_>) -> Option<Self> {
+        let mut cursor = Cursor(found.content);
         let [kind] = cursor.take()?;
         let image = Sha256Sum(cursor.take()?);
         let wish = match kind {
@@ -82,6 +90,9 @@ impl Memory {
             _ => None,
         };
         let time = Some(u64::from_le_bytes(cursor.take()?)).filter(|time| *time > 0).map(UnixTime);
+        let ([kind], soak, limit) = (cursor.take()?, cursor.take()?, cursor.take()?);
+        let (soak, limit) = (u32::from_le_bytes(soak), u32::from_le_bytes(limit));
+        let policy = (kind > 0).then_some(Policy { updates: kind == 2, soak, limit });
         let slots = [cursor.known()?, cursor.known()?];
         let [count] = cursor.take()?;
         let mut quarantine = Vec::new();
@@ -89,10 +100,14 @@ impl Memory {
             quarantine.push(Sha256Sum(cursor.take()?));
         }
         let keys = KeyStore::decode(cursor.0).ok()?;
-        Some(Self { sequence: found.sequence, keys, wish, time, slots, quarantine })
+        Some(Self { sequence: found.sequence, keys, wish, time, policy, slots, quarantine })
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn encoded_len(&self) -> usize {
+        FIXED + self.quarantine.len() * 32 + self.keys.encoded_len()
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
         let (kind, image) = match self.wish {
             None => (0, Sha256Sum([0; 32])),
             Some(Wish::Activate(image)) => (1, image),
@@ -100,9 +115,13 @@ impl Memory {
             Some(Wish::Cancel(image)) => (3, image),
             Some(Wish::Pause(image)) => (4, image),
         };
-        let mut bytes = alloc::vec![kind];
+        bytes.push(kind);
         bytes.extend_from_slice(&image.0);
         bytes.extend_from_slice(&self.time.map_or(0, |time| time.0).to_le_bytes());
+        let kind = self.policy.map_or(0, |policy| 1 + u8::from(policy.updates));
+        bytes.push(kind);
+        bytes.extend_from_slice(&self.policy.map_or(0, |policy| policy.soak).to_le_bytes());
+        bytes.extend_from_slice(&self.policy.map_or(0, |policy| policy.limit).to_le_bytes());
         for slot in self.slots {
             let empty = Known { md5: Md5Sum([0; 16]), sha256: Sha256Sum([0; 32]), size: 0, sequence: 0 };
             let known = slot.unwrap_or(empty);
@@ -114,14 +133,13 @@ impl Memory {
         }
         bytes.push(self.quarantine.len() as u8);
         self.quarantine.iter().for_each(|image| bytes.extend_from_slice(&image.0));
-        bytes.extend_from_slice(&self.keys.encode());
-        bytes
+        self.keys.encode_into(bytes);
     }
 
     /// The commands that make all of it last.
     pub(super) fn write(&mut self, books: &Books) -> [FlashOp; 2] {
         self.sequence = self.sequence.saturating_add(1);
-        pair::write(books.memory, MAGIC, self.sequence, &self.encode())
+        pair::write(books.memory, MAGIC, self.sequence, self.encoded_len(), |bytes| self.encode(bytes))
     }
 
     /// A node with these keys that has seen nothing yet.
@@ -160,13 +178,26 @@ mod tests {
     #[test]
     fn survives_flash_at_its_longest() {
         let known = Known { md5: Md5Sum([1; 16]), sha256: Sha256Sum([2; 32]), size: 3, sequence: 4 };
-        let mut memory = Memory { wish: Some(Wish::Pause(known.sha256)), ..Memory::default() };
+        let policy = Some(Policy { updates: true, soak: 5, limit: 600 });
+        let mut memory = Memory { wish: Some(Wish::Pause(known.sha256)), policy, ..Memory::default() };
         memory.learn(Slot::B, known);
         (0..9).for_each(|index| memory.quarantine(Sha256Sum([index; 32])));
         let [_, FlashOp::Program { data, .. }] = memory.write(&Books::FOUR_MEGABYTES) else { panic!() };
         assert!(data.len() + 16 * 54 <= READ as usize);
-        let back = Memory::read(&[], &data);
+        let mut back = Memory::default();
+        back.read(&[0xFF; 64]);
+        back.read(&data);
         assert_eq!((back.wish, back.known(Slot::B), back.known(Slot::A)), (memory.wish, Some(known), None));
+        assert_eq!(back.policy, policy);
         assert!(back.is_quarantined(Sha256Sum([8; 32])) && !back.is_quarantined(Sha256Sum([0; 32])));
+        let older = core::mem::take(&mut memory.wish);
+        let [_, FlashOp::Program { data: newer, .. }] = memory.write(&Books::FOUR_MEGABYTES) else {
+            panic!()
+        };
+        for (copies, wish) in [([&data, &newer], None), ([&newer, &data], None), ([&data, &data], older)] {
+            let mut back = Memory::default();
+            copies.iter().for_each(|copy| back.read(copy));
+            assert_eq!(back.wish, wish, "the newer copy counts");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A machine without IO. What the mesh brings are typed calls ([`offer`](Receiver::offer),
 //! [`handle_chunk`](Receiver::handle_chunk), [`handle_order`](Receiver::handle_order),
-//! [`handle_health`](Receiver::handle_health)); flash goes out through [`poll_flash`](Receiver::poll_flash) and
+//! [`handle_health`](Receiver::handle_health), [`handle_supply`](Receiver::handle_supply)); flash goes out through [`poll_flash`](Receiver::poll_flash) and
 //! its answers come in through [`handle_flash`](Receiver::handle_flash), one at a time. Chunks are taken in any
 //! order, from anybody, twice, one at a time; nothing touches what boots until the payload is complete and
 //! verified, and nothing is started that nobody signed.
@@ -14,9 +14,13 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod blame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod orders;
 mod recover;
+mod report;
 mod session;
 mod state;
 mod work;
@@ -24,14 +28,17 @@ mod work;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
+use blame::Blame;
 use memory::Memory;
+pub use report::{BootLoader, Capabilities};
 use session::Session;
 pub use state::{ChunkOutcome, Config, Event, Failure, State};
 use work::Task;
 
-use super::trial::{Health, Trial, TrialCopies};
+use super::trial::{Health, Trial, TrialCopies, TrialRules};
 use super::trust::{KeyStore, Refusal};
 use crate::flash::{Books, Completion, FlashOp};
+use crate::mesh::LinkId;
 use crate::time::{Duration, Instant};
 
 /// How long ago the old image may have reached the gateway for the new one to have to.
@@ -45,6 +52,9 @@ pub struct Receiver {
     trial_copies: TrialCopies,
     trial: Option<Trial>,
     session: Option<Session>,
+    blame: Blame,
+    /// What was measured last, in millivolts.
+    supply: Option<u16>,
     /// Commands that go before anything else; a dozen at most.
     writes: VecDeque<FlashOp>,
     task: Task,
@@ -67,6 +77,8 @@ impl Receiver {
             trial_copies: TrialCopies::default(),
             trial: None,
             session: None,
+            blame: Blame::default(),
+            supply: None,
             writes: VecDeque::new(),
             task: Task::start(),
             marking: false,
@@ -111,7 +123,12 @@ impl Receiver {
 
     /// What has happened; until `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if event.is_none() {
+            // There are few, and seldom: their memory is worth more than the time to get it again.
+            self.events.shrink_to_fit();
+        }
+        event
     }
 
     /// The node's health has changed, or is the same. To be called once a minute at least.
@@ -123,6 +140,21 @@ impl Receiver {
             trial.handle_health(now, health);
         }
         self.handle_timeout(now);
+    }
+
+    /// The supply was measured, in millivolts. Updates that have begun are not stopped by it.
+    pub fn handle_supply(&mut self, millivolts: u16) {
+        self.supply = Some(millivolts);
+    }
+
+    /// The link is down: nothing is expected of it any more.
+    pub fn handle_link_down(&mut self, link: LinkId) {
+        self.blame.gone(link);
+    }
+
+    /// Bad blocks that this link alone has brought, during this update and since the reset.
+    pub fn charges(&self, link: LinkId) -> u16 {
+        self.blame.charges(link)
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
@@ -150,6 +182,14 @@ impl Receiver {
         self.failed = Some(failure);
         self.task = Task::Idle;
         self.events.push_back(Event::Failed(failure));
+    }
+
+    /// How long trials take: as the policy says, else the board.
+    fn rules(&self) -> TrialRules {
+        self.memory.policy.map_or(self.config.rules, |policy| TrialRules {
+            soak: Duration::from_secs(policy.soak.into()),
+            limit: Duration::from_secs(policy.limit.into()),
+        })
     }
 
     fn names(&self) -> (&String, &String) {

@@ -4,10 +4,11 @@ use super::memory::{Known, Wish};
 use super::state::{Event, Failure};
 use super::work::Task;
 use super::{GATEWAY_MEMORY, Receiver};
+use crate::flash::Slot;
 use crate::hash::{Md5Sum, Sha256Sum};
 use crate::ota::BootRecord;
 use crate::ota::boot::write_record;
-use crate::ota::trial::{TrialRecord, TrialState, Verdict};
+use crate::ota::trial::{Ended, TrialRecord, TrialState, Verdict};
 use crate::ota::trust::{Order, Refusal, Verb};
 use crate::time::Instant;
 
@@ -53,7 +54,9 @@ impl Receiver {
             }
             Verb::Revert(image) => Err(Refusal::NoWayBack(*image)),
             Verb::Quarantine(image) if holds(image) => Ok(Some(Wish::Cancel(*image))),
-            Verb::Quarantine(_) | Verb::Unquarantine(_) | Verb::Keys(_) => Ok(self.memory.wish),
+            Verb::Quarantine(_) | Verb::Unquarantine(_) | Verb::Keys(_) | Verb::Policy(_) => {
+                Ok(self.memory.wish)
+            }
         }
     }
 
@@ -62,6 +65,7 @@ impl Receiver {
         match &order.verb {
             Verb::Quarantine(image) => self.memory.quarantine(*image),
             Verb::Unquarantine(image) => self.memory.quarantine.retain(|other| other != image),
+            Verb::Policy(policy) => self.memory.policy = Some(*policy),
             Verb::Activate(_) => {
                 let slot = self.slot();
                 if let Some(session) = &self.session {
@@ -97,7 +101,7 @@ impl Receiver {
             }
             Some(Wish::Revert(wished)) if self.running() == Some(wished) && self.failed.is_none() => {
                 if self.trial.is_some() {
-                    self.end_trial(TrialState::Invalid, false);
+                    self.end_trial(TrialState::Invalid, Ended::Ordered, false);
                 } else {
                     self.look_back();
                 }
@@ -114,7 +118,8 @@ impl Receiver {
         let manifest = &session.manifest;
         let (size, md5, sha256) = (manifest.size, manifest.md5, manifest.sha256);
         let gateway = self.gateway_at.is_some();
-        let record = TrialRecord { state: TrialState::New, attempts: 0, gateway, slot, size, md5, sha256 };
+        let state = TrialState::New;
+        let record = TrialRecord { state, attempts: 0, gateway, slot, size, md5, sha256, ended: None };
         if self.config.rollback {
             self.writes.extend(self.trial_copies.write(&self.config.books, record));
         } else {
@@ -131,7 +136,7 @@ impl Receiver {
             Verdict::Revert(failure) => {
                 self.events.push_back(Event::TrialFailed(failure));
                 let state = if failure.quarantines() { TrialState::Invalid } else { TrialState::Aborted };
-                self.end_trial(state, failure.quarantines());
+                self.end_trial(state, Ended::Failed(failure), failure.quarantines());
             }
         }
     }
@@ -154,7 +159,7 @@ impl Receiver {
     }
 
     /// Says on flash how the trial ended, and restarts into the old image.
-    fn end_trial(&mut self, state: TrialState, quarantined: bool) {
+    fn end_trial(&mut self, state: TrialState, ended: Ended, quarantined: bool) {
         let Some(record) = self.trial_copies.record else { return };
         if quarantined {
             self.memory.quarantine(record.sha256);
@@ -164,7 +169,8 @@ impl Receiver {
         }
         // The quarantine first: between the two, the boot loader goes back anyway.
         self.writes.extend(self.memory.write(&self.config.books));
-        self.writes.extend(self.trial_copies.write(&self.config.books, TrialRecord { state, ..record }));
+        let record = TrialRecord { state, ended: Some(ended), ..record };
+        self.writes.extend(self.trial_copies.write(&self.config.books, record));
         self.trial = None;
         self.task = Task::Restart;
     }
@@ -195,17 +201,31 @@ impl Receiver {
         let named = self.config.previous.is_some_and(|record| record.slot == previous.slot);
         let sequence = self.config.committed.sequence.saturating_add(if named { 2 } else { 1 });
         self.writes.extend(write_record(&self.config.layout, &BootRecord { sequence, ..previous }));
-        self.note_revert();
+        if let Some(image) = self.running() {
+            self.note_revert(image);
+        }
         self.task = Task::Restart;
     }
 
-    /// Says in the books that the image before runs again.
-    pub(super) fn note_revert(&mut self) {
-        if let Some(record) = self.trial_copies.record {
-            let invalid = TrialRecord { state: TrialState::Invalid, ..record };
+    /// Says in the books that the image before this one runs again.
+    pub(super) fn note_revert(&mut self, image: Sha256Sum) {
+        let tried = self.trial_copies.record.filter(|record| record.sha256 == image);
+        // One that counted without a trial has no record yet.
+        let record = tried.or_else(|| self.known_record(image));
+        if let Some(record) = record {
+            let ended = Some(Ended::Ordered);
+            let invalid = TrialRecord { state: TrialState::Invalid, ended, ..record };
             self.writes.extend(self.trial_copies.write(&self.config.books, invalid));
         }
         self.memory.wish = None;
         self.writes.extend(self.memory.write(&self.config.books));
+    }
+
+    fn known_record(&self, image: Sha256Sum) -> Option<TrialRecord> {
+        let slots = [Slot::A, Slot::B].map(|slot| self.memory.known(slot).map(|known| (slot, known)));
+        let (slot, known) = slots.into_iter().flatten().find(|(_, known)| known.sha256 == image)?;
+        let Known { md5, sha256, size, .. } = known;
+        let state = TrialState::Invalid;
+        Some(TrialRecord { state, attempts: 0, gateway: false, slot, size, md5, sha256, ended: None })
     }
 }

@@ -3,20 +3,21 @@
 use alloc::vec::Vec;
 
 use super::Receiver;
-use super::memory::{self, Known, Memory, Wish};
+use super::memory::{self, Known, Wish};
 use super::state::Failure;
 use super::work::{READ, Task};
 use crate::flash::FlashOp;
 use crate::hash::Summing;
 use crate::ota::journal::{HEAD, Head};
-use crate::ota::trial::{AfterReset, Trial, TrialCopies, TrialRecord, TrialState, after_reset};
+use crate::ota::trial::{AfterReset, Ended, Trial, TrialCopies, TrialRecord, TrialState, after_reset};
 use crate::ota::trust::Refusal;
 use crate::time::Instant;
 
 /// What is read next.
 #[derive(Debug)]
 pub(super) enum Recovery {
-    Memory(Vec<Vec<u8>>),
+    /// The copy in the first sector, then in the second.
+    Memory(usize),
     Trial(Vec<Vec<u8>>),
     /// The running image's sum, if it is not in the memory.
     Running {
@@ -36,7 +37,11 @@ impl Receiver {
             FlashOp::Read { address: if read.is_empty() { first.start } else { second.start }, len }
         };
         match recovery {
-            Recovery::Memory(read) => copy(books.memory, read, memory::READ),
+            Recovery::Memory(index) => {
+                let [first, second] = books.memory;
+                let address = if *index == 0 { first.start } else { second.start };
+                FlashOp::Read { address, len: memory::READ }
+            }
             Recovery::Trial(read) => copy(books.trial, read, TrialCopies::LEN),
             Recovery::Running { at, .. } => {
                 let running = &self.config.running;
@@ -45,22 +50,20 @@ impl Receiver {
             }
             Recovery::Head => FlashOp::Read { address: books.journal[0].start, len: HEAD },
             Recovery::Marks(first) => {
+                let len = books.marks.bytes();
                 let left = self.session.as_ref().map_or(1, |session| session.journal.chunks() - first);
-                let address = books.journal[0].start + HEAD + 4 * first;
-                FlashOp::Read { address, len: (4 * left).min(READ) }
+                let address = books.journal[0].start + HEAD + len * first;
+                FlashOp::Read { address, len: (len * left).min(READ) }
             }
         }
     }
 
     pub(super) fn have_read_books(&mut self, now: Instant, recovery: Recovery, bytes: &[u8]) {
         let next = match recovery {
-            Recovery::Memory(read) => match read.first() {
-                None => Recovery::Memory(alloc::vec![bytes.to_vec()]),
-                Some(first) => {
-                    self.memory = Memory::read(first, bytes);
-                    Recovery::Trial(Vec::new())
-                }
-            },
+            Recovery::Memory(index) => {
+                self.memory.read(bytes);
+                if index == 0 { Recovery::Memory(1) } else { Recovery::Trial(Vec::new()) }
+            }
             Recovery::Trial(read) => match read.first() {
                 None => Recovery::Trial(alloc::vec![bytes.to_vec()]),
                 Some(first) => {
@@ -90,7 +93,7 @@ impl Receiver {
             Recovery::Marks(first) => {
                 let Some(session) = &mut self.session else { return self.recovered(now) };
                 session.journal.recover(first, bytes);
-                let next = first + (bytes.len() / 4) as u32;
+                let next = first + bytes.len() as u32 / session.journal.mark_len();
                 if next >= session.journal.chunks() || bytes.is_empty() {
                     return self.recovered(now);
                 }
@@ -121,15 +124,17 @@ impl Receiver {
             // An installed image is looked at first: if it is right, nothing else has to be.
             (session.table, session.verified, session.installed) = (true, true, true);
         }
-        if matches!(self.memory.wish, Some(Wish::Revert(image)) if self.running() != Some(image)) {
-            self.note_revert();
+        if let Some(Wish::Revert(image)) = self.memory.wish
+            && self.running() != Some(image)
+        {
+            self.note_revert(image);
         }
         let on_trial = self.config.running.slot != self.config.committed.slot;
         if let Some(record) = self.trial_copies.record {
             let this = record.md5 == self.config.running.md5 && record.slot == self.config.running.slot;
             match record.state {
                 TrialState::PendingVerify if this && on_trial => {
-                    self.trial = Some(Trial::new(now, self.config.rules, record.gateway));
+                    self.trial = Some(Trial::new(now, self.rules(), record.gateway));
                 }
                 // The power went between the boot record and this one.
                 TrialState::PendingVerify | TrialState::New | TrialState::Aborted if this => self.confirm(),
@@ -154,23 +159,26 @@ impl Receiver {
         let next = match after_reset(self.config.reset, record.attempts) {
             AfterReset::Retry if self.memory.wish == Some(Wish::Activate(record.sha256)) => {
                 self.task = Task::Restart;
-                TrialState::New
+                (TrialState::New, None)
             }
             AfterReset::Retry => return,
+            // Said once, not after every reset.
+            AfterReset::GiveUp if record.ended.is_some() && self.memory.wish.is_none() => return,
             AfterReset::GiveUp => {
                 self.memory.wish = None;
                 self.writes.extend(self.memory.write(&self.config.books));
-                return;
+                (TrialState::Aborted, Some(record.ended.unwrap_or(Ended::Power)))
             }
             AfterReset::Quarantine => {
                 self.memory.wish = None;
                 self.memory.quarantine(record.sha256);
                 self.session = None;
                 self.writes.extend(self.memory.write(&self.config.books));
-                TrialState::Invalid
+                (TrialState::Invalid, Some(Ended::Crashed))
             }
         };
-        let record = TrialRecord { state: next, ..record };
+        let (state, ended) = next;
+        let record = TrialRecord { state, ended, ..record };
         self.writes.extend(self.trial_copies.write(&self.config.books, record));
     }
 }

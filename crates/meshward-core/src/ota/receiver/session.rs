@@ -4,12 +4,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Receiver;
+use super::blame::Blame;
 use super::memory::Wish;
 use super::state::ChunkOutcome;
 use super::work::{Store, Task};
 use crate::codec::{PayloadKey, Recipe};
-use crate::flash::{ERASED, Region, SECTOR, Slot};
+use crate::flash::{ERASED, Region, SECTOR, Slot, UNIT};
 use crate::hash::Sha256Sum;
+use crate::mesh::LinkId;
 use crate::ota::journal::{Head, Journal};
 use crate::ota::trial::TrialState;
 use crate::ota::trust::{Board, Descriptor, Manifest, Refusal, Running};
@@ -96,6 +98,15 @@ impl Session {
         (0..self.descriptor.table_chunks()).all(|chunk| self.journal.has(chunk))
     }
 
+    /// Whether anything of a block, or of the table, is there.
+    fn has_any_of(&self, block: Option<u32>) -> bool {
+        let (first, count) = match block {
+            Some(block) => self.block_chunks(block),
+            None => (0, self.descriptor.table_chunks()),
+        };
+        (first..first + count).any(|chunk| self.journal.has(chunk))
+    }
+
     /// Where a chunk belongs, its length, and the block that it is of; `None` for the block table's.
     fn place(&self, table: Region, chunk: u32) -> Option<(u32, u32, Option<u32>)> {
         let size = u32::from(self.descriptor.chunk_size);
@@ -134,7 +145,7 @@ impl Receiver {
         if matches!(self.task, Task::Recover(_) | Task::Restart) || self.trial.is_some() {
             return Err(Refusal::Occupied);
         }
-        let head = Head { manifest: manifest.to_vec(), descriptor: descriptor.to_vec() };
+        let head = Head { manifest, descriptor };
         let session = self.admit(&head)?;
         let held = self.session.as_ref();
         if session.recipe.is_none() && held.is_none_or(|held| held.descriptor != session.descriptor) {
@@ -153,6 +164,7 @@ impl Receiver {
                 return Err(Refusal::Occupied);
             }
         }
+        self.guard()?;
         if !self.is_idle() {
             return Err(Refusal::Occupied);
         }
@@ -163,9 +175,23 @@ impl Receiver {
         }
         self.failed = None;
         self.session = Some(session);
+        self.blame = Blame::default();
         self.task = Task::Clear { at: 0, head: bytes };
         self.proceed();
         Ok(())
+    }
+
+    /// What must be so before the first byte of an update, whatever it is.
+    fn guard(&self) -> Result<(), Refusal> {
+        if self.memory.policy.is_some_and(|policy| !policy.updates) {
+            return Err(Refusal::SwitchedOff);
+        }
+        match self.config.supply_least {
+            Some(least) if self.supply.is_none_or(|millivolts| millivolts < least) => {
+                Err(Refusal::Supply { millivolts: self.supply, least })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_reverted(&self, image: Sha256Sum) -> bool {
@@ -174,9 +200,9 @@ impl Receiver {
     }
 
     /// Holds an offer, or what a journal says was one, against everything that this node is.
-    pub(super) fn admit(&self, head: &Head) -> Result<Session, Refusal> {
-        let manifest = self.memory.keys.manifest(&head.manifest, self.memory.time)?.content;
-        let descriptor = self.memory.keys.descriptor(&head.descriptor)?.content;
+    pub(super) fn admit(&self, head: &Head<'_>) -> Result<Session, Refusal> {
+        let manifest = self.memory.keys.manifest(head.manifest, self.memory.time)?.content;
+        let descriptor = self.memory.keys.descriptor(head.descriptor)?.content;
         let journal = Journal::new(&self.config.books, &descriptor);
         let journal = journal.ok_or(Refusal::Chunks { chunks: descriptor.chunks() })?;
         if !SECTOR.is_multiple_of(u32::from(descriptor.chunk_size)) {
@@ -233,8 +259,8 @@ impl Receiver {
         })
     }
 
-    /// A chunk came: the block table's are the first.
-    pub fn handle_chunk(&mut self, index: u32, bytes: &[u8]) -> ChunkOutcome {
+    /// A chunk came over a link: the block table's are the first.
+    pub fn handle_chunk(&mut self, link: LinkId, index: u32, bytes: &[u8]) -> ChunkOutcome {
         let table = self.config.books.journal[1];
         let paused = matches!(self.memory.wish, Some(Wish::Pause(_)));
         let wanted =
@@ -248,11 +274,16 @@ impl Receiver {
         if session.journal.has(index) {
             return ChunkOutcome::Known;
         }
+        let fresh = !session.has_any_of(block);
         if !self.is_idle() {
             return ChunkOutcome::Busy;
         }
+        if !self.blame.admits(link, block) {
+            return ChunkOutcome::Unwanted;
+        }
+        self.blame.note(link, block, fresh);
         let mut data = bytes.to_vec();
-        data.resize(data.len().next_multiple_of(4), ERASED);
+        data.resize(data.len().next_multiple_of(UNIT as usize), ERASED);
         self.task = Task::Store(Store { index, address, data, block });
         ChunkOutcome::Taken
     }

@@ -9,8 +9,9 @@ use super::work::Task;
 use crate::codec::CodecError;
 use crate::flash::{Books, Layout};
 use crate::hash::Sha256Sum;
+use crate::mesh::LinkId;
 use crate::ota::BootRecord;
-use crate::ota::trial::{ResetReason, TrialFailure, TrialRules, TrialState};
+use crate::ota::trial::{Ended, ResetReason, TrialFailure, TrialRules, TrialState};
 use crate::ota::trust::{GroupKeys, Refusal};
 use crate::wire::NodeId;
 
@@ -43,8 +44,10 @@ pub struct Config {
     pub group_keys: GroupKeys,
     /// Whether the boot loader knows trials.
     pub rollback: bool,
-    /// How long trials take.
+    /// How long trials take, unless a policy says otherwise.
     pub rules: TrialRules,
+    /// The supply that an update takes, in millivolts; `None` on boards that do not measure theirs.
+    pub supply_least: Option<u16>,
 }
 
 /// What has happened.
@@ -53,7 +56,12 @@ pub enum Event {
     /// An offer was taken: chunks are wanted.
     Wanted(Sha256Sum),
     /// A block of the payload was wrong, and is wanted again.
-    BadBlock(u32),
+    BadBlock {
+        /// Which one; `None` is the block table.
+        block: Option<u32>,
+        /// The link that it is charged to; `None` when it may have been another.
+        link: Option<LinkId>,
+    },
     /// The image is in its slot.
     Ready(Sha256Sum),
     /// The image under trial counts now.
@@ -119,7 +127,7 @@ pub enum ChunkOutcome {
     Known,
     /// The flash is behind: once more, later.
     Busy,
-    /// Nothing is being received, or not now.
+    /// Nothing is being received, or not now, or not over this link.
     Unwanted,
     /// There is no such chunk, or it has another length.
     Malformed,
@@ -166,9 +174,62 @@ pub enum State {
     Reverted {
         /// Whether its image is never taken again.
         quarantined: bool,
+        /// Why; `None` while it may be tried again.
+        why: Option<Ended>,
     },
     /// The last update ended.
     Failed(Failure),
+}
+
+impl State {
+    /// Its name, as nodes report it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Idle => "idle",
+            Self::Offered => "offered",
+            Self::Refused(_) => "refused",
+            Self::Receiving { .. } => "receiving",
+            Self::Paused => "paused",
+            Self::Verifying => "verifying",
+            Self::Installing { .. } => "installing",
+            Self::Ready => "ready",
+            Self::Activating => "activating",
+            Self::Trial => "trial",
+            Self::Confirmed => "confirmed",
+            Self::Reverted { .. } => "reverted",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The reason's number: that of a [`Refusal`], a [`Failure`] or an [`Ended`]; 0 where the state is all there
+    /// is to say.
+    pub fn reason(&self) -> u8 {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Failed(failure) => failure.code(),
+            Self::Reverted { why: Some(why), .. } => why.code(),
+            Self::Paused => Ended::Ordered.code(),
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Refused(refusal) => write!(f, ": {refusal}"),
+            Self::Receiving { done, chunks } => write!(f, " ({done}/{chunks})"),
+            Self::Paused => write!(f, ": {}", Ended::Ordered),
+            Self::Installing { made, size } => {
+                write!(f, " ({} %)", u64::from(*made) * 100 / u64::from(*size).max(1))
+            }
+            Self::Reverted { why: Some(why), .. } => write!(f, ": {why}"),
+            Self::Failed(failure) => write!(f, ": {failure}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Receiver {
@@ -219,7 +280,8 @@ impl Receiver {
     }
 
     fn reverted(&self, image: Sha256Sum) -> State {
-        State::Reverted { quarantined: self.memory.is_quarantined(image) }
+        let why = self.trial_copies.record.and_then(|record| record.ended);
+        State::Reverted { quarantined: self.memory.is_quarantined(image), why }
     }
 
     fn tried(&self) -> Option<(Sha256Sum, TrialState)> {

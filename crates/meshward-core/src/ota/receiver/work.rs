@@ -7,7 +7,7 @@ use super::Receiver;
 use super::recover::Recovery;
 use super::state::{Event, Failure};
 use crate::codec::{CodecError, Need, Unpacker};
-use crate::flash::{ERASED, FlashOp, Region, SECTOR};
+use crate::flash::{ERASED, FlashOp, Region, SECTOR, UNIT};
 use crate::hash::{BlockHash, Summing, Sums};
 use crate::ota::BootRecord;
 use crate::time::Instant;
@@ -79,7 +79,7 @@ pub(super) enum Task {
 
 impl Task {
     pub(super) fn start() -> Self {
-        Self::Recover(Recovery::Memory(Vec::new()))
+        Self::Recover(Recovery::Memory(0))
     }
 }
 
@@ -113,9 +113,10 @@ impl Receiver {
                 let data = core::mem::take(head);
                 FlashOp::Program { address: journal.start, data }
             }
-            Task::Store(store) if store.data.is_empty() => {
-                FlashOp::Read { address: session.journal.mark_address(store.index), len: 4 }
-            }
+            Task::Store(store) if store.data.is_empty() => FlashOp::Read {
+                address: session.journal.mark_address(store.index),
+                len: session.journal.mark_len(),
+            },
             Task::Store(store) => FlashOp::Read { address: store.address, len: store.data.len() as u32 },
             Task::CheckTable { at, .. } => piece(table.start, session.descriptor.table_len(), *at),
             Task::Check { block, at, found: None, .. } => {
@@ -126,7 +127,8 @@ impl Receiver {
                 FlashOp::Read { address: table.start + *block * len, len }
             }
             Task::Forget { first, count, .. } => {
-                FlashOp::Read { address: session.journal.mark_address(*first), len: 4 * *count }
+                let len = session.journal.mark_len() * *count;
+                FlashOp::Read { address: session.journal.mark_address(*first), len }
             }
             Task::Verify { at, .. } => piece(staging.start, session.descriptor.sizes.packed, *at),
             Task::ReadBack { at, .. } => piece(slot.start, session.manifest.size, *at),
@@ -149,7 +151,7 @@ impl Receiver {
             Task::Store(store) => self.store(store, bytes),
             Task::Forget { first, count, erase } => {
                 let Some(session) = &self.session else { return };
-                self.writes.push_back(session.journal.forget(first, bytes));
+                self.writes.extend(session.journal.forget(first, bytes));
                 let sectors = (0..erase.len / SECTOR).map(|sector| erase.start + sector * SECTOR);
                 self.writes.extend(sectors.map(|address| FlashOp::Erase { address }));
                 self.task = Task::Forget { first, count, erase };
@@ -207,8 +209,7 @@ impl Receiver {
     fn store(&mut self, mut store: Store, found: &[u8]) {
         let Some(session) = &mut self.session else { return };
         if store.data.is_empty() {
-            let mark = u32::from_le_bytes(found.try_into().unwrap_or([ERASED; 4]));
-            match session.journal.mark(store.index, mark) {
+            match session.journal.mark(store.index, found) {
                 Some(op) => {
                     self.writes.push_back(op);
                     self.task = Task::Store(store);
@@ -250,10 +251,11 @@ impl Receiver {
         let Some(session) = &mut self.session else { return };
         if sums.sha256 == session.descriptor.table {
             session.table = true;
+            self.blame.good(None);
             self.proceed();
         } else {
             session.suspect = false;
-            self.forget(None);
+            self.bad(None);
         }
     }
 
@@ -262,6 +264,7 @@ impl Receiver {
         if right {
             session.set_checked(block);
             session.suspect = false;
+            self.blame.good(Some(block));
             self.proceed();
         } else if !session.suspect {
             // Perhaps the table is wrong and not the block.
@@ -269,9 +272,15 @@ impl Receiver {
             self.proceed();
         } else {
             (session.suspect, session.blamed) = (false, false);
-            self.events.push_back(Event::BadBlock(block));
-            self.forget(Some(block));
+            self.bad(Some(block));
         }
+    }
+
+    /// A block, or the table, is wrong.
+    fn bad(&mut self, block: Option<u32>) {
+        let link = self.blame.bad(block);
+        self.events.push_back(Event::BadBlock { block, link });
+        self.forget(block);
     }
 
     fn verified(&mut self, sums: Sums) {
@@ -348,7 +357,7 @@ impl Receiver {
                 }
                 let address = start + page.offset;
                 let mut data = page.bytes.to_vec();
-                data.resize(data.len().next_multiple_of(4), ERASED);
+                data.resize(data.len().next_multiple_of(UNIT as usize), ERASED);
                 if page.offset.is_multiple_of(SECTOR) {
                     self.writes.push_back(FlashOp::Erase { address });
                 }

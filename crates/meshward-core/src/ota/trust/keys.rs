@@ -13,6 +13,8 @@ use crate::wire::NodeId;
 /// Keys that a store holds, revoked ones included.
 pub const KEYS_MAX: usize = 16;
 const FORMAT: u64 = 1;
+/// Bytes of the CRC-32 behind a store.
+const CRC_LEN: usize = 4;
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// What a key may sign.
@@ -262,23 +264,30 @@ impl KeyStore {
         Ok((parts.key, key.kind, parts.content))
     }
 
+    /// Bytes of [`encode`](Self::encode).
+    pub fn encoded_len(&self) -> usize {
+        let lens = self.keys.iter().map(|(_, key)| encode_key(key).len().saturating_add(1));
+        lens.fold(CRC_LEN, usize::saturating_add)
+    }
+
     /// The store as it is kept: for each key its length and a map in CBOR, one after the other, then a CRC-32.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(self.encoded_len());
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// The same, behind what is there already.
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
         for (_, key) in &self.keys {
-            let mut writer = Writer::open(4, FORMAT);
-            writer.bytes(1, key.public.bytes());
-            writer.u64(2, key.kind.number().into());
-            writer.u64(3, key.revoked.into());
-            writer.u64(4, key.counter);
-            let entry = writer.close();
+            let entry = encode_key(key);
             // Never: an entry has 53 bytes at most.
             bytes.push(u8::try_from(entry.len()).unwrap_or(u8::MAX));
             bytes.extend_from_slice(&entry);
         }
-        let crc = CRC.checksum(&bytes);
+        let crc = CRC.checksum(bytes.get(start..).unwrap_or_default());
         bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
@@ -286,18 +295,47 @@ impl KeyStore {
     /// # Errors
     /// [`Refusal`]: it is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        let (entries, crc) = bytes.split_last_chunk().ok_or(Refusal::Truncated)?;
+        let (entries, crc) = bytes.split_last_chunk::<CRC_LEN>().ok_or(Refusal::Truncated)?;
         if CRC.checksum(entries) != u32::from_le_bytes(*crc) {
             return Err(Refusal::Malformed);
         }
-        let (mut store, mut rest) = (Self::default(), entries);
-        while let Some((len, after)) = rest.split_first() {
-            let (entry, after) = after.split_at_checked(usize::from(*len)).ok_or(Refusal::Truncated)?;
-            store.add(decode_key(entry)?)?;
-            rest = after;
+        // As much memory as it takes, and not what doubling would.
+        let mut store = Self { keys: Vec::with_capacity(Entries(entries).count().min(KEYS_MAX)) };
+        for entry in Entries(entries) {
+            store.add(decode_key(entry?)?)?;
         }
-        if store.encode() == bytes { Ok(store) } else { Err(Refusal::Malformed) }
+        Ok(store)
     }
+}
+
+/// The entries of a store, one after the other.
+struct Entries<'b>(&'b [u8]);
+
+impl<'b> Iterator for Entries<'b> {
+    type Item = Result<&'b [u8], Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (len, after) = self.0.split_first()?;
+        match after.split_at_checked(usize::from(*len)) {
+            Some((entry, rest)) => {
+                self.0 = rest;
+                Some(Ok(entry))
+            }
+            None => {
+                self.0 = &[];
+                Some(Err(Refusal::Truncated))
+            }
+        }
+    }
+}
+
+fn encode_key(key: &Key) -> Vec<u8> {
+    let mut writer = Writer::open(4, FORMAT);
+    writer.bytes(1, key.public.bytes());
+    writer.u64(2, key.kind.number().into());
+    writer.u64(3, key.revoked.into());
+    writer.u64(4, key.counter);
+    writer.close()
 }
 
 fn decode_key(entry: &[u8]) -> Result<Key, Refusal> {
@@ -312,7 +350,9 @@ fn decode_key(entry: &[u8]) -> Result<Key, Refusal> {
     };
     let counter = reader.u64(4)?;
     reader.close()?;
-    Ok(Key { public, kind, revoked, counter })
+    let key = Key { public, kind, revoked, counter };
+    // There is one encoding of each.
+    if encode_key(&key) == entry { Ok(key) } else { Err(Refusal::Malformed) }
 }
 
 fn demand(key: KeyId, has: KeyKind, needs: KeyKind) -> Result<(), Refusal> {

@@ -40,5 +40,5 @@ pub use descriptor::{CHUNK_ALIGN, CHUNK_SIZES, Descriptor, PAYLOAD_MAX, Running}
 pub use group::{GROUP_KEYS_MAX, GroupKey, GroupKeyId, GroupKeys, Purpose, SALT, Seal};
 pub use keys::{KEYS_MAX, Key, KeyId, KeyKind, KeyStore, PublicKey, Signed};
 pub use manifest::{Board, Manifest, TEXT_MAX};
-pub use order::{KeyChange, NODES_MAX, Order, Verb};
+pub use order::{KeyChange, NODES_MAX, Order, Policy, Verb};
 pub use refusal::Refusal;

@@ -30,6 +30,27 @@ pub enum Verb {
     Unquarantine(Sha256Sum),
     /// Change the key store: numbers 8 (add) and 9 (revoke). A recovery key must sign it.
     Keys(KeyChange),
+    /// How the node is to treat updates from now on: number 10.
+    Policy(Policy),
+}
+
+/// How a node treats updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether it takes offers. What it is receiving already is finished all the same.
+    pub updates: bool,
+    /// Seconds that all must be well before an image under trial is confirmed: up to a day.
+    pub soak: u32,
+    /// Seconds that it may be unwell, the gateway's absence not counted: a minute to a day.
+    pub limit: u32,
+}
+
+impl Policy {
+    const DAY: u32 = 86_400;
+
+    const fn is_sound(&self) -> bool {
+        self.soak <= Self::DAY && 60 <= self.limit && self.limit <= Self::DAY
+    }
 }
 
 /// A change of a node's keys.
@@ -59,6 +80,7 @@ impl Verb {
             Self::Unquarantine(_) => 7,
             Self::Keys(KeyChange::Add { .. }) => 8,
             Self::Keys(KeyChange::Revoke(_)) => 9,
+            Self::Policy(_) => 10,
         }
     }
 
@@ -85,6 +107,7 @@ pub struct Order {
     /// \[7] The nodes that it is for, their ids rising; `None` is every node. What is signed for the nodes of
     /// one wave cannot be played to those of the next.
     pub nodes: Option<Vec<u32>>,
+    // [8] to [10] are a policy's: whether updates are taken, soak, limit.
 }
 
 impl Order {
@@ -93,7 +116,9 @@ impl Order {
         let add = matches!(self.verb, Verb::Keys(KeyChange::Add { .. }));
         let optional = [add, self.issued_at.is_some(), self.not_after.is_some(), self.nodes.is_some()];
         let present = optional.into_iter().filter(|present| *present).count() as u64;
-        let mut writer = Writer::open(present.saturating_add(3), FORMAT);
+        let policy = if let Verb::Policy(policy) = self.verb { Some(policy) } else { None };
+        let always = if policy.is_some() { 5 } else { 3 };
+        let mut writer = Writer::open(present.saturating_add(always), FORMAT);
         writer.u64(1, self.counter);
         writer.u64(2, self.verb.number());
         match &self.verb {
@@ -109,6 +134,7 @@ impl Order {
                 writer.u64(4, kind.number().into());
             }
             Verb::Keys(KeyChange::Revoke(id)) => writer.bytes(3, &id.0),
+            Verb::Policy(_) => {}
         }
         for (key, time) in [(5, self.issued_at), (6, self.not_after)] {
             if let Some(UnixTime(seconds)) = time {
@@ -117,6 +143,11 @@ impl Order {
         }
         if let Some(nodes) = &self.nodes {
             writer.numbers(7, nodes);
+        }
+        if let Some(Policy { updates, soak, limit }) = policy {
+            writer.u64(8, updates.into());
+            writer.u64(9, soak.into());
+            writer.u64(10, limit.into());
         }
         writer.close()
     }
@@ -132,6 +163,10 @@ impl Order {
         let issued_at = reader.optional_u64(5)?.map(UnixTime);
         let not_after = reader.optional_u64(6)?.map(UnixTime);
         let nodes = reader.numbers(7, NODES_MAX)?;
+        let verb = match verb {
+            Some(verb) => verb,
+            None => Verb::Policy(decode_policy(&mut reader)?),
+        };
         reader.close()?;
         let order = Self { counter, verb, issued_at, not_after, nodes };
         let rising = order.nodes.as_ref().is_none_or(|nodes| nodes.is_sorted_by(|one, next| one < next));
@@ -139,7 +174,18 @@ impl Order {
     }
 }
 
-fn decode_verb(reader: &mut Reader<'_>) -> Result<Verb, Refusal> {
+fn decode_policy(reader: &mut Reader<'_>) -> Result<Policy, Refusal> {
+    let updates = match reader.u64(8)? {
+        0 => false,
+        1 => true,
+        _ => return Err(Refusal::Malformed),
+    };
+    let policy = Policy { updates, soak: reader.u32(9)?, limit: reader.u32(10)? };
+    if policy.is_sound() { Ok(policy) } else { Err(Refusal::Malformed) }
+}
+
+/// What is to be done; `None` is a policy, which stands at the order's end.
+fn decode_verb(reader: &mut Reader<'_>) -> Result<Option<Verb>, Refusal> {
     let of_image: fn(Sha256Sum) -> Verb = match reader.u64(2)? {
         1 => Verb::Activate,
         2 => Verb::Revert,
@@ -152,10 +198,11 @@ fn decode_verb(reader: &mut Reader<'_>) -> Result<Verb, Refusal> {
             let public = PublicKey::new(reader.array(3)?).ok_or(Refusal::KeyChange)?;
             let kind = u8::try_from(reader.u64(4)?).ok().and_then(KeyKind::from_number);
             let kind = kind.ok_or(Refusal::Malformed)?;
-            return Ok(Verb::Keys(KeyChange::Add { kind, public }));
+            return Ok(Some(Verb::Keys(KeyChange::Add { kind, public })));
         }
-        9 => return Ok(Verb::Keys(KeyChange::Revoke(KeyId(reader.array(3)?)))),
+        9 => return Ok(Some(Verb::Keys(KeyChange::Revoke(KeyId(reader.array(3)?))))),
+        10 => return Ok(None),
         _ => return Err(Refusal::Malformed),
     };
-    Ok(of_image(Sha256Sum(reader.array(3)?)))
+    Ok(Some(of_image(Sha256Sum(reader.array(3)?))))
 }

@@ -99,6 +99,15 @@ pub enum Refusal {
     Cipher(u64),
     /// A payload that was sealed for those who hold another key.
     UnknownGroupKey(GroupKeyId),
+    /// The supply is too weak for an update, or nobody has measured it.
+    Supply {
+        /// What was measured last, in millivolts.
+        millivolts: Option<u16>,
+        /// What it takes.
+        least: u16,
+    },
+    /// An operator's policy: this node takes no updates.
+    SwitchedOff,
 }
 
 impl Refusal {
@@ -130,6 +139,8 @@ impl Refusal {
             Self::NoWayBack(_) => 23,
             Self::Cipher(_) => 24,
             Self::UnknownGroupKey(_) => 25,
+            Self::Supply { .. } => 26,
+            Self::SwitchedOff => 27,
         }
     }
 }
@@ -182,6 +193,15 @@ impl fmt::Display for Refusal {
             Self::Cipher(cipher) => write!(f, "cipher {cipher} is not known to this version"),
             Self::UnknownGroupKey(key) => {
                 write!(f, "the payload is sealed by group key {key}, which is not here")
+            }
+            Self::Supply { millivolts: Some(found), least } => {
+                write!(f, "the supply has {found} mV and an update takes {least} mV at least")
+            }
+            Self::Supply { millivolts: None, least } => {
+                write!(f, "an update takes a supply of {least} mV at least, and it has not been measured")
+            }
+            Self::SwitchedOff => {
+                f.write_str("updates are switched off on this node, by an operator's policy")
             }
         }
     }
