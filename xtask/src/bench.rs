@@ -22,7 +22,7 @@ const PAGE: &str = "docs/benchmarks.md";
 const REFERENCE: &str = "serde_json::Value";
 
 /// The page's sections, in the order in which they are measured.
-const SECTIONS: [&str; 6] = ["core", "forward", "payload", "budget", "speed", "simulator"];
+const SECTIONS: [&str; 7] = ["core", "forward", "payload", "budget", "speed", "latency", "simulator"];
 
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             "payload" => core("unpack")?,
             "budget" => budget::table()?,
             "speed" => speed()?,
+            "latency" => sim("latency", &[])?,
             _ => sim("bench", own(arguments))?,
         };
         refresh(section, &content)?;

@@ -4,6 +4,7 @@
 //! [`MODEL`] says what the figures hold for and stands above them. The mesh of a case has grown and is quiet
 //! when the update begins: it is built over fast lines, and then put on the one channel.
 
+pub mod latency;
 mod model;
 pub mod speed;
 mod table;
@@ -23,7 +24,7 @@ use crate::image::{Behaviour, Image};
 use crate::script::{Step, roomy};
 use crate::stock::StockOffer;
 use crate::topology::{self, Topology};
-use crate::world::{Act, Channel, HostSpec, Medium, Rule, Seat, World, WorldConfig};
+use crate::world::{Act, Channel, HostSpec, Medium, Record, Rule, Seat, World, WorldConfig};
 
 /// An update that has not ended by then has failed.
 const HORIZON: Duration = Duration::from_secs(8 * 3_600);
@@ -109,7 +110,7 @@ pub struct Run {
 /// Runs one seed of a case.
 pub fn run_one(case: &Case, seed: u64) -> Run {
     let (mut world, new) = ready(case, seed);
-    update(case, &mut world, &new)
+    update(case, &mut world, &new, &mut |_, _| {})
 }
 
 /// A world in which the update of a case can begin, and the image it is to.
@@ -126,8 +127,13 @@ fn ready(case: &Case, seed: u64) -> (World, Arc<Image>) {
     (world, new)
 }
 
-/// Runs the update to its end, one way or the other.
-fn update(case: &Case, world: &mut World, new: &Arc<Image>) -> Run {
+/// Runs the update to its end, one way or the other; `look` sees ten times a second what has happened.
+fn update(
+    case: &Case,
+    world: &mut World,
+    new: &Arc<Image>,
+    look: &mut dyn FnMut(&mut World, &[Record]),
+) -> Run {
     let (start, before) = (world.now(), world.totals());
     begin(case, world, new);
     let mut left: Vec<Seat> = world.seats().skip(1).collect();
@@ -141,7 +147,8 @@ fn update(case: &Case, world: &mut World, new: &Arc<Image>) -> Run {
         }
         // A tenth of a second is the resolution of all times.
         world.run_for(Duration::from_millis(100));
-        let _unseen = world.records().count();
+        let records: Vec<Record> = world.records().collect();
+        look(world, &records);
         left.retain(|seat| world.running(*seat).is_none_or(|record| record.md5 != new.md5));
     }
     let (time, used) = (world.now().since(start).as_secs_f64(), world.totals().since(&before));

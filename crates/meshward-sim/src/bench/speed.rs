@@ -177,7 +177,9 @@ impl Ready {
                 self.world.run_for(IDLE);
                 None
             }
-            Some((case, image)) => Some(super::update(case, &mut self.world, image).completed),
+            Some((case, image)) => {
+                Some(super::update(case, &mut self.world, image, &mut |_, _| {}).completed)
+            }
         };
         let (span, steps) = (self.world.now().since(start), self.world.steps() - steps);
         Lap { span, steps, trace_hash: self.world.trace_hash(), updated }

@@ -224,6 +224,12 @@ impl StockNode {
         self.ports.get(&link).map_or(0, Port::queued)
     }
 
+    /// Bytes that wait to be written to all links, and those of them that are firmware.
+    pub fn held(&self) -> (usize, usize) {
+        let ports = || self.ports.values();
+        (ports().map(Port::queued).sum(), ports().map(Port::firmware).sum())
+    }
+
     /// The part that the receiver would take next: in RAM, and not always that of the image it is at.
     pub fn part(&self) -> Option<u32> {
         self.receiver.as_ref().map(Receiver::part)

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use meshward_core::mesh::Priority;
 use meshward_core::wire::Splitter;
 
+use crate::world::is_firmware;
+
 /// Priorities of `SentBuffer`: critical, high, normal, low.
 const LANES: usize = 4;
 /// The most bytes that are written at once (`TCP_MSS` less the NUL that `SentBuffer` keeps room for).
@@ -44,6 +46,12 @@ impl Port {
     /// Bytes that wait to be written.
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Those of them that are parts of an image.
+    pub(super) fn firmware(&self) -> usize {
+        let waiting = self.lanes.iter().flatten().filter(|message| is_firmware(message));
+        waiting.map(Vec::len).sum()
     }
 
     /// Queues a message (with its NUL).

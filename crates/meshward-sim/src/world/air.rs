@@ -210,6 +210,10 @@ impl World {
         let host = &mut self.hosts[seat.0];
         let id_of_sender = host.spec.id;
         let Some(machine) = &mut host.machine else { return (None, false) };
+        if self.watched {
+            let (all, firmware) = machine.held();
+            host.held_max = (host.held_max.0.max(all), host.held_max.1.max(firmware));
+        }
         let Some(bytes) = machine.take_frame(link) else { return (None, false) };
         let more = matches!(machine.outgoing(link), Outgoing::Bytes(_));
         let len = bytes.len();
@@ -376,7 +380,7 @@ fn is_forwarded(frame: &[u8], sender: u32) -> bool {
 }
 
 /// Whether a frame carries firmware, told by where C++ nodes and ours put the type.
-fn is_firmware(frame: &[u8]) -> bool {
+pub(crate) fn is_firmware(frame: &[u8]) -> bool {
     let head = &frame[..frame.len().min(64)];
     let of_type = |colon: usize| head[..colon].ends_with(b"\"type\"");
     memchr::memchr_iter(b':', head).any(|colon| {

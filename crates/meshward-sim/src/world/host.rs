@@ -151,6 +151,8 @@ pub(super) struct Host {
     pub(super) zone: u8,
     /// The most bytes that waited on one link, at any look.
     pub(super) queued_max: usize,
+    /// The most bytes that it held at once for all its links, and of firmware alone.
+    pub(super) held_max: (usize, usize),
     pub(super) rng: Rng,
 }
 
@@ -182,6 +184,7 @@ impl Host {
             md5_file: Vec::new(),
             zone: 0,
             queued_max: 0,
+            held_max: (0, 0),
             rng,
         }
     }

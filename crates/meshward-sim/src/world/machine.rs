@@ -177,6 +177,14 @@ impl Machine {
         self.mesh().links().map(waiting).max().unwrap_or(0)
     }
 
+    /// The bytes that wait on all of its links, and those of them that are firmware of others.
+    pub(super) fn held(&self) -> (usize, usize) {
+        match self {
+            Self::Node(node) => (node.mesh().links().map(|link| link.queued).sum(), 0),
+            Self::Stock(node, _) => node.held(),
+        }
+    }
+
     /// The node of ours that this is, if it is one.
     pub fn node(&self) -> Option<&Node> {
         match self {

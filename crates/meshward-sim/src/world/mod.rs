@@ -28,6 +28,7 @@ use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
+pub(crate) use air::is_firmware;
 pub use air::{Channel, Hop, Medium, Totals};
 pub use happening::{Down, Happening, Record, StockUpdate};
 pub use host::{Firmware, HostSpec, Program};
@@ -87,6 +88,8 @@ pub struct World {
     steps: u64,
     /// Steps since the clock last moved.
     steps_now: u64,
+    /// Whether what hosts hold is measured.
+    watched: bool,
 }
 
 /// More than this at one instant, and the world is spinning.
@@ -110,6 +113,7 @@ impl World {
             recorder: None,
             steps: 0,
             steps_now: 0,
+            watched: false,
             config,
         }
     }

@@ -92,6 +92,17 @@ impl World {
         (host.queued_max, limit)
     }
 
+    /// From now on what hosts hold is measured at every frame that leaves one, when it is most.
+    pub fn watch_relays(&mut self) {
+        self.watched = true;
+    }
+
+    /// The most bytes that a host has held for all its links at once since [`World::watch_relays`], and the most of
+    /// them that were firmware.
+    pub fn held(&self, seat: Seat) -> (usize, usize) {
+        self.hosts[seat.0].held_max
+    }
+
     /// Looks at every host's queues.
     pub fn measure_queues(&mut self) {
         for host in &mut self.hosts {

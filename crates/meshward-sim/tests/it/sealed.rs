@@ -104,7 +104,11 @@ fn a_bit_turned_over_on_the_way_costs_a_block() {
         assert_eq!(board.receiver().handle_chunk(LINK, index, &chunk), ChunkOutcome::Taken);
         board.flash().unwrap();
     }
-    assert!(board.events.contains(&Event::BadBlock { block: Some(0), link: Some(LINK) }), "{:?}", board.events);
+    assert!(
+        board.events.contains(&Event::BadBlock { block: Some(0), link: Some(LINK) }),
+        "{:?}",
+        board.events
+    );
     assert_eq!(board.power_on(), End::Done);
 }
 

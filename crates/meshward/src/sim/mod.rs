@@ -3,6 +3,7 @@
 //! Exit codes of `swarm` and `replay`: 0 pass, 2 the program crashed, 3 something happened that must not,
 //! 4 something did not happen in time; of `powercut` 0 and 3. The worst of several runs counts, in this order.
 
+mod latency;
 mod speed;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Measure the simulator itself: how many times faster than real time it is, and its memory.
     Speed(speed::Args),
+    /// Measure what an update does to an application's messages, and to the memory of relays.
+    Latency(latency::Args),
     /// Cut the power of a node at every flash command of an update, twice, and turn bits over.
     Powercut(PowercutArgs),
 }
@@ -135,6 +138,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Replay(args) => replay(&args),
         Command::Bench(args) => bench(&args),
         Command::Speed(args) => speed::run(&args),
+        Command::Latency(args) => latency::run(&args),
         Command::Powercut(args) => powercut(&args),
     };
     match outcome {

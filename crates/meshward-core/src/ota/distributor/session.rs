@@ -49,7 +49,7 @@ pub(super) struct Session {
 pub(super) struct Crowd {
     /// Nodes that take up one of the plan's places.
     receiving: usize,
-    /// Nodes to which something may be on its way.
+    /// Parts, or what takes their place, that may be on their way to single nodes.
     loading: usize,
     /// Nodes that may still answer a check.
     checked: usize,
@@ -64,7 +64,7 @@ pub(super) struct Crowd {
 impl Crowd {
     pub(super) fn add(&mut self, now: Instant, target: &Target) {
         self.receiving += usize::from(target.is_receiving());
-        self.loading += usize::from(target.loads_relays(now));
+        self.loading += target.load(now);
         self.checked += usize::from(target.is_checked());
         self.unchecked += usize::from(target.awaits_check());
         self.questioned += usize::from(target.is_questioned());
@@ -73,7 +73,7 @@ impl Crowd {
 
     pub(super) fn remove(&mut self, now: Instant, target: &Target) {
         self.receiving -= usize::from(target.is_receiving());
-        self.loading -= usize::from(target.loads_relays(now));
+        self.loading -= target.load(now);
         self.checked -= usize::from(target.is_checked());
         self.unchecked -= usize::from(target.awaits_check());
         self.questioned -= usize::from(target.is_questioned());

@@ -146,9 +146,14 @@ impl Stream {
         self.active && self.sent.is_none()
     }
 
-    /// Whether something is on its way at `now`.
-    pub(super) fn is_under_way(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|deadline| deadline > now)
+    /// How many parts may be on their way at `now`: a sweep has two.
+    pub(super) fn under_way(&self, now: Instant) -> usize {
+        let recent = self.sent.is_some_and(|(_, at)| at + self.patience() > now);
+        match (self.active && recent, self.sweeping) {
+            (true, true) => 2,
+            (true, false) => usize::from(self.turn.is_none()),
+            (false, _) => 0,
+        }
     }
 
     /// A broadcast pass has reached this part meanwhile: the stream is done there, and not before.

@@ -221,9 +221,9 @@ impl Target {
         self.present && matches!(self.state, TargetState::Announced | TargetState::Receiving)
     }
 
-    /// Whether a part of its own may be in a relay's queue at `now`.
-    pub(super) fn loads_relays(&self, now: Instant) -> bool {
-        self.present && (self.stream.is_under_way(now) || self.probing)
+    /// How many parts of its own may be in a relay's queue at `now`.
+    pub(super) fn load(&self, now: Instant) -> usize {
+        if self.present { self.stream.under_way(now).max(usize::from(self.probing)) } else { 0 }
     }
 
     /// Whether the next thing that it is sent is a part, or an answer is awaited.
