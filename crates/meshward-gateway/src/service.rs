@@ -59,6 +59,8 @@ pub struct RolloutRequest {
     pub concurrency: usize,
     /// Nodes restart only when they are activated.
     pub hold: bool,
+    /// How much of the time the broadcast pass may fill the radio channel, in per cent.
+    pub airtime: u8,
 }
 
 /// Why a roll-out was not started.
@@ -192,6 +194,7 @@ impl Gateway {
             part_size: request.part_size,
             concurrency: request.concurrency.max(1),
             hold: request.hold,
+            airtime: request.airtime,
         };
         node.start_rollout(now, plan).map_err(RolloutError::Start)?;
         self.confirmed.insert(request.firmware);

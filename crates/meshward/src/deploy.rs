@@ -78,6 +78,10 @@ pub(crate) struct Args {
     /// Nodes that receive at the same time, 1 to 64.
     #[arg(long, default_value_t = 12)]
     concurrency: u32,
+    /// How much of the time the broadcast pass may fill the radio channel, in per cent: less is slower, and leaves
+    /// more to the nodes' own messages.
+    #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    airtime: u8,
     /// Bring everything but the last part, so that no node restarts before `meshward ota activate`; returns when all
     /// have it.
     #[arg(long)]
@@ -140,6 +144,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         part_size: args.part_size,
         concurrency: args.concurrency,
         hold: args.hold,
+        airtime: args.airtime,
         ..NewRollout::new(firmware.sha256, args.role)
     };
     let started = client.start(&new).await?;

@@ -284,6 +284,7 @@ fn requests_for_parts_that_do_not_exist_are_counted() {
         part_size: 1_000,
         concurrency: 1,
         hold: false,
+        airtime: 100,
     };
     victim.node.start_rollout(victim.now, plan).unwrap();
     victim.drain();

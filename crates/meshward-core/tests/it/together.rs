@@ -159,6 +159,7 @@ fn a_whole_chain_is_updated_leaves_first() {
         part_size: 1_000,
         concurrency: 3,
         hold: false,
+        airtime: 100,
     };
     let now = net.now;
     net.hosts[0].node.start_rollout(now, plan.clone()).unwrap();

@@ -135,6 +135,9 @@ pub struct NewRollout {
     /// Nodes get everything but the last part, and restart only when they are activated.
     #[serde(default)]
     pub hold: bool,
+    /// How much of the time the broadcast pass may fill the radio channel, in per cent, 1 to 100.
+    #[serde(default = "default_airtime")]
+    pub airtime: u8,
 }
 
 /// Which nodes of a held roll-out may restart.
@@ -161,6 +164,7 @@ impl NewRollout {
             part_size: default_part_size(),
             concurrency: default_concurrency(),
             hold: false,
+            airtime: default_airtime(),
         }
     }
 }
@@ -175,6 +179,10 @@ fn default_slot_size() -> u32 {
 
 fn default_part_size() -> u32 {
     1_024
+}
+
+fn default_airtime() -> u8 {
+    100
 }
 
 fn default_concurrency() -> u32 {

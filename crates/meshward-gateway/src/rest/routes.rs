@@ -179,6 +179,7 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
         part_size: new.part_size,
         concurrency: new.concurrency as usize,
         hold: new.hold,
+        airtime: new.airtime,
     })
 }
 

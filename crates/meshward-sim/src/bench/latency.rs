@@ -37,18 +37,19 @@ pub struct Case {
 
 /// The rows of `docs/benchmarks.md`: 100 nodes, a whole image.
 pub fn standard() -> Vec<Case> {
-    let case = |lines, free_sync, loss, scheme| {
+    let case = |lines, free_sync, loss, scheme, airtime| {
         let (n, topology, image) = (100, Topology::Random(4), WHOLE_IMAGE);
         let channel = Channel { free_sync, ..Channel::default() };
-        Case { update: super::Case { n, topology, image, scheme, loss, channel }, lines }
+        Case { update: super::Case { n, topology, image, scheme, loss, channel, airtime }, lines }
     };
     let mut cases = Vec::new();
     for (lines, free_sync) in [(true, false), (false, true), (false, false)] {
         for loss in [0, 1] {
-            cases.push(case(lines, free_sync, loss, Scheme::MeshwardTurbo));
+            cases.push(case(lines, free_sync, loss, Scheme::MeshwardTurbo, 100));
         }
-        cases.push(case(lines, free_sync, 0, Scheme::StockUnicast));
+        cases.push(case(lines, free_sync, 0, Scheme::StockUnicast, 100));
     }
+    [25, 4].iter().for_each(|airtime| cases.push(case(false, true, 0, Scheme::MeshwardTurbo, *airtime)));
     cases
 }
 
@@ -65,6 +66,8 @@ pub struct Run {
     relay_bytes: usize,
     /// The same of firmware alone: what the pacing answers for.
     relay_firmware_bytes: usize,
+    /// Time of the update, if all nodes got it.
+    seconds: Option<f64>,
     /// Nodes that run the image in the end.
     completed: usize,
 }
@@ -137,6 +140,7 @@ pub fn run_one(case: &Case, seed: u64) -> Run {
         lost: readings.on_their_way.len(),
         relay_bytes: held.iter().map(|(all, _)| *all).max().unwrap_or(0),
         relay_firmware_bytes: held.iter().map(|(_, firmware)| *firmware).max().unwrap_or(0),
+        seconds: outcome.seconds,
         completed: outcome.completed,
     }
 }
@@ -156,6 +160,10 @@ pub struct Row {
     pub loss: u32,
     /// `lines`, `channel` with the mesh's own syncs, or `channel, syncs free`.
     pub medium: &'static str,
+    /// How much of the channel our sender may fill, in per cent.
+    pub airtime: u8,
+    /// Mean time of the update, over the seeds in which all nodes got it.
+    pub seconds_mean: Option<f64>,
     /// Seeds.
     pub seeds: usize,
     /// What half of the messages took at most before the update, in milliseconds.
@@ -190,6 +198,7 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
     };
     let (idle, during) = (all(&|run| &run.idle), all(&|run| &run.during));
     let update = &case.update;
+    let times: Vec<f64> = runs.iter().filter_map(|run| run.seconds).collect();
     let lost = runs.iter().map(|run| run.lost).sum::<usize>();
     Row {
         n: update.n,
@@ -202,6 +211,8 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
             (false, true) => "channel, syncs free",
             (false, false) => "channel",
         },
+        airtime: update.airtime,
+        seconds_mean: (!times.is_empty()).then(|| (times.iter().sum::<f64>() / times.len() as f64).round()),
         seeds: runs.len(),
         idle_p50_ms: quantile(&idle, 50),
         idle_p95_ms: quantile(&idle, 95),
@@ -225,17 +236,22 @@ fn quantile(sorted: &[f64], per_cent: usize) -> f64 {
 /// The table for people.
 pub fn markdown(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| links | scheme | loss | median, idle → update | 95 %, idle → update | × | firmware in a relay, at most | all in a relay, at most | completed |\n\
-         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| links | scheme | airtime | loss | time | median, idle → update | 95 %, idle → update | × | firmware in a relay, at most | all in a relay, at most | completed |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for row in rows {
+        let ours = row.scheme == Scheme::MeshwardTurbo.name();
+        let airtime = if ours { format!("{} %", row.airtime) } else { "–".to_owned() };
+        let time = row.seconds_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.0} s"));
         // Writing to a string cannot fail.
         let _always_ok = writeln!(
             out,
-            "| {} | {} | {} % | {:.0} → {:.0} ms | {:.0} → {:.0} ms | {:.1} | {:.1} KB | {:.1} KB | {} of {} |",
+            "| {} | {} | {} | {} % | {} | {:.0} → {:.0} ms | {:.0} → {:.0} ms | {:.1} | {:.1} KB | {:.1} KB | {} of {} |",
             row.medium,
             row.scheme,
+            airtime,
             row.loss,
+            time,
             row.idle_p50_ms,
             row.during_p50_ms,
             row.idle_p95_ms,

@@ -88,6 +88,8 @@ pub struct Case {
     pub loss: u32,
     /// The one channel.
     pub channel: Channel,
+    /// How much of it our sender may fill, in per cent.
+    pub airtime: u8,
 }
 
 /// One seed of a case.
@@ -234,6 +236,7 @@ fn begin(case: &Case, world: &mut World, image: &Arc<Image>) {
         part_size: PART as u32,
         concurrency: CONCURRENCY,
         hold: false,
+        airtime: case.airtime,
     };
     world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
 }
@@ -273,6 +276,7 @@ mod tests {
             scheme: Scheme::MeshwardTurbo,
             loss: 0,
             channel: Channel::default(),
+            airtime: 100,
         };
         assert_eq!(part_bytes(), 1_558);
         assert!((bound_seconds(&case) - 64.0 * 10.0 * 0.013_993).abs() < 0.01, "{}", bound_seconds(&case));

@@ -33,7 +33,7 @@ pub fn standard_cases(all: bool) -> Vec<Case> {
         for loss in losses {
             for scheme in Scheme::ALL {
                 let channel = Channel { free_sync, ..Channel::default() };
-                cases.push(Case { n, topology, image: IMAGE, scheme, loss: *loss, channel });
+                cases.push(Case { n, topology, image: IMAGE, scheme, loss: *loss, channel, airtime: 100 });
             }
         }
     };
@@ -58,7 +58,15 @@ pub fn standard_cases(all: bool) -> Vec<Case> {
             for scheme in [Scheme::StockUnicast, Scheme::MeshwardTurbo] {
                 let channel = Channel { free_sync, ..Channel::default() };
                 let topology = Topology::Random(4);
-                cases.push(Case { n: 100, topology, image: WHOLE_IMAGE, scheme, loss, channel });
+                cases.push(Case {
+                    n: 100,
+                    topology,
+                    image: WHOLE_IMAGE,
+                    scheme,
+                    loss,
+                    channel,
+                    airtime: 100,
+                });
             }
         }
     }

@@ -95,7 +95,7 @@ impl Course {
             Load::Idle => Ready { world: self.idle(channel, seed), update: None },
             Load::Update(image) => {
                 let (n, scheme) = (self.n, Scheme::MeshwardTurbo);
-                let case = Case { n, topology: TOPOLOGY, image, scheme, loss: 0, channel };
+                let case = Case { n, topology: TOPOLOGY, image, scheme, loss: 0, channel, airtime: 100 };
                 let (world, image) = super::ready(&case, seed);
                 Ready { world, update: Some((case, image)) }
             }

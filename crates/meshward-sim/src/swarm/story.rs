@@ -114,6 +114,7 @@ fn plan_rollout(knobs: &Knobs, world: &mut World, panel: &mut Panel, rng: &mut R
         part_size: knobs.part_size,
         concurrency: knobs.concurrency,
         hold: false,
+        airtime: 100,
     };
     panel.images.offered(image.md5, ROLE);
     panel.accounts.promised(Promise {

@@ -19,7 +19,15 @@ fn cases() -> Vec<Case> {
         (10, Topology::Star, 0),
     ] {
         for scheme in Scheme::ALL {
-            cases.push(Case { n, topology, image: 16 * 1024, scheme, loss, channel: Channel::default() });
+            cases.push(Case {
+                n,
+                topology,
+                image: 16 * 1024,
+                scheme,
+                loss,
+                channel: Channel::default(),
+                airtime: 100,
+            });
         }
     }
     cases
@@ -49,6 +57,7 @@ fn a_row_has_the_fields_that_are_promised() {
         scheme: Scheme::MeshwardUnicast,
         loss: 0,
         channel: Channel::default(),
+        airtime: 100,
     };
     let row = row(&case, &[run_one(&case, 1)]);
     assert_eq!((row.completed, row.of, row.mean_depth), (3, 3, 1.0));

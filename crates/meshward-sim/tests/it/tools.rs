@@ -62,6 +62,7 @@ pub(crate) fn plan_for_all(world: &World, image: &Arc<Image>) -> Arc<ImagePlan> 
         part_size: 1024,
         concurrency: 12,
         hold: false,
+        airtime: 100,
     })
 }
 

@@ -208,7 +208,7 @@ impl BenchArgs {
                 for image in or(&self.image, &[64 * 1024]) {
                     for loss in or(&self.loss, &[0]) {
                         for scheme in or(&self.scheme, &Scheme::ALL) {
-                            cases.push(Case { n, topology, image, scheme, loss, channel });
+                            cases.push(Case { n, topology, image, scheme, loss, channel, airtime: 100 });
                         }
                     }
                 }

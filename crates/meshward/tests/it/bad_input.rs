@@ -22,6 +22,8 @@ fn usage_errors_name_the_flag() {
         (&["node", "--id", "5"], 1, "--listen"),
         (&["node", "--id", "5", "--listen", "127.0.0.1:0", "--role", "x"], 2, "--flash"),
         (&["demo", "--nodes", "0"], 2, "--nodes"),
+        (&["ota", "deploy", "x.bin", "--role", "x", "--airtime", "0"], 2, "--airtime"),
+        (&["ota", "deploy", "x.bin", "--role", "x", "--airtime", "101"], 2, "--airtime"),
         (&["demo", "--topology", "ring"], 2, "star"),
         (&["demo", "--nodes", "6", "--stock", "7"], 1, "--stock 6"),
         (&["demo", "--image", "/nowhere/at/all.bin", "--once"], 1, "/nowhere/at/all.bin"),

@@ -85,6 +85,9 @@ pub struct ImagePlan {
     pub concurrency: usize,
     /// Whether nodes are given their last part, and so restart, only after [`Distributor::activate`].
     pub hold: bool,
+    /// How much of the time the broadcast pass may fill one channel that all share, in per cent: the rest is
+    /// for others. 100 is as fast as it goes.
+    pub airtime: u8,
 }
 
 impl ImagePlan {
@@ -103,6 +106,8 @@ pub enum StartError {
     NoTargets,
     /// [`ImagePlan::part_size`] is outside [`ImagePlan::PART_SIZES`].
     PartSize(u32),
+    /// [`ImagePlan::airtime`] is not 1 to 100.
+    Airtime(u8),
 }
 
 impl fmt::Display for StartError {
@@ -111,6 +116,7 @@ impl fmt::Display for StartError {
             Self::Busy => f.write_str("another roll-out is under way"),
             Self::EmptyImage => f.write_str("the image is empty"),
             Self::NoTargets => f.write_str("there is no node to update"),
+            Self::Airtime(share) => write!(f, "an airtime of {share} % makes no sense: take 1 to 100"),
             Self::PartSize(size) => write!(f, "parts of {size} bytes are not supported: take 256 to 1400"),
         }
     }
@@ -160,6 +166,9 @@ impl Distributor {
         if !ImagePlan::PART_SIZES.contains(&plan.part_size) {
             return Err(StartError::PartSize(plan.part_size));
         }
+        if !(1..=100).contains(&plan.airtime) {
+            return Err(StartError::Airtime(plan.airtime));
+        }
         let targets: BTreeSet<NodeId> = plan.targets.iter().copied().filter(|id| *id != self.id).collect();
         if targets.is_empty() {
             return Err(StartError::NoTargets);
@@ -179,7 +188,7 @@ impl Distributor {
             targets.into_iter().map(|id| (id, Target::new(now, !plan.hold))).collect();
         let pass = (plan.scheme == Scheme::Turbo).then(|| {
             let bytes = u64::from(plan.part_size).div_ceil(3) * 4 + DATA_OVERHEAD;
-            Pass::new(offer.parts, bytes, tree, |id| targets.contains_key(&id))
+            Pass::new(offer.parts, bytes, plan.airtime, tree, |id| targets.contains_key(&id))
         });
         let session = Session {
             plan,
@@ -269,7 +278,7 @@ impl Distributor {
     /// The tree has changed.
     pub fn handle_topology(&mut self, now: Instant, tree: &Tree) {
         let Some(session) = &mut self.session else { return };
-        let parents = core::mem::take(&mut session.parents);
+        session.parents.clear();
         let mut depths: BTreeMap<NodeId, u32> = BTreeMap::new();
         for (id, depth, parent) in tree.depths() {
             depths.insert(id, depth);
@@ -278,8 +287,7 @@ impl Distributor {
         session.order = session.targets.keys().copied().collect();
         session.order.sort_by_key(|id| core::cmp::Reverse(depths.get(id).copied()));
         for (id, target) in &mut session.targets {
-            let alone = parents.get(id).is_some_and(|parent| depths.contains_key(parent));
-            target.seen(now, depths.get(id).copied(), alone);
+            target.seen(now, depths.get(id).copied());
         }
         if let Some(pass) = &mut session.pass {
             pass.handle_topology(now, tree, |id| session.targets.contains_key(&id));
@@ -567,6 +575,7 @@ mod tests {
             part_size: 1_024,
             concurrency: 12,
             hold: false,
+            airtime: 100,
         };
         let mut distributor = Distributor::new(NodeId(1));
         distributor.start(Instant::ORIGIN, plan, &tree).unwrap();

@@ -72,11 +72,21 @@ pub(super) struct Pass {
     disturbed: Option<Instant>,
     /// Whether the next broadcast waits for the tree to settle.
     waits_for_tree: bool,
+    /// How much of the time it may fill the channel, in per cent.
+    airtime: u8,
+    /// Until then the channel is left to others.
+    rests: Option<Instant>,
 }
 
 impl Pass {
-    /// A pass over `parts` parts of `part_bytes` on the wire each.
-    pub(super) fn new(parts: u32, part_bytes: u64, tree: &Tree, targets: impl Fn(NodeId) -> bool) -> Self {
+    /// A pass over `parts` parts of `part_bytes` on the wire each, with `airtime` per cent of the channel.
+    pub(super) fn new(
+        parts: u32,
+        part_bytes: u64,
+        airtime: u8,
+        tree: &Tree,
+        targets: impl Fn(NodeId) -> bool,
+    ) -> Self {
         let shape = Shape::of(tree, targets);
         Self {
             end: parts.saturating_sub(1),
@@ -93,6 +103,8 @@ impl Pass {
             low: None,
             disturbed: None,
             waits_for_tree: false,
+            airtime,
+            rests: None,
         }
     }
 
@@ -154,7 +166,8 @@ impl Pass {
     /// The next broadcast, if it may go now.
     pub(super) fn next_shot(&mut self, now: Instant, loss: &mut Loss) -> Option<Shot> {
         self.waits_for_tree = self.held_until().is_some_and(|until| until > now);
-        let waits = self.waits_for_tree || self.at_check() || !self.pacer.may_send();
+        self.rests = self.rests.filter(|until| *until > now);
+        let waits = self.waits_for_tree || self.at_check() || !self.pacer.may_send() || self.rests.is_some();
         if self.is_done() || waits {
             return None;
         }
@@ -170,6 +183,7 @@ impl Pass {
         if tells {
             loss.broadcast(self.shape.relayed);
         }
+        self.rests = self.rest_after(now);
         self.gone += 1;
         if self.gone >= copies {
             self.gone = 0;
@@ -177,6 +191,13 @@ impl Pass {
             self.high = self.high.max(self.next);
         }
         Some(Shot { part, tells, silent: blocks, probe: self.pacer.sent_one(now) })
+    }
+
+    /// Until when the channel is others' after a broadcast that goes now.
+    fn rest_after(&self, now: Instant) -> Option<Instant> {
+        let share = u64::from(self.airtime.clamp(1, 100));
+        let takes = hop_time(self.part_bytes).saturating_mul(u64::from(self.shape.links));
+        (share < 100).then(|| now + Duration::from_micros(takes.as_micros().saturating_mul(100) / share))
     }
 
     /// After a change of the tree every link carries the news; on a channel full of parts they would come so
@@ -253,7 +274,7 @@ impl Pass {
         // While held, there is nothing to do before; afterwards only a probe may be overdue.
         match (self.held_until().filter(|_| self.waits_for_tree), self.pacer.overdue(self.at_check())) {
             (Some(held), _) => Some(held),
-            (None, overdue) => overdue,
+            (None, overdue) => [overdue, self.rests].into_iter().flatten().min(),
         }
     }
 
@@ -286,7 +307,7 @@ mod tests {
     }
 
     fn course(parts: u32, nodes: u32) -> Course {
-        Course { pass: Pass::new(parts, 1_600, &chain(nodes), |_| true), loss: Loss::default() }
+        Course { pass: Pass::new(parts, 1_600, 100, &chain(nodes), |_| true), loss: Loss::default() }
     }
 
     impl Course {
@@ -363,6 +384,24 @@ mod tests {
         (0..40).for_each(|_| course.loss.probe(8, true));
         (0..20).for_each(|_| course.loss.probe(8, false));
         assert!(course.fire(1)[0].silent);
+    }
+
+    #[test]
+    fn with_a_tenth_of_the_airtime_a_part_goes_every_ten_times_what_it_takes() {
+        let mut course = course(100, 6);
+        course.pass.airtime = 10;
+        let takes = hop_time(1_600).saturating_mul(5);
+        let (mut now, mut gone) = (Instant::ORIGIN, Vec::new());
+        while gone.len() < 20 {
+            while let Some(shot) = course.pass.next_shot(now, &mut course.loss) {
+                gone.push(now);
+                let leaf = shot.probe.unwrap();
+                course.pass.answered(now, leaf, Duration::from_micros(1), &mut course.loss);
+            }
+            now = course.pass.overdue().unwrap();
+        }
+        let took = gone[19].since(gone[0]).as_micros();
+        assert_eq!(took / 19, takes.as_micros() * 10);
     }
 
     #[test]

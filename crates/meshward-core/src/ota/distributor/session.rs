@@ -133,8 +133,8 @@ impl Session {
         self.targets.iter().filter(|(_, target)| target.may_straggle()).map(|(id, _)| *id).collect()
     }
 
-    /// Who is given its last part when somebody asks for that in our name: one at a time, so that it is known who
-    /// restarts; the deepest first, and nobody again before all others.
+    /// Who is given its last part when somebody asks for that in our name: one at a time, so that the mesh does not
+    /// restart at once; the deepest first, and nobody again before all others.
     pub(super) fn suspect_of_last(&self, now: Instant) -> Vec<NodeId> {
         if self.targets.values().any(|target| target.is_tested_for_last(now)) {
             return Vec::new();
@@ -204,8 +204,10 @@ impl Session {
             Step::Question => Vec::from([self.question(own, to), announce(false)]),
             Step::Part { part, .. } => Vec::from([self.part(to, part, self.offer.parts, single)]),
             Step::Last => Vec::from([self.part(to, self.last(), self.offer.parts, single)]),
-            Step::Verdict => {
-                Vec::from([self.part(to, self.last(), self.offer.parts, single), announce(false)])
+            Step::Verdict { again } => {
+                let first = (again && self.last() > 0).then(|| self.part(to, 0, self.offer.parts, single));
+                let last = self.part(to, self.last(), self.offer.parts, single);
+                first.into_iter().chain([last, announce(false)]).collect()
             }
             Step::Rescue(part) => Vec::from([self.part(to, part, part.saturating_add(1), single)]),
         }

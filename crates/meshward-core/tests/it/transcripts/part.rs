@@ -272,6 +272,7 @@ impl<'a> Part<'a> {
             part_size: 1_024,
             concurrency: 1,
             hold: false,
+            airtime: 100,
         }
     }
 

@@ -21,8 +21,6 @@ const STALL: Duration = Duration::from_secs(15);
 /// The last part is not repeated sooner, and no verdict given: a second start of the receiver's flash writer
 /// would ruin the image, and it restarts 2 s after its last part.
 const LAST_PART_SPACING: Duration = Duration::from_secs(5);
-/// A node that has taken its last part is gone from the tree within this time: it restarts after 2 s.
-const RESTARTS_WITHIN: Duration = Duration::from_secs(15);
 /// How long a restarted node may stay away, and an unfinished one.
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
@@ -55,7 +53,11 @@ pub(super) enum Step {
     /// The last part, and a probe.
     Last,
     /// The last part again, in case it was lost, and an Announce and a probe: silence means updated.
-    Verdict,
+    Verdict {
+        /// Not the first one: a node that took the Announce before, and whose request was lost, minds no other and
+        /// asks by itself only after 30 s. So the first part goes before it: that makes it ask for the next.
+        again: bool,
+    },
     /// A part that makes the node forget what it has: its counter is left over from another image.
     Rescue(u32),
 }
@@ -314,8 +316,8 @@ impl Target {
         self.last_part_at.map_or(earliest, |at| earliest.max(at + LAST_PART_SPACING))
     }
 
-    /// The tree shows it this many hops away, or does not; `alone` when its parent is there without it.
-    pub(super) fn seen(&mut self, now: Instant, depth: Option<u32>, alone: bool) {
+    /// The tree shows it this many hops away, or does not.
+    pub(super) fn seen(&mut self, now: Instant, depth: Option<u32>) {
         let was_present = core::mem::replace(&mut self.present, depth.is_some());
         self.depth = depth.unwrap_or(self.depth);
         if self.is_final() || self.present == was_present {
@@ -326,12 +328,6 @@ impl Target {
         }
         match (self.present, self.state) {
             (false, TargetState::Finishing | TargetState::Verifying) => {
-                self.enter(TargetState::Restarting, None);
-            }
-            // It was the one who asked in our name for the last part, and it restarts now.
-            (false, TargetState::Ready | TargetState::Announced)
-                if alone && self.last_part_at.is_some_and(|at| at + RESTARTS_WITHIN > now) =>
-            {
                 self.enter(TargetState::Restarting, None);
             }
             (false, _) => self.due = false,
@@ -471,7 +467,7 @@ impl Target {
             TargetState::Verifying => {
                 self.last_part_at = Some(now);
                 self.verdicts = self.verdicts.saturating_add(1);
-                Step::Verdict
+                Step::Verdict { again: self.silences > 0 }
             }
             TargetState::Receiving => {
                 if !self.stream.is_active() {
