@@ -6,7 +6,7 @@ use meshward_core::hash::Sha256Sum;
 use meshward_core::ota::receiver::{ChunkOutcome, Event, State};
 use meshward_core::ota::trial::{Health, ResetReason, TrialFailure};
 use meshward_core::ota::trust::{Refusal, Verb};
-use meshward_core::time::{Duration, Instant};
+use meshward_core::time::{Duration, Instant, UnixTime};
 use meshward_fleet::payload::{self, Options};
 use meshward_sim::powercut::{Board, End, Kind, Kit, WELL};
 
@@ -171,6 +171,36 @@ fn orders_are_obeyed_once() {
     assert_eq!(refused, Err(Refusal::Quarantined(image)));
     assert_eq!(order(&mut board, 10, Verb::Unquarantine(image)), Ok(()));
     assert_eq!(board.power_on(), End::Done);
+}
+
+#[test]
+fn a_time_far_ahead_is_taken_back_by_a_recovery_key_and_nobody_else() {
+    let kit = Kit::new(Kind::Lzma, 16 * 1024);
+    let mut board = started(&kit);
+    let order = |board: &mut Board<'_>, signed: &[u8]| {
+        let outcome = board.receiver().handle_order(NOW, signed);
+        board.flash().unwrap();
+        outcome
+    };
+    let until = kit.sign_manifest(|manifest| manifest.not_after = Some(UnixTime(2_000)));
+    let offered = |board: &mut Board<'_>| {
+        board.start(ResetReason::PowerOn).unwrap();
+        board.receiver().offer(&until, &kit.descriptor)
+    };
+    let harmless = Verb::Unquarantine(kit.image());
+    order(&mut board, &kit.order_at(1, harmless, Some(UnixTime(u64::MAX)))).unwrap();
+    let over = Err(Refusal::Expired { not_after: 2_000, now: u64::MAX });
+    assert_eq!(offered(&mut board), over);
+    order(&mut board, &kit.order_at(2, harmless, Some(UnixTime(1_000)))).unwrap();
+    assert_eq!(offered(&mut board), over, "operators only move it forward");
+    let right = kit.order(1, Verb::Time(UnixTime(1_000)));
+    order(&mut board, &right).unwrap();
+    assert_eq!(order(&mut board, &right), Err(Refusal::Replayed { counter: 1, last: 1 }));
+    order(&mut board, &kit.order_at(3, harmless, Some(UnixTime(1_500)))).unwrap();
+    assert_eq!(offered(&mut board), Ok(()), "and it stays so over a power cut");
+    board.flash().unwrap();
+    order(&mut board, &kit.order_at(4, harmless, Some(UnixTime(2_001)))).unwrap();
+    assert_eq!(offered(&mut board), Err(Refusal::Expired { not_after: 2_000, now: 2_001 }), "time goes on");
 }
 
 #[test]
