@@ -3,7 +3,7 @@
 
 use meshward_core::codec::Codec;
 use meshward_core::hash::Sha256Sum;
-use meshward_core::ota::receiver::{ChunkOutcome, Event, State};
+use meshward_core::ota::receiver::{ChunkOutcome, Event, State, WRONG_BLOCK_EVERY, WRONG_BLOCKS_AT_ONCE};
 use meshward_core::ota::trial::{Health, ResetReason, TrialFailure};
 use meshward_core::ota::trust::{Refusal, Verb};
 use meshward_core::time::{Duration, Instant, UnixTime};
@@ -110,6 +110,60 @@ fn forged_chunks_cost_a_block_and_no_more() {
     assert_eq!(board.receiver().handle_chunk(4, &forged[1..]), ChunkOutcome::Malformed);
     assert_eq!(board.receiver().handle_chunk(chunks, &forged), ChunkOutcome::Malformed);
     assert_eq!(board.receiver().handle_chunk(0, &kit.chunk(0).unwrap()), ChunkOutcome::Known);
+    assert_eq!(board.power_on(), End::Done);
+}
+
+/// Somebody never stops: the flash lasts, the right chunks are still taken, and the update ends when he does.
+#[test]
+fn forged_chunks_do_not_wear_the_flash_out() {
+    let kit = Kit::new(Kind::Full, 16 * 1024);
+    let mut board = receiving(&kit, 1);
+    let forge = |board: &mut Board<'_>| {
+        for index in 1..5 {
+            assert_eq!(board.receiver().handle_chunk(index, &[0x55; 1_024]), ChunkOutcome::Taken);
+            board.flash().unwrap();
+        }
+    };
+    let wrong = |board: &Board<'_>| {
+        let wrong = |event: &&Event| matches!(event, Event::BadBlock(_));
+        board.events.iter().filter(wrong).count()
+    };
+    let most = usize::from(WRONG_BLOCKS_AT_ONCE);
+    for forged in 1..=most {
+        assert!(matches!(board.receiver().state(), State::Receiving { .. }), "after {forged}");
+        forge(&mut board);
+        assert_eq!(wrong(&board), forged);
+    }
+    let wary = |board: &mut Board<'_>| match board.receiver().state() {
+        State::Wary { done, chunks, until } => (done, chunks, until),
+        state => panic!("{state:?}"),
+    };
+    let (done, chunks, until) = wary(&mut board);
+    assert_eq!((done, until), (1, NOW + WRONG_BLOCK_EVERY));
+    assert_eq!(board.receiver().poll_timeout(), Some(until));
+    forge(&mut board);
+    for index in 5..chunks {
+        assert!(board.receiver().bitmap().is_some(), "chunks are wanted");
+        let right = kit.chunk(index).unwrap();
+        assert_eq!(board.receiver().handle_chunk(index, &right), ChunkOutcome::Taken);
+        board.flash().unwrap();
+    }
+    board.receiver().handle_timeout(until - Duration::from_secs(1));
+    board.flash().unwrap();
+    assert_eq!((wrong(&board), wary(&mut board)), (most, (chunks, chunks, until)));
+
+    board.receiver().handle_timeout(until);
+    board.flash().unwrap();
+    let next = until + WRONG_BLOCK_EVERY;
+    assert_eq!((wrong(&board), wary(&mut board)), (most + 1, (chunks - 4, chunks, next)));
+    for index in 1..5 {
+        assert_eq!(board.receiver().handle_chunk(index, &kit.chunk(index).unwrap()), ChunkOutcome::Taken);
+        board.flash().unwrap();
+    }
+    board.receiver().handle_timeout(next);
+    board.flash().unwrap();
+    assert_eq!((wrong(&board), board.receiver().state()), (most + 1, State::Ready));
+    assert_eq!(board.receiver().poll_timeout(), None);
     assert_eq!(board.power_on(), End::Done);
 }
 

@@ -12,6 +12,7 @@ use crate::hash::Sha256Sum;
 use crate::ota::BootRecord;
 use crate::ota::trial::{ResetReason, TrialFailure, TrialRules, TrialState};
 use crate::ota::trust::{GroupKeys, Refusal};
+use crate::time::Instant;
 use crate::wire::NodeId;
 
 /// What a receiver is told at its birth.
@@ -143,6 +144,16 @@ pub enum State {
         /// Chunks in all, the block table's included.
         chunks: u32,
     },
+    /// Wants chunks, and so many blocks were wrong that the flash would suffer: what has come is not looked at
+    /// before `until`, and then one wrong block at a time. Somebody sends wrong chunks.
+    Wary {
+        /// Chunks on flash, right or wrong.
+        done: u32,
+        /// Chunks in all, the block table's included.
+        chunks: u32,
+        /// When the next wrong block may be erased.
+        until: Instant,
+    },
     /// Wants none for the moment: it was ordered so.
     Paused,
     /// Compares sums of the payload or of the slot.
@@ -204,7 +215,9 @@ impl Receiver {
                 }
                 _ if session.ready => State::Ready,
                 _ => {
-                    State::Receiving { done: journal.chunks() - journal.missing(), chunks: journal.chunks() }
+                    let (done, chunks) = (journal.chunks() - journal.missing(), journal.chunks());
+                    let wary = |until| State::Wary { done, chunks, until };
+                    self.wear.spent_until().map_or(State::Receiving { done, chunks }, wary)
                 }
             };
         }
@@ -253,7 +266,7 @@ impl Receiver {
 
     /// Which chunks are there, a bit each, the lowest of the first byte first; `None` while none is wanted.
     pub fn bitmap(&self) -> Option<&[u8]> {
-        let receiving = matches!(self.state(), State::Receiving { .. });
+        let receiving = matches!(self.state(), State::Receiving { .. } | State::Wary { .. });
         self.session.as_ref().filter(|_| receiving).map(|session| session.journal.bitmap())
     }
 }
