@@ -10,6 +10,7 @@ use meshward_core::ota::trust::{
 };
 use meshward_core::time::UnixTime;
 use meshward_core::wire::NodeId;
+use proptest::prelude::*;
 
 const NODE: NodeId = NodeId(7);
 
@@ -204,6 +205,49 @@ fn an_order_counts_once_and_in_time() {
     let kept = KeyStore::decode(&store.encode()).unwrap();
     assert_eq!(kept, store);
     assert!(matches!(kept.order(&signed_order(2, &activate(5)), NODE, None), Err(Refusal::Replayed { .. })));
+}
+
+/// A verb of each kind of signer, or the one that sets the time.
+fn verbs() -> impl Strategy<Value = Verb> {
+    let image = Sha256Sum::of(b"image");
+    prop_oneof![
+        Just(Verb::Activate(image)),
+        Just(Verb::Unquarantine(image)),
+        Just(Verb::Keys(KeyChange::Revoke(public(2).id()))),
+        any::<u64>().prop_map(|seconds| Verb::Time(UnixTime(seconds))),
+    ]
+}
+
+proptest! {
+    /// Whatever is ordered, only a recovery key moves a node's time back, and it can always.
+    #[test]
+    fn the_time_goes_back_only_by_a_recovery_key(
+        known in any::<Option<u64>>(),
+        orders in prop::collection::vec((verbs(), any::<Option<u64>>()), 1..20),
+        right in any::<u64>(),
+    ) {
+        let mut time = known.map(UnixTime);
+        for (verb, issued_at) in orders {
+            let order = Order { issued_at: issued_at.map(UnixTime), not_after: None, ..order(1, verb) };
+            prop_assert_eq!(Order::decode(&order.encode()), Ok(order.clone()));
+            let after = order.time_after(time);
+            match verb {
+                Verb::Time(to) => {
+                    prop_assert_eq!(verb.needs(), KeyKind::Recovery);
+                    prop_assert_eq!(after, Some(to));
+                }
+                _ => prop_assert_eq!(after, time.max(order.issued_at)),
+            }
+            time = after;
+        }
+        let order = Order { not_after: None, ..order(9, Verb::Time(UnixTime(right))) };
+        let believed = store().order(&signed_order(3, &order), NODE, time).map(|signed| signed.content);
+        prop_assert_eq!(believed, Ok(order.clone()), "the time that is wrong cannot refuse it");
+        prop_assert_eq!(order.time_after(time), Some(UnixTime(right)));
+        let by_operator = store().order(&signed_order(2, &order), NODE, time);
+        let wrong = Refusal::WrongKind { key: public(2).id(), has: KeyKind::Operator, needs: KeyKind::Recovery };
+        prop_assert_eq!(by_operator, Err(wrong));
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use meshward_core::ota::receiver::Receiver;
 use meshward_core::ota::trust::{GroupKey, GroupKeys, KeyKind, KeyStore, Manifest, Order, Verb};
 use meshward_core::ota::{BootRecord, write_record};
 use meshward_core::rng::Rng;
+use meshward_core::time::UnixTime;
 use meshward_fleet::payload::{self, Options};
 use meshward_fleet::signing::SigningKey;
 
@@ -218,10 +219,15 @@ impl Kit {
         self.sign(self.operator.descriptor(&payload.descriptor()))
     }
 
-    /// An order for every node, signed by the operator.
+    /// An order for every node, signed by whom it needs.
     pub fn order(&self, counter: u64, verb: Verb) -> Vec<u8> {
-        let order = Order { counter, verb, issued_at: None, not_after: None, nodes: None };
-        self.sign(self.operator.order(&order))
+        self.order_at(counter, verb, None)
+    }
+
+    /// The same with a time.
+    pub fn order_at(&self, counter: u64, verb: Verb, issued_at: Option<UnixTime>) -> Vec<u8> {
+        let key = if verb.needs() == KeyKind::Recovery { &self.recovery } else { &self.operator };
+        self.sign(key.order(&Order { counter, verb, issued_at, not_after: None, nodes: None }))
     }
 
     /// The new image's name.
@@ -264,8 +270,8 @@ impl Kit {
         let mut chip = Chip::erased(self.layout.size);
         chip.place(self.layout.slot(Slot::A).start, &sectors(&self.old));
         let (size, md5) = (self.old.len() as u32, Md5Sum::of(&self.old));
-        let keys = KeyStore::new(&[&self.author, &self.operator, &self.recovery].map(SigningKey::key))
-            .unwrap_or_default();
+        let keys = [&self.author, &self.operator, &self.recovery].map(SigningKey::key);
+        let keys = KeyStore::new(&keys).unwrap_or_default();
         let records = [1, 2].map(|sequence| BootRecord { sequence, slot: Slot::A, size, md5 });
         let writes = records.iter().flat_map(|record| write_record(&self.layout, record));
         for op in writes.chain(Receiver::provision(&self.books, &keys)) {

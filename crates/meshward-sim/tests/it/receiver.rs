@@ -4,10 +4,10 @@ mod abilities;
 mod bad_input;
 
 use meshward_core::hash::Sha256Sum;
-use meshward_core::ota::receiver::{ChunkOutcome, Event, State};
+use meshward_core::ota::receiver::{ChunkOutcome, Event, State, WRONG_BLOCK_EVERY, WRONG_BLOCKS_AT_ONCE};
 use meshward_core::ota::trial::{Ended, Health, ResetReason, TrialFailure};
 use meshward_core::ota::trust::{Refusal, Verb};
-use meshward_core::time::{Duration, Instant};
+use meshward_core::time::{Duration, Instant, UnixTime};
 use meshward_sim::powercut::{Board, End, Kind, Kit, LINK, WELL};
 
 const NOW: Instant = Instant::ORIGIN;
@@ -207,4 +207,92 @@ fn an_absent_gateway_reverts_nobody_and_a_failed_self_test_does() {
         board.receiver().state(),
         State::Reverted { quarantined: true, why: Some(Ended::Failed(TrialFailure::SelfTest)) }
     );
+}
+
+/// Somebody never stops: the flash lasts, the right chunks are still taken, and the update ends when he does.
+#[test]
+fn forged_chunks_do_not_wear_the_flash_out() {
+    let kit = Kit::new(Kind::Full, 16 * 1024);
+    let mut board = started(&kit);
+    receiving(&mut board, &kit, 1);
+    let forge = |board: &mut Board<'_>| {
+        for index in 1..5 {
+            assert_eq!(board.receiver().handle_chunk(LINK, index, &[0x55; 1_024]), ChunkOutcome::Taken);
+            board.flash().unwrap();
+        }
+    };
+    let wrong = |board: &Board<'_>| {
+        let wrong = |event: &&Event| matches!(event, Event::BadBlock { .. });
+        board.events.iter().filter(wrong).count()
+    };
+    let most = usize::from(WRONG_BLOCKS_AT_ONCE);
+    for forged in 1..=most {
+        assert!(matches!(board.receiver().state(), State::Receiving { .. }), "after {forged}");
+        forge(&mut board);
+        assert_eq!(wrong(&board), forged);
+    }
+    let wary = |board: &mut Board<'_>| match board.receiver().state() {
+        State::Wary { done, chunks, until } => (done, chunks, until),
+        state => panic!("{state:?}"),
+    };
+    let (done, chunks, until) = wary(&mut board);
+    assert_eq!((done, until), (1, NOW + WRONG_BLOCK_EVERY));
+    assert_eq!(board.receiver().poll_timeout(), Some(until));
+    forge(&mut board);
+    for index in 5..chunks {
+        assert!(board.receiver().bitmap().is_some(), "chunks are wanted");
+        let right = kit.chunk(index).unwrap();
+        assert_eq!(board.receiver().handle_chunk(LINK, index, &right), ChunkOutcome::Taken);
+        board.flash().unwrap();
+    }
+    board.receiver().handle_timeout(until - Duration::from_secs(1));
+    board.flash().unwrap();
+    assert_eq!((wrong(&board), wary(&mut board)), (most, (chunks, chunks, until)));
+
+    board.receiver().handle_timeout(until);
+    board.flash().unwrap();
+    let next = until + WRONG_BLOCK_EVERY;
+    assert_eq!((wrong(&board), wary(&mut board)), (most + 1, (chunks - 4, chunks, next)));
+    for index in 1..5 {
+        assert_eq!(
+            board.receiver().handle_chunk(LINK, index, &kit.chunk(index).unwrap()),
+            ChunkOutcome::Taken
+        );
+        board.flash().unwrap();
+    }
+    board.receiver().handle_timeout(next);
+    board.flash().unwrap();
+    assert_eq!((wrong(&board), board.receiver().state()), (most + 1, State::Ready));
+    assert_eq!(board.receiver().poll_timeout(), None);
+    assert_eq!(board.power_on(), End::Done);
+}
+
+#[test]
+fn a_time_far_ahead_is_taken_back_by_a_recovery_key_and_nobody_else() {
+    let kit = Kit::new(Kind::Lzma, 16 * 1024);
+    let mut board = started(&kit);
+    let order = |board: &mut Board<'_>, signed: &[u8]| {
+        let outcome = board.receiver().handle_order(NOW, signed);
+        board.flash().unwrap();
+        outcome
+    };
+    let until = kit.sign_manifest(|manifest| manifest.not_after = Some(UnixTime(2_000)));
+    let offered = |board: &mut Board<'_>| {
+        board.start(ResetReason::PowerOn).unwrap();
+        board.receiver().offer(&until, &kit.descriptor)
+    };
+    let harmless = Verb::Unquarantine(kit.image());
+    order(&mut board, &kit.order_at(1, harmless, Some(UnixTime(u64::MAX)))).unwrap();
+    let over = Err(Refusal::Expired { not_after: 2_000, now: u64::MAX });
+    assert_eq!(offered(&mut board), over);
+    order(&mut board, &kit.order_at(2, harmless, Some(UnixTime(1_000)))).unwrap();
+    assert_eq!(offered(&mut board), over, "operators only move it forward");
+    let right = kit.order(1, Verb::Time(UnixTime(1_000)));
+    order(&mut board, &right).unwrap();
+    assert_eq!(order(&mut board, &right), Err(Refusal::Replayed { counter: 1, last: 1 }));
+    order(&mut board, &kit.order_at(3, harmless, Some(UnixTime(1_500)))).unwrap();
+    assert_eq!(offered(&mut board), Ok(()), "and it stays so over a power cut");
+    board.flash().unwrap();
+    order(&mut board, &kit.order_at(4, harmless, Some(UnixTime(2_001)))).unwrap();
+    assert_eq!(offered(&mut board), Err(Refusal::Expired { not_after: 2_000, now: 2_001 }), "time goes on");
 }

@@ -1,8 +1,8 @@
-//! `meshward firmware …`: keys, manifests, images and patches as files, without a gateway or a mesh.
+//! `meshward firmware …`: keys, manifests, images and payloads as files, without a gateway or a mesh.
 
-mod delta;
 mod inspect;
 mod keygen;
+mod pack;
 mod sign;
 
 use std::fs::{File, OpenOptions};
@@ -24,8 +24,10 @@ pub(crate) enum Command {
     Sign(sign::Args),
     /// Show what an image is, and how small it travels.
     Inspect(inspect::Args),
+    /// Write the payload of a whole image, for nodes that run anything.
+    Pack(pack::WholeArgs),
     /// Write the payload that turns one image into another.
-    Delta(delta::Args),
+    Delta(pack::PatchArgs),
 }
 
 /// Whether what was asked for has been done.
@@ -34,7 +36,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<bool> {
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Delta(args) => delta::run(&args),
+        Command::Pack(args) => pack::whole(&args),
+        Command::Delta(args) => pack::patch(&args),
     }
 }
 

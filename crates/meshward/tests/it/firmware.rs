@@ -4,7 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use meshward_core::ota::trust::KeyStore;
+use meshward_core::codec::Recipe;
+use meshward_core::hash::Sha256Sum;
+use meshward_core::ota::trust::{Descriptor, KeyStore};
+use meshward_fleet::payload::{Payload, unpack};
+use meshward_fleet::sealing::group_key_from_text;
 use meshward_fleet::signing::public_from_text;
 
 use crate::program::{run, testdata, text};
@@ -154,6 +158,71 @@ fn delta(bench: &Bench, output: &Path, more: &[&str]) -> Output {
     run(&[&args[..], more].concat())
 }
 
+fn pack(image: &str, output: &Path, more: &[&str]) -> Output {
+    let args = ["firmware", "pack", image, "-o", output.to_str().unwrap()];
+    run(&[&args[..], more].concat())
+}
+
+#[test]
+fn pack_writes_the_payload_of_a_whole_image() {
+    let bench = Bench::new();
+    for kind in ["operator", "group"] {
+        assert!(bench.keygen(kind, &[]).status.success());
+    }
+    let (group, operator) = (bench.name("group"), bench.name("operator"));
+    let image = std::fs::read(&bench.new).unwrap();
+    let plain = bench.path("plain");
+    let report = json(&pack(&bench.new, &plain, &["--codec", "none", "--json"]));
+    assert_eq!(std::fs::read(&plain).unwrap(), image, "uncoded it is the image");
+    assert_eq!((&report["base_sha256"], report["chunks"].as_u64()), (&serde_json::Value::Null, Some(520)));
+    let shown = text(&pack(&bench.new, &bench.path("small"), &["--level", "5"]).stdout);
+    assert!(shown.ends_with(".bin (528944 bytes)\n"), "for everybody: {shown}");
+
+    let sealed = bench.path("sealed");
+    let more = ["--codec", "heatshrink", "--chunk-size", "512", "--encrypt", &group, "--key", &operator];
+    let packed = pack(&bench.new, &sealed, &more);
+    assert_eq!((packed.status.code(), text(&packed.stderr).as_str()), (Some(0), ""));
+    let shown = text(&packed.stdout);
+    assert!(shown.contains(".bin (528944 bytes), for nodes that have group key "), "{shown}");
+    let key = public_from_text(&std::fs::read_to_string(bench.path("operator.pub")).unwrap()).unwrap();
+    let signed = std::fs::read(bench.path("sealed.descriptor")).unwrap();
+    let descriptor = KeyStore::new(&[key]).unwrap().descriptor(&signed).unwrap().content;
+    let bytes = std::fs::read(&sealed).unwrap();
+    assert_eq!(descriptor.sha256, Sha256Sum::of(&bytes));
+    let group = group_key_from_text(&std::fs::read_to_string(group).unwrap()).unwrap();
+    let Descriptor { image: sum, base, chunk_size, seal, .. } = descriptor;
+    assert_eq!((sum, base, chunk_size), (Sha256Sum::of(&image), None, 512));
+    let recipe = Recipe {
+        codec: descriptor.codec,
+        sizes: descriptor.sizes,
+        image_len: image.len() as u32,
+        base_len: None,
+    };
+    let payload = Payload { bytes, recipe, image: sum, base, chunk_size, seal };
+    assert_eq!(unpack(&payload, &[], Some(&group)).unwrap(), image, "as a node with both keys unpacks it");
+}
+
+#[test]
+fn what_cannot_be_packed_is_named_and_nothing_is_written() {
+    let bench = Bench::new();
+    let output = bench.path("payload");
+    let (empty, broken) = (bench.name("empty.bin"), bench.name("broken.bin.gz"));
+    std::fs::write(&empty, b"").unwrap();
+    std::fs::write(&broken, b"\x1f\x8b\x08 and no more").unwrap();
+    says(&pack("/nowhere/at/all.bin", &output, &[]), 1, "cannot read the image /nowhere/at/all.bin");
+    says(&pack(&empty, &output, &[]), 1, "empty.bin is empty");
+    says(&pack(&broken, &output, &[]), 1, "broken.bin.gz");
+    says(&pack(&bench.new, &output, &["--chunk-size", "64"]), 1, "chunk size 64: a multiple of 4");
+    says(&pack(&bench.new, &output, &["--level", "0"]), 1, "level 0: 1 (quick) to 9 (small)");
+    says(&pack(&bench.new, &output, &["--codec", "zip"]), 2, "none, heatshrink, lzma");
+    says(&pack(&bench.new, &output, &[&bench.old]), 2, "unexpected argument");
+    says(&run(&["firmware", "pack", &bench.new]), 2, "--output");
+    says(&run(&["firmware", "delta", &bench.new, "-o", "x"]), 2, "<NEW>");
+    let author = bench.name("author");
+    says(&pack(&bench.new, &output, &["--key", &author]), 1, "nodes want kind operator");
+    assert!(!output.exists() && !bench.path("payload.descriptor").exists());
+}
+
 #[test]
 fn delta_writes_a_payload() {
     let bench = Bench::new();
@@ -193,7 +262,10 @@ fn a_group_key_is_its_owners_and_seals_a_payload() {
     let report = json(&delta(&bench, &output, &["--encrypt", &group, "--key", &operator, "--json"]));
     assert_eq!(report["size"].as_u64(), open["size"].as_u64().map(|size| size + 3 * 16), "three blocks");
     assert_eq!(report["salt"].as_str().map(str::len), Some(32));
-    let shown = text(&delta(&bench, &bench.path("again"), &["--encrypt", &group]).stdout);
+    let again = delta(&bench, &bench.path("again"), &["--encrypt", &group]);
+    says(&again, 0, "only a signed descriptor tells nodes the key's name and the salt");
+    says(&again, 0, "with --force and --key OPERATOR makes the same payload again, and writes ");
+    let shown = text(&again.stdout);
     let name = report["group_key"].as_str().unwrap();
     assert!(shown.ends_with(&format!("and have group key {name}\n")), "{shown}");
     assert_eq!(std::fs::read(&output).unwrap(), std::fs::read(bench.path("again")).unwrap());

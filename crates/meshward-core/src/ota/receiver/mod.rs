@@ -23,6 +23,7 @@ mod recover;
 mod report;
 mod session;
 mod state;
+mod wear;
 mod work;
 
 use alloc::collections::VecDeque;
@@ -33,6 +34,8 @@ use memory::Memory;
 pub use report::{BootLoader, Capabilities};
 use session::Session;
 pub use state::{ChunkOutcome, Config, Event, Failure, State};
+use wear::Wear;
+pub use wear::{WRONG_BLOCK_EVERY, WRONG_BLOCKS_AT_ONCE};
 use work::Task;
 
 use super::trial::{Health, Trial, TrialCopies, TrialRules};
@@ -60,6 +63,7 @@ pub struct Receiver {
     task: Task,
     /// Whether the mark of the chunk that is being stored is on its way.
     marking: bool,
+    wear: Wear,
     /// Whether a command is under way.
     busy: bool,
     refused: Option<Refusal>,
@@ -82,6 +86,7 @@ impl Receiver {
             writes: VecDeque::new(),
             task: Task::start(),
             marking: false,
+            wear: Wear::new(),
             busy: false,
             refused: None,
             failed: None,
@@ -159,6 +164,11 @@ impl Receiver {
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let waited = self.wear.spent_until().is_some();
+        self.wear.handle_timeout(now);
+        if waited && self.wear.spent_until().is_none() && self.is_idle() {
+            self.proceed();
+        }
         let idle = matches!(self.task, Task::Idle);
         let verdict = self.trial.as_mut().filter(|_| idle).and_then(|trial| trial.verdict(now));
         if let Some(verdict) = verdict {
@@ -166,10 +176,11 @@ impl Receiver {
         }
     }
 
-    /// When the trial wants to be looked at again.
+    /// When the trial wants to be looked at again, or blocks that wait for the flash's sake.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = matches!(self.task, Task::Idle);
-        self.trial.as_ref().filter(|_| idle).and_then(Trial::poll_timeout)
+        let trial = self.trial.as_ref().filter(|_| idle).and_then(Trial::poll_timeout);
+        [trial, self.wear.spent_until()].into_iter().flatten().min()
     }
 
     fn is_idle(&self) -> bool {

@@ -27,7 +27,7 @@ impl Receiver {
         let order = self.memory.keys.order(signed, self.config.id, self.memory.time)?;
         let wish = self.wish(&order.content)?;
         let outcome = self.memory.keys.obeyed(&order);
-        self.memory.time = self.memory.time.max(order.content.issued_at);
+        self.memory.time = order.content.time_after(self.memory.time);
         if outcome.is_ok() {
             self.memory.wish = wish;
             self.note(&order.content, now);
@@ -54,7 +54,7 @@ impl Receiver {
             }
             Verb::Revert(image) => Err(Refusal::NoWayBack(*image)),
             Verb::Quarantine(image) if holds(image) => Ok(Some(Wish::Cancel(*image))),
-            Verb::Quarantine(_) | Verb::Unquarantine(_) | Verb::Keys(_) | Verb::Policy(_) => {
+            Verb::Quarantine(_) | Verb::Unquarantine(_) | Verb::Keys(_) | Verb::Policy(_) | Verb::Time(_) => {
                 Ok(self.memory.wish)
             }
         }

@@ -13,6 +13,7 @@ use crate::mesh::LinkId;
 use crate::ota::BootRecord;
 use crate::ota::trial::{Ended, ResetReason, TrialFailure, TrialRules, TrialState};
 use crate::ota::trust::{GroupKeys, Refusal};
+use crate::time::Instant;
 use crate::wire::NodeId;
 
 /// What a receiver is told at its birth.
@@ -151,6 +152,16 @@ pub enum State {
         /// Chunks in all, the block table's included.
         chunks: u32,
     },
+    /// Wants chunks, and so many blocks were wrong that the flash would suffer: what has come is not looked at
+    /// before `until`, and then one wrong block at a time. Somebody sends wrong chunks.
+    Wary {
+        /// Chunks on flash, right or wrong.
+        done: u32,
+        /// Chunks in all, the block table's included.
+        chunks: u32,
+        /// When the next wrong block may be erased.
+        until: Instant,
+    },
     /// Wants none for the moment: it was ordered so.
     Paused,
     /// Compares sums of the payload or of the slot.
@@ -181,6 +192,9 @@ pub enum State {
     Failed(Failure),
 }
 
+/// The reason of [`State::Wary`].
+const WARY: u8 = 70;
+
 impl State {
     /// Its name, as nodes report it.
     pub const fn name(&self) -> &'static str {
@@ -190,7 +204,7 @@ impl State {
             Self::Offered => "offered",
             Self::Refused(_) => "refused",
             Self::Receiving { .. } => "receiving",
-            Self::Paused => "paused",
+            Self::Wary { .. } | Self::Paused => "paused",
             Self::Verifying => "verifying",
             Self::Installing { .. } => "installing",
             Self::Ready => "ready",
@@ -210,6 +224,7 @@ impl State {
             Self::Failed(failure) => failure.code(),
             Self::Reverted { why: Some(why), .. } => why.code(),
             Self::Paused => Ended::Ordered.code(),
+            Self::Wary { .. } => WARY,
             _ => 0,
         }
     }
@@ -221,6 +236,9 @@ impl fmt::Display for State {
         match self {
             Self::Refused(refusal) => write!(f, ": {refusal}"),
             Self::Receiving { done, chunks } => write!(f, " ({done}/{chunks})"),
+            Self::Wary { done, chunks, .. } => {
+                write!(f, " ({done}/{chunks}): too many wrong chunks came; they are looked at again later")
+            }
             Self::Paused => write!(f, ": {}", Ended::Ordered),
             Self::Installing { made, size } => {
                 write!(f, " ({} %)", u64::from(*made) * 100 / u64::from(*size).max(1))
@@ -265,7 +283,9 @@ impl Receiver {
                 }
                 _ if session.ready => State::Ready,
                 _ => {
-                    State::Receiving { done: journal.chunks() - journal.missing(), chunks: journal.chunks() }
+                    let (done, chunks) = (journal.chunks() - journal.missing(), journal.chunks());
+                    let wary = |until| State::Wary { done, chunks, until };
+                    self.wear.spent_until().map_or(State::Receiving { done, chunks }, wary)
                 }
             };
         }
@@ -315,7 +335,7 @@ impl Receiver {
 
     /// Which chunks are there, a bit each, the lowest of the first byte first; `None` while none is wanted.
     pub fn bitmap(&self) -> Option<&[u8]> {
-        let receiving = matches!(self.state(), State::Receiving { .. });
+        let receiving = matches!(self.state(), State::Receiving { .. } | State::Wary { .. });
         self.session.as_ref().filter(|_| receiving).map(|session| session.journal.bitmap())
     }
 }

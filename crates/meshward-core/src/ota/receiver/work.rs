@@ -151,6 +151,7 @@ impl Receiver {
             Task::Store(store) => self.store(store, bytes),
             Task::Forget { first, count, erase } => {
                 let Some(session) = &self.session else { return };
+                self.wear.erased(now);
                 self.writes.extend(session.journal.forget(first, bytes));
                 let sectors = (0..erase.len / SECTOR).map(|sector| erase.start + sector * SECTOR);
                 self.writes.extend(sectors.map(|address| FlashOp::Erase { address }));
@@ -230,8 +231,11 @@ impl Receiver {
         self.task = Task::Store(store);
     }
 
-    /// A block, or the table, is wanted again.
+    /// A block, or the table, is wanted again, unless it must not be erased now.
     fn forget(&mut self, block: Option<u32>) {
+        if self.wear.spent_until().is_some() {
+            return;
+        }
         let Some(session) = &self.session else { return };
         let [_, table] = self.config.books.journal;
         let (first, count, erase) = match block {
@@ -438,6 +442,9 @@ impl Receiver {
                 Ok(unpacker) => Task::Install(unpacker),
                 Err(error) => return self.fail(Failure::Codec(error)),
             }
+        } else if self.wear.spent_until().is_some() {
+            // What would turn out wrong could not be erased.
+            Task::Idle
         } else if session.has_table() && !session.table {
             Task::CheckTable { at: 0, sum }
         } else if let Some(block) = session.unchecked().filter(|_| session.table) {

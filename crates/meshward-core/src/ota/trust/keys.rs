@@ -24,7 +24,7 @@ pub enum KeyKind {
     Author,
     /// Descriptors of payloads, and orders.
     Operator,
-    /// Changes of keys, and nothing else.
+    /// Changes of keys, the time, and nothing else.
     Recovery,
 }
 

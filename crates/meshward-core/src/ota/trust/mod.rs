@@ -2,7 +2,7 @@
 //!
 //! Three kinds of keys, several of each, are in a node's [`KeyStore`]. An *author* signs the [`Manifest`] of an
 //! image; an *operator*, which is a gateway, signs the [`Descriptor`] of a payload and [`Order`]s; a *recovery*
-//! key, which is in a safe, replaces and revokes keys. Nobody else can make a node do anything with firmware,
+//! key, which is in a safe, replaces and revokes keys, and sets the time right. Nobody else can make a node do anything with firmware,
 //! and no key can do another kind's work.
 //!
 //! Each travels as a COSE_Sign1 (RFC 9052) with Ed25519 over deterministic CBOR (RFC 8949, §4.2); what a

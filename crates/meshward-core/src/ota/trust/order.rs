@@ -32,6 +32,9 @@ pub enum Verb {
     Keys(KeyChange),
     /// How the node is to treat updates from now on: number 10.
     Policy(Policy),
+    /// The time is this, whatever was said before: number 11. The only way back for a node that was told a time
+    /// far ahead, for which everything with an end of validity is over. A recovery key must sign it.
+    Time(UnixTime),
 }
 
 /// How a node treats updates.
@@ -81,13 +84,14 @@ impl Verb {
             Self::Keys(KeyChange::Add { .. }) => 8,
             Self::Keys(KeyChange::Revoke(_)) => 9,
             Self::Policy(_) => 10,
+            Self::Time(_) => 11,
         }
     }
 
     /// Who must sign it.
     pub const fn needs(&self) -> KeyKind {
         match self {
-            Self::Keys(_) => KeyKind::Recovery,
+            Self::Keys(_) | Self::Time(_) => KeyKind::Recovery,
             _ => KeyKind::Operator,
         }
     }
@@ -98,7 +102,7 @@ impl Verb {
 pub struct Order {
     /// \[1] Rises with every order of that key, over reboots and gateways.
     pub counter: u64,
-    /// \[2] the verb's number; \[3] its image, or key, or key id; \[4] the kind of a key that is added.
+    /// \[2] the verb's number; \[3] its image, or key, or key id, or time; \[4] the kind of a key that is added.
     pub verb: Verb,
     /// \[5] When it was given: what the node then knows the time to be at least.
     pub issued_at: Option<UnixTime>,
@@ -111,6 +115,15 @@ pub struct Order {
 }
 
 impl Order {
+    /// What a node knows the time to be at least, once it has obeyed this, and knew `known` before. It only moves
+    /// forward, but for the verb whose purpose is to move it back.
+    pub fn time_after(&self, known: Option<UnixTime>) -> Option<UnixTime> {
+        match self.verb {
+            Verb::Time(time) => Some(time),
+            _ => known.max(self.issued_at),
+        }
+    }
+
     /// Its one encoding.
     pub fn encode(&self) -> Vec<u8> {
         let add = matches!(self.verb, Verb::Keys(KeyChange::Add { .. }));
@@ -135,6 +148,7 @@ impl Order {
             }
             Verb::Keys(KeyChange::Revoke(id)) => writer.bytes(3, &id.0),
             Verb::Policy(_) => {}
+            Verb::Time(UnixTime(seconds)) => writer.u64(3, *seconds),
         }
         for (key, time) in [(5, self.issued_at), (6, self.not_after)] {
             if let Some(UnixTime(seconds)) = time {
@@ -202,6 +216,7 @@ fn decode_verb(reader: &mut Reader<'_>) -> Result<Option<Verb>, Refusal> {
         }
         9 => return Ok(Some(Verb::Keys(KeyChange::Revoke(KeyId(reader.array(3)?))))),
         10 => return Ok(None),
+        11 => return Ok(Some(Verb::Time(UnixTime(reader.u64(3)?)))),
         _ => return Err(Refusal::Malformed),
     };
     Ok(Some(of_image(Sha256Sum(reader.array(3)?))))
