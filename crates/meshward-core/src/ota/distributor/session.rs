@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::loss::Loss;
 use super::pass::{NOBODY, Pass, Shot};
 use super::report::TargetReport;
-use super::target::{Leave, PROBE_TIMEOUT, Step, Target};
+use super::target::{Leave, PROBE_TIMEOUT, PROBE_TIMEOUT_FIRST, Step, Target};
 use super::trip::Trip;
 use super::{ImagePlan, Md5Sum};
 use crate::time::{Duration, Instant};
@@ -175,7 +175,7 @@ impl Session {
     /// How long a node may take to answer a probe.
     fn patience(&self) -> Duration {
         let (least, most) = PROBE_TIMEOUT.into_inner();
-        self.trip.overdue().map_or(most, |overdue| overdue.clamp(least, most))
+        self.trip.overdue().map_or(PROBE_TIMEOUT_FIRST, |overdue| overdue.clamp(least, most))
     }
 
     /// Finds out anew who is needed by whom is behind it.

@@ -16,6 +16,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// up to eight times.
 pub(super) const PROBE_TIMEOUT: core::ops::RangeInclusive<Duration> =
     Duration::from_secs(2)..=Duration::from_secs(8);
+/// The same before anything is known.
+pub(super) const PROBE_TIMEOUT_FIRST: Duration = Duration::from_secs(3);
 /// A receiving node that does not answer a sweep is announced to this much later.
 const STALL: Duration = Duration::from_secs(15);
 /// The last part is not repeated sooner, and no verdict given: a second start of the receiver's flash writer
