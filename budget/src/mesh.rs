@@ -58,7 +58,7 @@ impl Mesh {
     fn new() -> Self {
         let config = |node: usize| NodeConfig {
             mesh: MeshConfig::node(NodeId(3_000_000_000 + node as u32), node as u64),
-            receiver: None,
+            firmware: None,
         };
         let nodes = (0..NODES).map(|node| as_node(node, || Node::new(config(node)))).collect();
         let mut mesh = Self { nodes, wires: Vec::new() };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use meshward_core::flash::{Books, Layout};
 use meshward_core::mesh::MeshConfig;
-use meshward_core::node::{Event, Node, NodeConfig};
+use meshward_core::node::{Event, Firmware, Node, NodeConfig};
 use meshward_core::ota::{BootRecord, ReceiverConfig, ReceiverEvent};
 use meshward_core::time::Instant;
 use thiserror::Error;
@@ -93,6 +93,7 @@ impl Application for Console {
             }
             Event::Update(event) => tracing::info!(node = %id, ?event, "update"),
             Event::Rollout(event) => tracing::debug!(node = %id, ?event),
+            Event::Exchange(event) => tracing::debug!(node = %id, ?event),
         }
     }
 }
@@ -144,7 +145,8 @@ pub async fn run(
         if let Some(tap) = &tap {
             tap.booted(now, &mesh);
         }
-        let machine = Node::new(NodeConfig { mesh: mesh.clone(), receiver });
+        let firmware = receiver.map(Firmware::Stock);
+        let machine = Node::new(NodeConfig { mesh: mesh.clone(), firmware });
         Ok(Booted { machine, app: Console, flash, running })
     };
     run_machine(shell, boot_time, traffic, status, shutdown, boot).await

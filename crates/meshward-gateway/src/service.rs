@@ -288,6 +288,7 @@ impl Application for Gateway {
             Event::Package { envelope, .. } => tracing::debug!(kind = envelope.kind, "package"),
             Event::Update(_) => {}
             Event::Rollout(event) => self.rollout_event(now, node, event),
+            Event::Exchange(event) => tracing::debug!(?event),
         }
     }
 }
@@ -305,6 +306,6 @@ pub async fn join(
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }
-    let node = Node::new(NodeConfig { mesh, receiver: None });
+    let node = Node::new(NodeConfig { mesh, firmware: None });
     Shell::bind(shell, node, Gateway::new(&clock), None, clock, traffic).await
 }

@@ -46,7 +46,7 @@ impl core::error::Error for SendError {}
 /// as they do in a C++ relay's one queue, so that who paces chunks by them sees what chunks wait.
 fn forwarded(kind: i32) -> (Priority, Class) {
     match kind {
-        kind::OTA_DATA => (Priority::Chunk, Class::Chunk),
+        kind::OTA_DATA | kind::CHUNK => (Priority::Chunk, Class::Chunk),
         kind::TIME_DELAY => (Priority::Chunk, Class::User),
         _ => (Priority::Normal, Class::User),
     }
@@ -102,6 +102,11 @@ impl Mesh {
         } else {
             Err(SendError::QueueFull(dest))
         }
+    }
+
+    /// Sends an encoded package of this node's own over one link, to the neighbour there; whether it was queued.
+    pub fn send_neighbour_frame(&mut self, link: LinkId, frame: &[u8], priority: Priority) -> bool {
+        self.queue(link, frame, priority, class_of(priority))
     }
 
     /// Sends an encoded package of this node's own to everybody. Returns to how many links it went.

@@ -10,15 +10,25 @@ use crate::flash::{Completion, FlashOp};
 use crate::mesh::{
     self, Inbound, LinkId, LinkRole, Mesh, MeshConfig, MeshEvent, Outgoing, Priority, SendError,
 };
+use crate::ota::exchange::{Exchange, ExchangeEvent, PlanError, UpdatePlan};
 use crate::ota::{
     Distributor, DistributorEvent, ImagePlan, Package, ReceiverConfig, ReceiverEvent, ReceiverState,
-    StartError, StockReceiver, TargetReport,
+    StartError, StockReceiver, TargetReport, receiver,
 };
 use crate::time::Instant;
-use crate::wire::{Announce, Data, DataRequest, Envelope, NodeId, User, kind};
+use crate::wire::{Announce, Data, DataRequest, Envelope, NodeId, Parcel, User, kind};
 
 /// Events kept for a shell that does not ask.
 const EVENTS_MAX: usize = 8_192;
+
+/// How a node takes firmware: in one manner only, for whoever may write without a signature needs none.
+#[derive(Clone, Debug)]
+pub enum Firmware {
+    /// By the stock protocol, unsigned, as C++ nodes do.
+    Stock(ReceiverConfig),
+    /// What an author and an operator have signed.
+    Signed(alloc::boxed::Box<receiver::Config>),
+}
 
 /// What a node is told at its birth.
 #[derive(Clone, Debug)]
@@ -26,7 +36,7 @@ pub struct NodeConfig {
     /// Its membership of the mesh.
     pub mesh: MeshConfig,
     /// How it takes firmware; `None` for a node without an update receiver.
-    pub receiver: Option<ReceiverConfig>,
+    pub firmware: Option<Firmware>,
 }
 
 /// Something that happened on a node.
@@ -50,10 +60,23 @@ pub enum Event {
         /// Its canonical JSON text.
         bytes: Vec<u8>,
     },
-    /// The node's own update.
+    /// The node's own update, by the stock protocol.
     Update(ReceiverEvent),
-    /// The roll-out that this node runs.
+    /// The roll-out to stock nodes that this node runs.
     Rollout(DistributorEvent),
+    /// Meshward updates: the node's own, and that of others.
+    Exchange(ExchangeEvent),
+}
+
+impl Event {
+    /// Whether the machine is to be reset now.
+    pub fn is_restart(&self) -> bool {
+        matches!(
+            self,
+            Self::Update(ReceiverEvent::Restart)
+                | Self::Exchange(ExchangeEvent::Receiver(receiver::Event::Restart))
+        )
+    }
 }
 
 /// Why [`Node::poll_timeout`] wants to be woken.
@@ -63,8 +86,10 @@ pub enum Timer {
     Mesh(mesh::Timer),
     /// The node's own update.
     Update,
-    /// The roll-out that this node runs.
+    /// The roll-out to stock nodes that this node runs.
     Rollout,
+    /// Meshward updates.
+    Exchange,
 }
 
 /// See the module's page.
@@ -73,6 +98,7 @@ pub struct Node {
     mesh: Mesh,
     receiver: Option<StockReceiver>,
     distributor: Distributor,
+    exchange: Exchange,
     events: VecDeque<Event>,
     events_dropped: u64,
     /// Packages whose fields made no sense.
@@ -84,9 +110,15 @@ pub struct Node {
 impl Node {
     /// A node without links.
     pub fn new(config: NodeConfig) -> Self {
+        let (stock, signed) = match config.firmware {
+            Some(Firmware::Stock(stock)) => (Some(stock), None),
+            Some(Firmware::Signed(signed)) => (None, Some(*signed)),
+            None => (None, None),
+        };
         Self {
             distributor: Distributor::new(config.mesh.id),
-            receiver: config.receiver.map(StockReceiver::new),
+            exchange: Exchange::new(config.mesh.id, signed),
+            receiver: stock.map(StockReceiver::new),
             mesh: Mesh::new(config.mesh),
             events: VecDeque::new(),
             events_dropped: 0,
@@ -143,8 +175,8 @@ impl Node {
     /// Bytes arrived on a link, cut anywhere.
     pub fn handle_data(&mut self, now: Instant, link: LinkId, data: &[u8]) {
         self.input();
-        let Self { mesh, receiver, distributor, events, events_dropped, malformed, .. } = self;
-        let mut inbox = Inbox { now, receiver, distributor, events, events_dropped, malformed };
+        let Self { mesh, receiver, distributor, exchange, events, events_dropped, malformed, .. } = self;
+        let mut inbox = Inbox { now, receiver, distributor, exchange, events, events_dropped, malformed };
         mesh.handle_data(now, link, data, &mut |inbound| inbox.take(&inbound));
         self.settle(now);
     }
@@ -157,14 +189,16 @@ impl Node {
             receiver.handle_timeout(now);
         }
         self.distributor.handle_timeout(now);
+        self.exchange.handle_timeout(now);
         self.settle(now);
     }
 
     /// A flash command is done.
     pub fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
         self.input();
-        if let Some(receiver) = &mut self.receiver {
-            receiver.handle_flash(now, completion);
+        match &mut self.receiver {
+            Some(receiver) => receiver.handle_flash(now, completion),
+            None => self.exchange.handle_flash(now, completion),
         }
         self.settle(now);
     }
@@ -174,7 +208,8 @@ impl Node {
         let mesh = self.mesh.poll_timeout().map(|(due, timer)| (due, Timer::Mesh(timer)));
         let update = self.receiver.as_ref().and_then(StockReceiver::poll_timeout);
         let rollout = self.distributor.poll_timeout();
-        [mesh, update.map(|due| (due, Timer::Update)), rollout.map(|due| (due, Timer::Rollout))]
+        let exchange = self.exchange.poll_timeout().map(|due| (due, Timer::Exchange));
+        [mesh, update.map(|due| (due, Timer::Update)), rollout.map(|due| (due, Timer::Rollout)), exchange]
             .into_iter()
             .flatten()
             .min_by_key(|(due, _)| *due)
@@ -182,7 +217,10 @@ impl Node {
 
     /// The next flash command; the one after it comes when this one is done.
     pub fn poll_flash(&mut self) -> Option<FlashOp> {
-        self.receiver.as_mut()?.poll_flash()
+        match &mut self.receiver {
+            Some(receiver) => receiver.poll_flash(),
+            None => self.exchange.poll_flash(),
+        }
     }
 
     /// The next event, oldest first.
@@ -271,6 +309,51 @@ impl Node {
         self.distributor.report()
     }
 
+    /// Meshward updates, for reading: this node's own receiver, what is known of others, the roll-out.
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    /// As [`Exchange::survey`].
+    pub fn survey(&mut self, now: Instant) {
+        self.exchange.survey(now);
+        self.settle(now);
+    }
+
+    /// As [`Exchange::start`].
+    ///
+    /// # Errors
+    /// [`PlanError`], and nothing has changed.
+    pub fn start_update(&mut self, now: Instant, plan: UpdatePlan) -> Result<(), PlanError> {
+        self.exchange.start(now, plan, &self.mesh)?;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// As [`Exchange::stop`].
+    pub fn stop_update(&mut self, now: Instant) {
+        self.exchange.stop();
+        self.settle(now);
+    }
+
+    /// As [`Exchange::order`].
+    pub fn order(&mut self, now: Instant, signed: &[u8], nodes: Option<&[NodeId]>) {
+        self.exchange.order(signed, nodes);
+        self.settle(now);
+    }
+
+    /// As [`Exchange::handle_self_test`].
+    pub fn handle_self_test(&mut self, now: Instant, works: bool) {
+        self.exchange.handle_self_test(now, works);
+        self.settle(now);
+    }
+
+    /// As [`Exchange::handle_supply`].
+    pub fn handle_supply(&mut self, now: Instant, millivolts: u16) {
+        self.exchange.handle_supply(millivolts);
+        self.settle(now);
+    }
+
     fn input(&mut self) {
         debug_assert!(!self.undrained, "the shell must call poll_event until None after every input");
         self.undrained = true;
@@ -291,6 +374,7 @@ impl Node {
         let mut moved = false;
         loop {
             let own = self.receiver.as_mut().and_then(StockReceiver::poll_transmit);
+            let own = own.or_else(|| self.exchange.poll_transmit());
             let Some(package) = own.or_else(|| self.distributor.poll_transmit()) else { return moved };
             moved = true;
             // A package that cannot be sent is lost like one that a relay drops: every sender repeats.
@@ -299,8 +383,13 @@ impl Node {
                     let priority = if chunk { Priority::Chunk } else { Priority::Normal };
                     self.mesh.send_single_frame(dest, &frame, priority)
                 }
-                Package::Broadcast { frame } => {
-                    self.mesh.send_broadcast_frame(&frame, Priority::Chunk);
+                Package::Neighbour { link, frame } => {
+                    self.mesh.send_neighbour_frame(link, &frame, Priority::Normal);
+                    Ok(())
+                }
+                Package::Broadcast { chunk, frame } => {
+                    let priority = if chunk { Priority::Chunk } else { Priority::Normal };
+                    self.mesh.send_broadcast_frame(&frame, priority);
                     Ok(())
                 }
                 Package::Probe(dest) => self.mesh.probe(now, dest, Priority::Chunk),
@@ -329,6 +418,9 @@ impl Node {
         while let Some(event) = self.distributor.poll_event() {
             self.push(Event::Rollout(event));
         }
+        while let Some(event) = self.exchange.poll_event() {
+            self.push(Event::Exchange(event));
+        }
         moved
     }
 
@@ -350,6 +442,7 @@ struct Inbox<'a> {
     now: Instant,
     receiver: &'a mut Option<StockReceiver>,
     distributor: &'a mut Distributor,
+    exchange: &'a mut Exchange,
     events: &'a mut VecDeque<Event>,
     events_dropped: &'a mut u64,
     malformed: &'a mut u64,
@@ -362,6 +455,7 @@ impl Inbox<'_> {
             kind::OTA_ANNOUNCE => self.announce(inbound),
             kind::OTA_REQUEST => self.request(inbound),
             kind::OTA_DATA => self.data(inbound),
+            kind if Parcel::is_kind(kind) => self.parcel(inbound),
             _ => self.package(inbound),
         };
         if understood.is_none() {
@@ -401,6 +495,12 @@ impl Inbox<'_> {
         if let Some(receiver) = self.receiver {
             receiver.handle_data(self.now, &data);
         }
+        Some(())
+    }
+
+    fn parcel(&mut self, inbound: &Inbound<'_>) -> Option<()> {
+        let parcel = Parcel::decode(inbound.bytes).ok()?;
+        self.exchange.handle_parcel(self.now, inbound.link, &parcel);
         Some(())
     }
 

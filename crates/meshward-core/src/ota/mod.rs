@@ -7,6 +7,7 @@
 
 mod boot;
 mod distributor;
+pub mod exchange;
 pub mod journal;
 mod pair;
 pub mod receiver;
@@ -23,6 +24,7 @@ pub use distributor::{
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
 
 pub use crate::hash::Md5Sum;
+use crate::mesh::LinkId;
 use crate::wire::NodeId;
 
 /// A frame that a firmware machine wants sent.
@@ -37,8 +39,17 @@ pub enum Package {
         /// The JSON text.
         frame: Vec<u8>,
     },
-    /// An encoded frame for everybody: a firmware chunk.
+    /// An encoded frame for the neighbour at the other end of a link.
+    Neighbour {
+        /// Over which link.
+        link: LinkId,
+        /// The JSON text.
+        frame: Vec<u8>,
+    },
+    /// An encoded frame for everybody.
     Broadcast {
+        /// Whether it is a firmware chunk, which other traffic overtakes.
+        chunk: bool,
         /// The JSON text.
         frame: Vec<u8>,
     },

@@ -33,6 +33,7 @@ mod id;
 mod json;
 mod normal;
 mod number;
+mod parcel;
 mod plain;
 mod scan;
 mod sync;
@@ -49,6 +50,7 @@ pub use frame::{Oversize, Splitter};
 pub use id::NodeId;
 pub use json::{Elements, Fields, Key, Value, elements, fields};
 pub use normal::{Normal, Refusal, normalise};
+pub use parcel::{Parcel, To};
 pub use plain::PlainSync;
 pub use sync::NodeSync;
 pub use tree::{Depths, Tree, TreeNode};
@@ -84,4 +86,12 @@ pub mod kind {
     pub const OTA_REQUEST: i32 = 11;
     /// One part of a firmware, see [`Data`](super::Data).
     pub const OTA_DATA: i32 = 12;
+    /// Meshward: an update is offered, see [`Parcel`](super::Parcel).
+    pub const OFFER: i32 = 220;
+    /// Meshward: what a node wants of an update, and how far it is.
+    pub const WANT: i32 = 221;
+    /// Meshward: one chunk of an update.
+    pub const CHUNK: i32 = 222;
+    /// Meshward: what an operator orders.
+    pub const ORDER: i32 = 223;
 }

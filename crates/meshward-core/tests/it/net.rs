@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use meshward_core::flash::{self, Completion, FlashOp, Layout};
 use meshward_core::mesh::{LinkId, LinkRole, MeshConfig, Outgoing};
-use meshward_core::node::{Event, Node, NodeConfig};
+use meshward_core::node::{Event, Firmware, Node, NodeConfig};
 use meshward_core::ota::{BootRecord, ReceiverConfig, ReceiverEvent};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
@@ -45,24 +45,31 @@ pub(crate) struct Net {
 pub(crate) fn receiving(id: u32, running: Option<BootRecord>) -> NodeConfig {
     NodeConfig {
         mesh: MeshConfig::node(NodeId(id), u64::from(id)),
-        receiver: Some(ReceiverConfig {
+        firmware: Some(Firmware::Stock(ReceiverConfig {
             id: NodeId(id),
             role: b"demo".to_vec(),
             hardware: b"ESP32".to_vec(),
             root: false,
             layout: Layout::FOUR_MEGABYTES,
             running,
-        }),
+        })),
+    }
+}
+
+fn stock(firmware: &Firmware) -> &ReceiverConfig {
+    match firmware {
+        Firmware::Stock(config) => config,
+        Firmware::Signed(_) => panic!("this net knows stock receivers only"),
     }
 }
 
 pub(crate) fn plain(id: u32) -> NodeConfig {
-    NodeConfig { mesh: MeshConfig::node(NodeId(id), u64::from(id)), receiver: None }
+    NodeConfig { mesh: MeshConfig::node(NodeId(id), u64::from(id)), firmware: None }
 }
 
 impl Net {
     pub(crate) fn add(&mut self, config: NodeConfig) -> usize {
-        let size = config.receiver.as_ref().map_or(0, |receiver| receiver.layout.size as usize);
+        let size = config.firmware.as_ref().map_or(0, |firmware| stock(firmware).layout.size as usize);
         let chip = vec![flash::ERASED; size];
         self.hosts.push(Host { node: Node::new(config.clone()), config, chip, events: Vec::new() });
         self.hosts.len() - 1
@@ -186,7 +193,7 @@ impl Net {
         self.collect();
         let host = &mut self.hosts[index];
         host.events.retain(|event| *event != wanted);
-        if let Some(receiver) = &mut host.config.receiver {
+        if let Some(Firmware::Stock(receiver)) = &mut host.config.firmware {
             let at = |region: flash::Region| &host.chip[region.start as usize..];
             receiver.running = BootRecord::newest(at(receiver.layout.boot[0]), at(receiver.layout.boot[1]));
         }
@@ -197,7 +204,7 @@ impl Net {
     /// The image that a node's boot record names.
     pub(crate) fn image(&self, index: usize) -> Option<&[u8]> {
         let host = &self.hosts[index];
-        let receiver = host.config.receiver.as_ref()?;
+        let receiver = host.config.firmware.as_ref().map(stock)?;
         let record = receiver.running?;
         let start = receiver.layout.slot(record.slot).start as usize;
         Some(&host.chip[start..start + record.size as usize])

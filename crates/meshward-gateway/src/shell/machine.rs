@@ -5,7 +5,6 @@ use core::fmt::Debug;
 use meshward_core::flash::{Completion, FlashOp};
 use meshward_core::mesh::{LinkId, LinkRole, Outgoing};
 use meshward_core::node::{Event, Node};
-use meshward_core::ota::ReceiverEvent;
 use meshward_core::time::Instant;
 
 /// A machine with the driving contract of `meshward-core`'s first page: a [`Node`], or something that is
@@ -92,7 +91,7 @@ impl Machine for Node {
     }
 
     fn is_restart(event: &Event) -> bool {
-        *event == Event::Update(ReceiverEvent::Restart)
+        event.is_restart()
     }
 }
 

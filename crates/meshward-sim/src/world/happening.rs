@@ -2,6 +2,7 @@
 
 use meshward_core::flash::NorError;
 use meshward_core::mesh::{CloseReason, SendError};
+use meshward_core::ota::exchange::ExchangeEvent;
 use meshward_core::ota::{BootRecord, DistributorEvent, ReceiverEvent};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
@@ -75,6 +76,8 @@ pub enum Happening {
     Stock(StockUpdate),
     /// The roll-out that a host runs.
     Rollout(DistributorEvent),
+    /// Meshward updates: the host's own, and what it knows of others.
+    Exchange(ExchangeEvent),
     /// A flash command broke the rules of NOR flash.
     FlashRefused(NorError),
 }

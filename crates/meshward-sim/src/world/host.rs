@@ -221,7 +221,10 @@ impl Host {
             running: self.running,
         });
         match spec.program {
-            Program::Meshward => Machine::Node(Box::new(Node::new(NodeConfig { mesh, receiver }))),
+            Program::Meshward => {
+                let firmware = receiver.map(meshward_core::node::Firmware::Stock);
+                Machine::Node(Box::new(Node::new(NodeConfig { mesh, firmware })))
+            }
             Program::Stock(loop_delay) => {
                 let receiver = receiver.map(|receiver| StockReceiverConfig {
                     role: receiver.role,

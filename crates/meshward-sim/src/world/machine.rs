@@ -3,6 +3,7 @@
 use meshward_core::flash::{Completion, FlashOp};
 use meshward_core::mesh::{LinkId, LinkInfo, LinkRole, Mesh, MeshEvent, Outgoing, Priority, SendError};
 use meshward_core::node::{Event, Node};
+use meshward_core::ota::exchange::ExchangeEvent;
 use meshward_core::ota::{DistributorEvent, ReceiverEvent};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
@@ -36,6 +37,8 @@ pub enum Said {
     Update(ReceiverEvent),
     /// The roll-out that this node runs.
     Rollout(DistributorEvent),
+    /// Meshward updates.
+    Exchange(ExchangeEvent),
     /// The machine wants to be reset.
     Restart,
     /// A package of a plug-in.
@@ -97,12 +100,13 @@ impl Machine {
     pub(super) fn poll_event(&mut self) -> Option<Said> {
         match self {
             Self::Node(node) => Some(match node.poll_event()? {
+                event if event.is_restart() => Said::Restart,
                 Event::Mesh(event) => Said::Mesh(event),
                 Event::Message { from, broadcast, text } => Said::Message { from, broadcast, text },
                 Event::Package { .. } => Said::Package,
-                Event::Update(ReceiverEvent::Restart) => Said::Restart,
                 Event::Update(event) => Said::Update(event),
                 Event::Rollout(event) => Said::Rollout(event),
+                Event::Exchange(event) => Said::Exchange(event),
             }),
             Self::Stock(node, _) => Some(match node.poll_event()? {
                 StockEvent::Mesh(event) => Said::Mesh(event),

@@ -210,6 +210,7 @@ impl World {
                 Said::Mesh(_) | Said::Package => continue,
                 Said::Update(event) => Happening::Update(event),
                 Said::Rollout(event) => Happening::Rollout(event),
+                Said::Exchange(event) => Happening::Exchange(event),
                 Said::Stock(event) => Happening::Stock(self.stock_update(seat, event)),
             };
             self.tell(seat, what);

@@ -1,7 +1,7 @@
 //! Captures: what the simulator writes is read, shown and replayed like what real nodes have said.
 
 use meshward_core::mesh::MeshConfig;
-use meshward_core::node::{Node, NodeConfig};
+use meshward_core::node::{Firmware, Node, NodeConfig};
 use meshward_core::ota::ReceiverConfig;
 use meshward_core::time::Instant;
 use meshward_sim::capture::{Line, Recorder, What, from_ndjson, ladder, replay, to_ndjson};
@@ -103,7 +103,7 @@ fn another_node_does_not() {
     let (world, lines, born) = recorded();
     let seat = Seat(1);
     let stranger =
-        Node::new(NodeConfig { mesh: MeshConfig::node(meshward_core::wire::NodeId(5), 1), receiver: None });
+        Node::new(NodeConfig { mesh: MeshConfig::node(meshward_core::wire::NodeId(5), 1), firmware: None });
     let replayed = replay(&lines, &name_of(&lines, world.id(seat).0), stranger, born[seat.0], None);
     assert!(!replayed.differences.is_empty());
 }
@@ -133,5 +133,5 @@ fn twin(world: &World, seat: Seat) -> Node {
             running: meshward_sim::image::select(&chip, layout),
         }
     });
-    Node::new(NodeConfig { mesh, receiver })
+    Node::new(NodeConfig { mesh, firmware: receiver.map(Firmware::Stock) })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use meshward_core::flash::Layout;
 use meshward_core::mesh::MeshConfig;
-use meshward_core::node::{Node, NodeConfig};
+use meshward_core::node::{Firmware, Node, NodeConfig};
 use meshward_core::ota::ReceiverConfig;
 use meshward_core::time::Instant;
 use meshward_sim::capture::{Line, Replayed, What, from_ndjson, replay};
@@ -52,7 +52,7 @@ fn play(config: MeshConfig, lines: &[Line], chip: Option<(&str, Chip)>) -> Repla
         layout,
         running: image::select(chip, &layout),
     });
-    let node = Node::new(NodeConfig { mesh: config, receiver });
+    let node = Node::new(NodeConfig { mesh: config, firmware: receiver.map(Firmware::Stock) });
     replay(lines, "A", node, Instant::ORIGIN, chip.map(|(_, chip)| chip))
 }
 

@@ -513,7 +513,7 @@ impl Distributor {
         }
         while let Some(shot) = pass.next_shot(now, &mut session.loss) {
             let frame = session.shot(self.id, &shot);
-            self.packages.push_back(Package::Broadcast { frame });
+            self.packages.push_back(Package::Broadcast { chunk: true, frame });
             self.packages.extend(shot.probe.map(Package::Probe));
         }
         self.packages.extend(pass.ask_again(now).map(Package::Probe));

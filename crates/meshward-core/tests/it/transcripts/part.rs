@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use meshward_core::flash::{Completion, ERASED, FlashOp, Layout, erase, program};
 use meshward_core::mesh::{Limits, LinkId, LinkRole, MeshConfig, Outgoing, Priority};
-use meshward_core::node::{Node, NodeConfig};
+use meshward_core::node::{Firmware, Node, NodeConfig};
 use meshward_core::ota::{ImagePlan, ReceiverConfig};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
@@ -113,7 +113,7 @@ fn config(script: &Script) -> NodeConfig {
         layout: Layout::FOUR_MEGABYTES,
         running: None,
     });
-    NodeConfig { mesh, receiver }
+    NodeConfig { mesh, firmware: receiver.map(Firmware::Stock) }
 }
 
 impl<'a> Part<'a> {
