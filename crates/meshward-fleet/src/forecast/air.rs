@@ -79,15 +79,15 @@ pub fn chunk_message(from: NodeId, len: usize) -> usize {
     on_link(&Parcel { kind: kind::CHUNK, from, to: To::All, body }.encode())
 }
 
-/// What the chunks of a payload take, each over each of `links` once, in nanoseconds.
-pub(super) fn pass(channel: &Channel, from: NodeId, descriptor: &Descriptor, links: u64) -> u64 {
+/// What the chunks of a payload take on one link, in nanoseconds.
+pub(super) fn chunks(channel: &Channel, from: NodeId, descriptor: &Descriptor) -> u64 {
     let size = u32::from(descriptor.chunk_size).max(1);
     let part = |len: u32| {
         let whole = u64::from(len / size) * channel.nanos(chunk_message(from, size as usize));
         let rest = len % size;
         whole + if rest > 0 { channel.nanos(chunk_message(from, rest as usize)) } else { 0 }
     };
-    (part(descriptor.table_len()) + part(descriptor.sizes.packed)).saturating_mul(links)
+    part(descriptor.table_len()) + part(descriptor.sizes.packed)
 }
 
 /// An image for stock nodes.

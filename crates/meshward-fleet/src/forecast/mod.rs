@@ -6,8 +6,8 @@
 //! get the image by the cheaper of their two ways. It refuses nobody silently: who cannot be served is in a group
 //! with the reason.
 //!
-//! The figures are those of [`Channel`] and [`Board`]: chunks and parts, each once over each link, without offers,
-//! reports, repairs and other traffic. A real mesh takes longer, by what it loses.
+//! The figures are those of [`Channel`] and [`Board`]: chunks and parts, each once over each link that it crosses,
+//! without offers, reports, repairs and other traffic. A real mesh takes longer, by what it loses.
 
 mod air;
 mod choose;
@@ -27,7 +27,7 @@ use meshward_core::wire::{NodeId, Tree};
 
 use crate::payload::{Options, Payload, PayloadError, build};
 use air::StockImage;
-use choose::{Candidate, Wish};
+use choose::{Candidate, Links, Wish};
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub struct Pass {
     pub payload: Payload,
     /// What nodes have to know of it.
     pub descriptor: Descriptor,
-    /// Channel time of its chunks over all links.
+    /// Channel time of its chunks: over every link, or, where few take it, over the links to them.
     pub channel: Duration,
 }
 
@@ -259,7 +259,7 @@ pub fn forecast(
         _ => Vec::new(),
     };
     let size = u32::try_from(image.len()).unwrap_or(u32::MAX);
-    let (passes, served) = chosen(candidates, &mut sorted, size);
+    let (passes, served) = chosen(candidates, &mut sorted, fleet, size);
     let stock = StockImage {
         from: fleet.tree.top().id,
         size: image.len(),
@@ -310,8 +310,7 @@ fn candidates(
     sorted: &Sorted<'_>,
     fleet: &Fleet<'_>,
     terms: &Terms<'_>,
-) -> Result<Vec<Pass>, PayloadError> {
-    let links = fleet.tree.len().saturating_sub(1) as u64;
+) -> Result<Vec<(Pass, Candidate)>, PayloadError> {
     let from = fleet.tree.top().id;
     let mut forms: Vec<(Form, Option<&[u8]>)> = match terms.scheme {
         Scheme::Auto => [Form::Full, Form::Heatshrink, Form::Lzma].map(|form| (form, None)).to_vec(),
@@ -327,8 +326,9 @@ fn candidates(
     let make = |(form, base): (Form, Option<&[u8]>)| {
         let payload = build(image, base, &Options { codec: form.codec(), ..terms.packing })?;
         let descriptor = payload.descriptor();
-        let nanos = air::pass(&terms.channel, from, &descriptor, links);
-        Ok(Pass { form, payload, descriptor, channel: Duration::from_micros(nanos / 1_000) })
+        let nanos = air::chunks(&terms.channel, from, &descriptor);
+        let pass = Pass { form, payload, descriptor, channel: Duration::ZERO };
+        Ok((pass, Candidate { base: form.base(), nanos }))
     };
     forms.into_iter().map(make).collect()
 }
@@ -347,16 +347,38 @@ fn present<'b>(bases: &[&'b [u8]], sorted: &Sorted<'_>) -> Vec<(ImageId, &'b [u8
 
 /// The passes that are worth it, and by which each node is served. Who is served by none is left out.
 fn chosen(
-    mut candidates: Vec<Pass>,
+    candidates: Vec<(Pass, Candidate)>,
     sorted: &mut Sorted<'_>,
+    fleet: &Fleet<'_>,
     size: u32,
 ) -> (Vec<Pass>, BTreeMap<NodeId, usize>) {
-    let mut wishes: BTreeMap<NodeId, Wish> = BTreeMap::new();
+    let (passes, costs): (Vec<Pass>, Vec<Candidate>) = candidates.into_iter().unzip();
+    let wishes = wishes(&passes, sorted, size);
+    let links = Links::of(fleet.tree);
+    let set = choose::best(&costs, &wishes, &links, Exchange::OFFERINGS_MAX);
+    let mut takers = choose::takers(&costs, &wishes, set);
+    let mut sent: Vec<Pass> = Vec::new();
+    let mut served = BTreeMap::new();
+    for (at, (mut pass, cost)) in passes.into_iter().zip(costs).enumerate() {
+        let Some(nodes) = takers.remove(&at) else { continue };
+        let nanos = cost.nanos.saturating_mul(links.crossed_for(&nodes));
+        pass.channel = Duration::from_micros(nanos / 1_000);
+        served.extend(nodes.into_iter().map(|node| (node, sent.len())));
+        sent.push(pass);
+    }
+    let unserved = wishes.iter().filter(|wish| !served.contains_key(&wish.node));
+    sorted.left_out.extend(unserved.map(|wish| (wish.node, Unfit::NoBase)));
+    (sent, served)
+}
+
+/// What each node can take. Who can take nothing is left out.
+fn wishes(passes: &[Pass], sorted: &mut Sorted<'_>, size: u32) -> Vec<Wish> {
+    let mut wishes = Vec::new();
     for (node, about) in &sorted.able {
-        let mut wish = Wish { running: about.running, takes: 0 };
+        let mut wish = Wish { node: *node, running: about.running, takes: 0 };
         let mut unfit = Unfit::NoBase;
-        for (at, candidate) in candidates.iter().enumerate() {
-            match fit::payload(about, &candidate.descriptor, size) {
+        for (at, pass) in passes.iter().enumerate() {
+            match fit::payload(about, &pass.descriptor, size) {
                 Ok(()) => wish.takes |= 1 << at,
                 Err(Unfit::NoBase) => {}
                 Err(reason) => unfit = reason,
@@ -365,30 +387,10 @@ fn chosen(
         if wish.takes == 0 {
             sorted.left_out.insert(*node, unfit);
         } else {
-            wishes.insert(*node, wish);
+            wishes.push(wish);
         }
     }
-    let costs: Vec<Candidate> = candidates
-        .iter()
-        .map(|pass| Candidate { base: pass.form.base(), nanos: pass.channel.as_micros() })
-        .collect();
-    let all: Vec<Wish> = wishes.values().copied().collect();
-    let set = choose::best(&costs, &all, Exchange::OFFERINGS_MAX);
-    let mut served = BTreeMap::new();
-    for (node, wish) in wishes {
-        match wish.served_by(&costs, set) {
-            // Its place among those that are sent.
-            Some(at) => drop(served.insert(node, (set & ((1 << at) - 1)).count_ones() as usize)),
-            None => drop(sorted.left_out.insert(node, Unfit::NoBase)),
-        }
-    }
-    sorted.able.retain(|node, _| served.contains_key(node));
-    let mut at = 0;
-    candidates.retain(|_| {
-        at += 1;
-        set & (1 << (at - 1)) != 0
-    });
-    (candidates, served)
+    wishes
 }
 
 /// Puts groups and figures together.
