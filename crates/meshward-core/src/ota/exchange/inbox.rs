@@ -32,6 +32,9 @@ impl Exchange {
         if parcel.to == To::Neighbour {
             self.peers.hello(link, Near { id: parcel.from, tag });
             self.neighbour_heard |= tag.is_some() && tag == self.tag();
+            if source == NodeId::NONE && self.peers.source() != NodeId::NONE {
+                self.hello(link);
+            }
         }
         if offer.thanks {
             return self.reports.thanked();
