@@ -21,7 +21,10 @@ impl Exchange {
             kind::CHUNK => Chunk::decode(&parcel.body).map(|chunk| {
                 self.handle_chunk(now, link, parcel.to == To::All, &chunk);
             }),
-            _ => Some(self.handle_order(&parcel.body)),
+            _ => {
+                self.handle_order(&parcel.body);
+                Some(())
+            }
         };
         self.dropped.malformed += u64::from(understood.is_none());
     }
