@@ -17,6 +17,7 @@ pub mod image;
 pub mod plant;
 pub mod powercut;
 pub mod script;
+pub mod signed;
 pub mod stock;
 pub mod swarm;
 pub mod topology;
