@@ -22,4 +22,5 @@ pub mod stock;
 pub mod swarm;
 pub mod topology;
 pub mod trace;
+pub mod update;
 pub mod world;
