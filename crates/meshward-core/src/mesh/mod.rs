@@ -20,6 +20,7 @@ mod routes;
 mod send;
 mod sync;
 mod timing;
+mod view;
 
 use alloc::collections::{BTreeMap, VecDeque};
 

@@ -238,6 +238,7 @@ impl Node {
     /// As [`Mesh::sent`].
     pub fn sent(&mut self, link: LinkId, count: usize) {
         self.mesh.sent(link, count);
+        self.exchange.handle_room();
     }
 
     /// As [`Mesh::disconnect`].
@@ -362,6 +363,7 @@ impl Node {
     /// Carries what one part of the node wants to the others, until nobody wants anything.
     fn settle(&mut self, now: Instant) {
         loop {
+            self.exchange.work(now, &self.mesh);
             let packages = self.move_packages(now);
             let events = self.move_events(now);
             if !packages && !events {
@@ -402,13 +404,19 @@ impl Node {
         while let Some(event) = self.mesh.poll_event() {
             moved = true;
             match &event {
-                MeshEvent::TopologyChanged { .. } if self.distributor.is_active() => {
-                    self.distributor.handle_topology(now, &self.mesh.tree());
+                MeshEvent::LinkUp { link, .. } => self.exchange.handle_link_up(now, *link),
+                MeshEvent::LinkDown { link, .. } => self.exchange.handle_link_down(now, *link),
+                MeshEvent::TopologyChanged { .. } => {
+                    if self.distributor.is_active() {
+                        self.distributor.handle_topology(now, &self.mesh.tree());
+                    }
+                    self.exchange.handle_topology(now, &self.mesh);
                 }
                 MeshEvent::Delay { from, round_trip } => {
                     self.distributor.handle_delay(now, *from, *round_trip);
+                    self.exchange.handle_delay(now, *from, *round_trip);
                 }
-                _ => {}
+                MeshEvent::TimeAdjusted { .. } => {}
             }
             self.push(Event::Mesh(event));
         }

@@ -12,6 +12,7 @@ pub mod journal;
 mod pair;
 pub mod receiver;
 mod stock;
+mod tag;
 pub mod trial;
 pub mod trust;
 
@@ -22,6 +23,7 @@ pub use distributor::{
     Distributor, DistributorEvent, FailReason, ImagePlan, Scheme, StartError, TargetReport, TargetState,
 };
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
+pub use tag::{ImageId, Tag};
 
 pub use crate::hash::Md5Sum;
 use crate::mesh::LinkId;

@@ -36,14 +36,14 @@ const TRIES_MAX: u8 = 60;
 
 /// What has been seen to pass relays, and what has not.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Loss {
+pub(in crate::ota) struct Loss {
     lost: u64,
     crossings: u64,
 }
 
 impl Loss {
     /// A probe to a node `depth` links away came back, or did not.
-    pub(super) fn probe(&mut self, depth: u32, answered: bool) {
+    pub(in crate::ota) fn probe(&mut self, depth: u32, answered: bool) {
         // A lost one has come half of the way, on average.
         let relays = u64::from(depth.saturating_sub(1));
         self.crossings += if answered { 2 * relays } else { relays };
@@ -51,27 +51,27 @@ impl Loss {
     }
 
     /// A broadcast went over `relayed` links behind relays, and a gap would be told.
-    pub(super) fn broadcast(&mut self, relayed: u32) {
+    pub(in crate::ota) fn broadcast(&mut self, relayed: u32) {
         self.crossings += u64::from(relayed);
     }
 
     /// A gap was told.
-    pub(super) fn gap(&mut self) {
+    pub(in crate::ota) fn gap(&mut self) {
         self.lost += 1;
     }
 
     /// The share of forwarded frames that a relay loses, as far as is known.
-    pub(super) fn rate(&self) -> f64 {
+    pub(in crate::ota) fn rate(&self) -> f64 {
         (self.lost as f64 / self.crossings.max(1) as f64).min(0.5)
     }
 
     /// How often a question must be asked of a node `depth` links away, so that silence is an answer.
-    pub(super) fn rounds(&self, depth: u32) -> u8 {
+    pub(in crate::ota) fn rounds(&self, depth: u32) -> u8 {
         self.until(depth, DOUBT, ROUNDS_MAX)
     }
 
     /// The same where more time costs nobody anything: if anything has been lost, that may have been luck.
-    pub(super) fn careful_rounds(&self, depth: u32) -> u8 {
+    pub(in crate::ota) fn careful_rounds(&self, depth: u32) -> u8 {
         if self.lost == 0 {
             return self.rounds(depth);
         }
@@ -80,7 +80,7 @@ impl Loss {
     }
 
     /// How often a node that far away must have said nothing at all before it counts as deaf.
-    pub(super) fn tries(&self, depth: u32) -> u8 {
+    pub(in crate::ota) fn tries(&self, depth: u32) -> u8 {
         self.until(depth, DESPAIR, TRIES_MAX)
     }
 
@@ -92,7 +92,7 @@ impl Loss {
 
 /// How parts are broadcast; [`super::pass`] has the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(in crate::ota) enum Manner {
     /// Once each; a gap is told, and the pass goes back.
     Rewind,
     /// `copies` of each, and after `length` parts every node is asked.
@@ -100,7 +100,7 @@ pub(super) enum Manner {
 }
 
 /// What costs least for `left` parts of `bytes` on the wire.
-pub(super) fn best(loss: f64, shape: &Shape, bytes: u64, left: u32) -> Manner {
+pub(in crate::ota) fn best(loss: f64, shape: &Shape, bytes: u64, left: u32) -> Manner {
     let costs = Costs {
         loss,
         shape,

@@ -20,12 +20,12 @@
 //!
 //! Refused: images without bytes, plans without targets, a second plan while one runs.
 
-mod loss;
-mod pacing;
+pub(super) mod loss;
+pub(super) mod pacing;
 mod pass;
 mod report;
 mod session;
-mod shape;
+pub(super) mod shape;
 mod stream;
 mod target;
 mod trip;

@@ -41,7 +41,7 @@ const HOP_BASE_NANOS: u64 = 2_090_000;
 const HOP_BYTE_NANOS: u64 = 7_640;
 
 /// Time that a message of `bytes` takes on one hop of a real mesh.
-pub(super) const fn hop_time(bytes: u64) -> Duration {
+pub(in crate::ota) const fn hop_time(bytes: u64) -> Duration {
     Duration::from_micros((HOP_BASE_NANOS + HOP_BYTE_NANOS * bytes) / 1_000)
 }
 
@@ -55,7 +55,7 @@ struct Probe {
 
 /// See the module's page.
 #[derive(Debug)]
-pub(super) struct Pacer {
+pub(in crate::ota) struct Pacer {
     /// The leaves, and the hops to them.
     leaves: Vec<(NodeId, u32)>,
     /// Whose turn it is.
@@ -77,7 +77,7 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// A pacer for parts of `bytes` on the wire in a tree of this shape.
-    pub(super) fn new(shape: &Shape, bytes: u64) -> Self {
+    pub(in crate::ota) fn new(shape: &Shape, bytes: u64) -> Self {
         let (links, children) = (u64::from(shape.links), shape.children);
         let share = bytes.saturating_mul(children.max(1) as u64).max(1);
         let window_max = (RELAY_BYTES / share).clamp(1, WINDOW_MAX);
@@ -99,27 +99,27 @@ impl Pacer {
     }
 
     /// Whether one more broadcast may go.
-    pub(super) fn may_send(&self) -> bool {
+    pub(in crate::ota) fn may_send(&self) -> bool {
         self.leaves.is_empty() || self.sent.saturating_sub(self.proved) < self.window.div_ceil(1_000)
     }
 
     /// Whether all that was sent has gone through.
-    pub(super) fn is_drained(&self) -> bool {
+    pub(in crate::ota) fn is_drained(&self) -> bool {
         self.leaves.is_empty() || self.proved >= self.sent
     }
 
     /// Broadcasts sent so far.
-    pub(super) const fn sent(&self) -> u64 {
+    pub(in crate::ota) const fn sent(&self) -> u64 {
         self.sent
     }
 
     /// Broadcasts known to have gone through.
-    pub(super) const fn proved(&self) -> u64 {
+    pub(in crate::ota) const fn proved(&self) -> u64 {
         self.proved
     }
 
     /// A broadcast has gone; the leaf to be probed behind it.
-    pub(super) fn sent_one(&mut self, now: Instant) -> Option<NodeId> {
+    pub(in crate::ota) fn sent_one(&mut self, now: Instant) -> Option<NodeId> {
         self.sent += 1;
         self.turn = self.turn.wrapping_add(1);
         self.tries = 0;
@@ -137,7 +137,13 @@ impl Pacer {
     }
 
     /// A probe has come back after `round_trip`, which tells which of a leaf's probes it was.
-    pub(super) fn answered(&mut self, now: Instant, from: NodeId, round_trip: Duration, loss: &mut Loss) {
+    pub(in crate::ota) fn answered(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        round_trip: Duration,
+        loss: &mut Loss,
+    ) {
         let sent = now - round_trip;
         let distance = |probe: &Probe| probe.sent.since(sent) + sent.since(probe.sent);
         // Probes that others sent to this leaf say nothing about what was lost.
@@ -177,7 +183,7 @@ impl Pacer {
     }
 
     /// When the pass is stuck on a probe that may be lost; `drains` when it waits until all has gone through.
-    pub(super) fn overdue(&self, drains: bool) -> Option<Instant> {
+    pub(in crate::ota) fn overdue(&self, drains: bool) -> Option<Instant> {
         if if drains { self.is_drained() } else { self.may_send() } {
             return None;
         }
@@ -190,7 +196,7 @@ impl Pacer {
     }
 
     /// Asks again if the answer is overdue; the leaf to be probed.
-    pub(super) fn ask_again(&mut self, now: Instant, drains: bool) -> Option<NodeId> {
+    pub(in crate::ota) fn ask_again(&mut self, now: Instant, drains: bool) -> Option<NodeId> {
         self.overdue(drains).filter(|due| *due <= now)?;
         self.tries += 1;
         if self.tries >= TRIES {
@@ -202,7 +208,7 @@ impl Pacer {
     }
 
     /// The tree has changed: only these leaves are there now.
-    pub(super) fn set_leaves(&mut self, shape: &Shape) {
+    pub(in crate::ota) fn set_leaves(&mut self, shape: &Shape) {
         self.leaves.clone_from(&shape.leaves);
         self.outstanding.retain(|probe| shape.leaves.iter().any(|(id, _)| *id == probe.leaf));
     }

@@ -7,21 +7,21 @@ use crate::wire::{NodeId, Tree};
 
 /// See the module's page.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shape {
+pub(in crate::ota) struct Shape {
     /// Hops to every target.
-    pub(super) depths: Vec<u32>,
+    pub(in crate::ota) depths: Vec<u32>,
     /// Links of the tree.
-    pub(super) links: u32,
+    pub(in crate::ota) links: u32,
     /// Links over which a relay forwards, and can lose, a broadcast.
-    pub(super) relayed: u32,
+    pub(in crate::ota) relayed: u32,
     /// Most children of one node; at least 1.
-    pub(super) children: usize,
+    pub(in crate::ota) children: usize,
     /// Nodes without children, and the hops to them.
-    pub(super) leaves: Vec<(NodeId, u32)>,
+    pub(in crate::ota) leaves: Vec<(NodeId, u32)>,
 }
 
 impl Shape {
-    pub(super) fn of(tree: &Tree, targets: impl Fn(NodeId) -> bool) -> Self {
+    pub(in crate::ota) fn of(tree: &Tree, targets: impl Fn(NodeId) -> bool) -> Self {
         let mut shape = Self::default();
         let mut children: BTreeMap<NodeId, usize> = BTreeMap::new();
         for (node, (id, depth, parent)) in tree.nodes().iter().zip(tree.depths()) {

@@ -3,7 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::message::{Cursor, ImageId};
+use super::message::Cursor;
+use crate::ota::ImageId;
 use crate::ota::receiver::{BootLoader, Capabilities};
 use crate::ota::trust::KeyId;
 

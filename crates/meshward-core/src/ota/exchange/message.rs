@@ -14,42 +14,11 @@
 )]
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::about::About;
 use super::stage::Stage;
-use crate::hash::Sha256Sum;
+use crate::ota::{ImageId, Tag};
 use crate::wire::NodeId;
-
-/// Names a payload among those that are under way: the first four bytes of the SHA-256 of its signed descriptor.
-/// Nothing is believed because of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag(pub u32);
-
-impl Tag {
-    /// The tag of a signed descriptor.
-    pub fn of(descriptor: &[u8]) -> Self {
-        let [a, b, c, d, ..] = Sha256Sum::of(descriptor).0;
-        Self(u32::from_be_bytes([a, b, c, d]))
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
-    }
-}
-
-/// The first eight bytes of an image's SHA-256: enough to say which image a node runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ImageId(pub [u8; 8]);
-
-impl From<Sha256Sum> for ImageId {
-    fn from(sum: Sha256Sum) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = sum.0;
-        Self([a, b, c, d, e, f, g, h])
-    }
-}
 
 /// Type 220: who holds what, or wants to know something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +90,26 @@ impl Chunks {
             }
         }
         map.unwrap_or_default()
+    }
+
+    fn place(&self, chunk: u32) -> Option<(usize, u8)> {
+        let at = chunk.checked_sub(self.first)?;
+        Some(((at / 8) as usize, 1 << (at % 8)))
+    }
+
+    /// Whether a chunk is among them.
+    pub fn contains(&self, chunk: u32) -> bool {
+        let Some((byte, bit)) = self.place(chunk) else { return false };
+        self.bits.get(byte).is_some_and(|byte| byte & bit != 0)
+    }
+
+    /// Takes a chunk out.
+    pub fn remove(&mut self, chunk: u32) {
+        if let Some((byte, bit)) = self.place(chunk)
+            && let Some(byte) = self.bits.get_mut(byte)
+        {
+            *byte &= !bit;
+        }
     }
 
     /// Whether there is none.

@@ -1,146 +1,172 @@
-//! Meshward updates between nodes (types 220 to 223).
-mod about;
-mod message;
-mod stage;
+//! Meshward updates between nodes (types 220 to 223): offered, asked for, given, ordered.
+//!
+//! [`Exchange`] is what a node does about updates beside receiving one: it holds the node's own [`Receiver`], says
+//! what that needs, gives others what it holds, and merges the news of the nodes behind it. On a gateway it runs
+//! the roll-out as well ([`Exchange::start`]). Every node has the same rules, so a relay, a peer and a gateway
+//! serve alike: whoever holds a payload gives it to whoever asks over one hop, and only what was found right.
+//!
+//! A node takes what its receiver believes, whoever brought it; the messages themselves are trusted in nothing.
+//! Refused and counted: bodies that make no sense, more clients or news than there is room for.
 
+mod about;
+mod asker;
+mod clients;
+mod inbox;
+mod message;
+mod peers;
+mod plan;
+mod reports;
+mod serve;
+mod source;
+mod stage;
+mod work;
+
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::fmt;
 
 pub use about::{About, key_prefix};
-pub use message::{Chunk, Chunks, Head, ImageId, Line, News, Offer, Record, Tag, Want};
+pub use message::{Chunk, Chunks, Head, Line, News, Offer, Record, Want};
+pub use plan::{ExchangeEvent, Member, Offering, Phase, PlanError, UpdatePlan};
 pub use stage::Stage;
 
+pub use super::{ImageId, Tag};
+
 use super::Package;
-use super::receiver::{self, Receiver};
+use super::receiver::{self, Piece, Receiver};
 use crate::flash::{Completion, FlashOp};
 use crate::mesh::{LinkId, Mesh};
-use crate::time::Instant;
-use crate::wire::{NodeId, Parcel};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeId;
+use asker::Asker;
+use clients::Clients;
+use peers::Peers;
+use reports::Reports;
+use source::{OFFERINGS_MAX, Source};
 
-/// A payload that a roll-out brings, and what signs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offering {
-    /// The image's manifest, signed by an author.
-    pub manifest: Vec<u8>,
-    /// The payload's descriptor, signed by an operator.
-    pub descriptor: Vec<u8>,
-    /// Its block table: what the descriptor has the hash of.
-    pub table: Vec<u8>,
-    /// Its bytes.
-    pub payload: Vec<u8>,
-}
-
-/// What to bring to whom.
-#[derive(Clone, Debug)]
-pub struct UpdatePlan {
-    /// The payloads, all of one image: patches for those that run their base, and one for all others.
-    pub offerings: Vec<Offering>,
-    /// Who is to have it.
-    pub targets: Vec<NodeId>,
-    /// How much of the time the broadcast pass may fill one channel that all share, in per cent, 1 to 100.
-    pub airtime: u8,
-}
-
-/// Why a plan was not started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanError {
-    /// Another one is under way.
-    Busy,
-    /// There is nobody to update.
-    NoTargets,
-    /// No payload, or more than [`Exchange::OFFERINGS_MAX`].
-    Offerings(usize),
-    /// The payload of this place does not fit its descriptor, or the descriptor cannot be read.
-    Payload(usize),
-    /// [`UpdatePlan::airtime`] is not 1 to 100.
-    Airtime(u8),
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy => f.write_str("another roll-out is under way"),
-            Self::NoTargets => f.write_str("there is no node to update"),
-            Self::Offerings(count) => {
-                write!(f, "{count} payloads: take 1 to {}", Exchange::OFFERINGS_MAX)
-            }
-            Self::Payload(index) => write!(f, "payload {index} does not fit its descriptor"),
-            Self::Airtime(share) => write!(f, "an airtime of {share} % makes no sense: take 1 to 100"),
-        }
-    }
-}
-
-impl core::error::Error for PlanError {}
-
-/// Where a roll-out is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nodes are told of it and make room.
-    Offering,
-    /// Chunks go to all.
-    Passing {
-        /// Chunks sent.
-        sent: u32,
-        /// Chunks in all payloads.
-        chunks: u32,
-    },
-    /// Nodes get what they lack from their neighbours.
-    Repairing,
-    /// Every target is at rest, or was given up.
-    Delivered,
-}
-
-/// What is known of a Meshward node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// What it is; `None` until it has told.
-    pub about: Option<About>,
-    /// How far it is; `None` until it has told.
-    pub line: Option<Line>,
-    /// When it was heard last.
-    pub heard: Instant,
-}
-
-/// What has happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExchangeEvent {
-    /// There is news of a member.
-    Member(NodeId),
-    /// The roll-out that this node runs has come to its next phase.
-    Phase(Phase),
-    /// The node's own update.
-    Receiver(receiver::Event),
-}
+/// Members that are kept; more are not heard.
+const MEMBERS_MAX: usize = 2_500;
+/// Chunks that wait for the flash; what comes when they are so many is asked for again.
+const WAITING_MAX: usize = 4;
+/// Orders that wait for the receiver.
+const ORDERS_MAX: usize = 2;
+/// Payloads of others for which this node asks on behalf of its clients.
+const FOREIGN_MAX: usize = 2;
+/// Nodes that wait for a payload's signed beginning.
+const HEADS_MAX: usize = 8;
+/// Events kept for a shell that does not ask.
+const EVENTS_MAX: usize = 512;
+/// How long a restart waits for what is still to be sent.
+const RESTART: Duration = Duration::from_secs(2);
+/// Between two looks at whether that has gone.
+const RESTART_LOOK: Duration = Duration::from_millis(50);
 
 /// See the module's page.
 #[derive(Debug)]
 pub struct Exchange {
     id: NodeId,
-    receiver: Option<Receiver>,
+    receiver: Option<Box<Receiver>>,
+    /// What the node calls itself.
+    hardware: alloc::string::String,
+    role: alloc::string::String,
+    source: Option<Box<Source>>,
     members: BTreeMap<NodeId, Member>,
+    peers: Peers,
+    clients: Clients,
+    reports: Reports,
+    /// What is asked for: of the own payload, and of others' for clients.
+    askers: Vec<(Tag, Asker)>,
+    /// Chunks that wait for the flash.
+    waiting: VecDeque<(LinkId, u32, Vec<u8>)>,
+    orders: VecDeque<Vec<u8>>,
+    /// Who waits for the head of the payload that is held.
+    heads: Vec<NodeId>,
+    /// The piece that the receiver looks for, since when.
+    fetching: Option<(Piece, Instant)>,
+    /// Payloads that the receiver has refused: not asked for again.
+    refused: Vec<Tag>,
+    /// The line that was told last.
+    told: Option<Line>,
+    /// Whether the shell has said that the node works.
+    self_test: Option<bool>,
+    /// Whether the source has been heard since the reset, and a neighbour that holds the image's manifest.
+    source_heard: bool,
+    neighbour_heard: bool,
+    health_due: Instant,
+    /// When the machine restarts at the latest.
+    restart: Option<Instant>,
+    /// Whether the neighbours are to hear who began the roll-out.
+    tells_neighbours: bool,
+    /// When something is to be asked for again.
+    ask_due: Option<Instant>,
+    /// Something has come that may change what is to be done.
+    stirred: bool,
+    now: Instant,
     packages: VecDeque<Package>,
     events: VecDeque<ExchangeEvent>,
+    dropped: Dropped,
+}
+
+/// What was refused for want of room or sense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Bodies that made no sense.
+    pub malformed: u64,
+    /// Chunks that came while too many waited for the flash.
+    pub chunks: u64,
+    /// Orders that were refused.
+    pub orders: u64,
+    /// Events that the shell did not ask for.
+    pub events: u64,
+    /// Wants of more clients than are served at once.
+    pub wants: u64,
+    /// News for which there was no room.
+    pub news: u64,
 }
 
 impl Exchange {
     /// Payloads of one roll-out: a whole image and patches.
-    pub const OFFERINGS_MAX: usize = 8;
+    pub const OFFERINGS_MAX: usize = OFFERINGS_MAX;
 
     /// Of a node that takes updates, if it has a receiver, and can bring them to others.
     pub fn new(id: NodeId, receiver: Option<receiver::Config>) -> Self {
+        let names = receiver.as_ref().map(|config| (config.hardware.clone(), config.role.clone()));
+        let (hardware, role) = names.unwrap_or_default();
         Self {
             id,
-            receiver: receiver.map(Receiver::new),
+            receiver: receiver.map(|config| Box::new(Receiver::new(config))),
+            hardware,
+            role,
+            source: None,
             members: BTreeMap::new(),
+            peers: Peers::default(),
+            clients: Clients::default(),
+            reports: Reports::default(),
+            askers: Vec::new(),
+            waiting: VecDeque::new(),
+            orders: VecDeque::new(),
+            heads: Vec::new(),
+            fetching: None,
+            refused: Vec::new(),
+            told: None,
+            self_test: None,
+            source_heard: false,
+            neighbour_heard: false,
+            health_due: Instant::ORIGIN,
+            restart: None,
+            tells_neighbours: false,
+            ask_due: None,
+            stirred: false,
+            now: Instant::ORIGIN,
             packages: VecDeque::new(),
             events: VecDeque::new(),
+            dropped: Dropped::default(),
         }
     }
 
     /// The node's own receiver.
     pub fn receiver(&self) -> Option<&Receiver> {
-        self.receiver.as_ref()
+        self.receiver.as_deref()
     }
 
     /// What is known of other Meshward nodes.
@@ -148,42 +174,110 @@ impl Exchange {
         &self.members
     }
 
+    /// What was refused.
+    pub fn dropped(&self) -> Dropped {
+        Dropped { wants: self.clients.dropped, news: self.reports.dropped, ..self.dropped }
+    }
+
     /// Asks every Meshward node what it is and how far: they become members.
-    pub fn survey(&mut self, _now: Instant) {}
+    pub fn survey(&mut self, now: Instant) {
+        self.peers.set_source(self.id);
+        let offer = Offer { source: self.id, ask: true, ask_about: true, ..Offer::default() };
+        self.broadcast_offer(&offer);
+        self.stir(now);
+    }
 
     /// Starts a roll-out.
     ///
     /// # Errors
     /// [`PlanError`], and nothing has changed.
-    pub fn start(&mut self, _now: Instant, _plan: UpdatePlan, _mesh: &Mesh) -> Result<(), PlanError> {
+    pub fn start(&mut self, now: Instant, plan: UpdatePlan, mesh: &Mesh) -> Result<(), PlanError> {
+        if self.source.as_ref().is_some_and(|source| source.phase() != Phase::Delivered) {
+            return Err(PlanError::Busy);
+        }
+        let source = Source::new(now, plan, mesh)?;
+        self.peers.set_source(self.id);
+        let opening: Vec<_> = source.opening().collect();
+        self.source = Some(Box::new(source));
+        opening.into_iter().for_each(|wish| self.grant(wish));
+        self.event(ExchangeEvent::Phase(Phase::Offering));
+        self.stir(now);
         Ok(())
     }
 
     /// Where the roll-out is; `None` when there is none.
     pub fn phase(&self) -> Option<Phase> {
-        None
+        self.source.as_ref().map(|source| source.phase())
     }
 
     /// Ends the roll-out where it is; nodes keep what they have and serve each other.
-    pub fn stop(&mut self) {}
+    pub fn stop(&mut self) {
+        self.source = None;
+    }
 
     /// Sends an operator's signed order: to everybody, or to these nodes, one by one.
-    pub fn order(&mut self, _signed: &[u8], _nodes: Option<&[NodeId]>) {}
+    pub fn order(&mut self, signed: &[u8], nodes: Option<&[NodeId]>) {
+        match nodes {
+            None => self.broadcast(crate::wire::kind::ORDER, false, signed.to_vec()),
+            Some(nodes) => {
+                nodes.iter().for_each(|node| self.single(crate::wire::kind::ORDER, *node, signed.to_vec()));
+            }
+        }
+    }
 
-    /// What the application found out about itself: whether it works.
-    pub fn handle_self_test(&mut self, _now: Instant, _works: bool) {}
+    /// What the application found out about itself: whether it works. A trial does not pass without it.
+    pub fn handle_self_test(&mut self, now: Instant, works: bool) {
+        self.self_test = Some(works);
+        self.health_due = now;
+        self.stir(now);
+    }
 
     /// The supply was measured, in millivolts.
     pub fn handle_supply(&mut self, millivolts: u16) {
         self.receiver.iter_mut().for_each(|receiver| receiver.handle_supply(millivolts));
     }
 
-    pub(crate) fn handle_parcel(&mut self, _now: Instant, _link: LinkId, _parcel: &Parcel) {}
+    /// A neighbour has synced on a link.
+    pub(crate) fn handle_link_up(&mut self, now: Instant, link: LinkId) {
+        if self.receiver.is_some() || self.source.is_some() {
+            self.hello(link);
+        }
+        self.stir(now);
+    }
+
+    pub(crate) fn handle_link_down(&mut self, now: Instant, link: LinkId) {
+        self.peers.link_down(link);
+        self.receiver.iter_mut().for_each(|receiver| receiver.handle_link_down(link));
+        self.askers.iter_mut().for_each(|(_, asker)| asker.forget());
+        self.stir(now);
+    }
+
+    pub(crate) fn handle_topology(&mut self, now: Instant, mesh: &Mesh) {
+        self.peers.handle_topology();
+        self.clients.retain(|id| mesh.knows(id));
+        if let Some(source) = &mut self.source {
+            source.handle_topology(mesh);
+        }
+        self.health_due = self.health_due.min(now);
+        self.stir(now);
+    }
+
+    /// A delay probe has come back.
+    pub(crate) fn handle_delay(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
+        if from == self.peers.source() && !self.source_heard {
+            (self.source_heard, self.health_due) = (true, now);
+        }
+        if let Some(source) = &mut self.source {
+            source.handle_delay(now, from, round_trip);
+        }
+        self.stir(now);
+    }
 
     pub(crate) fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
         if let Some(receiver) = &mut self.receiver {
             receiver.handle_flash(now, completion);
         }
+        self.stir(now);
     }
 
     pub(crate) fn poll_flash(&mut self) -> Option<FlashOp> {
@@ -194,10 +288,16 @@ impl Exchange {
         if let Some(receiver) = &mut self.receiver {
             receiver.handle_timeout(now);
         }
+        self.stir(now);
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.receiver.as_ref()?.poll_timeout()
+    /// Bytes have left a link: there may be room for more.
+    pub(crate) fn handle_room(&mut self) {
+        self.stirred |= !self.clients.is_empty();
+    }
+
+    fn stir(&mut self, now: Instant) {
+        (self.stirred, self.now) = (true, now);
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Package> {
@@ -205,7 +305,14 @@ impl Exchange {
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<ExchangeEvent> {
-        let own = self.receiver.as_mut().and_then(Receiver::poll_event);
-        own.map(ExchangeEvent::Receiver).or_else(|| self.events.pop_front())
+        self.events.pop_front()
+    }
+
+    fn event(&mut self, event: ExchangeEvent) {
+        if self.events.len() >= EVENTS_MAX {
+            self.dropped.events += 1;
+        } else {
+            self.events.push_back(event);
+        }
     }
 }

@@ -21,6 +21,7 @@ mod memory;
 mod orders;
 mod recover;
 mod report;
+mod serve;
 mod session;
 mod state;
 mod wear;
@@ -32,6 +33,8 @@ use alloc::string::String;
 use blame::Blame;
 use memory::Memory;
 pub use report::{BootLoader, Capabilities};
+use serve::Serving;
+pub use serve::{Held, Piece};
 use session::Session;
 pub use state::{ChunkOutcome, Config, Event, Failure, State};
 use wear::Wear;
@@ -64,6 +67,7 @@ pub struct Receiver {
     /// Whether the mark of the chunk that is being stored is on its way.
     marking: bool,
     wear: Wear,
+    serving: Serving,
     /// Whether a command is under way.
     busy: bool,
     refused: Option<Refusal>,
@@ -87,6 +91,7 @@ impl Receiver {
             task: Task::start(),
             marking: false,
             wear: Wear::new(),
+            serving: Serving::default(),
             busy: false,
             refused: None,
             failed: None,
@@ -110,7 +115,7 @@ impl Receiver {
         if self.busy {
             return None;
         }
-        let op = self.writes.pop_front().or_else(|| self.read());
+        let op = self.writes.pop_front().or_else(|| self.read_for_others()).or_else(|| self.read());
         self.busy = op.is_some();
         op
     }
@@ -118,6 +123,9 @@ impl Receiver {
     /// The command under way is done.
     pub fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
         self.busy = false;
+        if self.serving.is_reading() {
+            return self.have_read_for_others(&completion);
+        }
         match completion {
             Completion::Failed => self.fail(Failure::Flash),
             Completion::Done if self.writes.is_empty() => self.written(now),

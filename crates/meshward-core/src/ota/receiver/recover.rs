@@ -122,7 +122,7 @@ impl Receiver {
         self.task = Task::Idle;
         if let Some(session) = self.session.as_mut().filter(|session| session.journal.missing() == 0) {
             // An installed image is looked at first: if it is right, nothing else has to be.
-            (session.table, session.verified, session.installed) = (true, true, true);
+            (session.verified, session.installed) = (true, true);
         }
         if let Some(Wish::Revert(image)) = self.memory.wish
             && self.running() != Some(image)

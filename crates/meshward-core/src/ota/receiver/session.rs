@@ -12,6 +12,7 @@ use crate::codec::{PayloadKey, Recipe};
 use crate::flash::{ERASED, Region, SECTOR, Slot, UNIT};
 use crate::hash::Sha256Sum;
 use crate::mesh::LinkId;
+use crate::ota::Tag;
 use crate::ota::journal::{Head, Journal};
 use crate::ota::trial::TrialState;
 use crate::ota::trust::{Board, Descriptor, Manifest, Refusal, Running};
@@ -19,6 +20,7 @@ use crate::ota::trust::{Board, Descriptor, Manifest, Refusal, Running};
 /// A payload that is received, or was.
 #[derive(Debug)]
 pub(super) struct Session {
+    pub(super) tag: Tag,
     pub(super) manifest: Manifest,
     pub(super) descriptor: Descriptor,
     /// `None` when the image runs already and the payload is only kept.
@@ -86,12 +88,21 @@ impl Session {
         (self.table, self.verified, self.installed, self.ready) = (false, false, false, false);
     }
 
+    /// The block that a chunk is of; `None` for the block table's.
+    pub(super) fn block_of(&self, chunk: u32) -> Option<u32> {
+        let at = chunk.checked_sub(self.descriptor.table_chunks())?;
+        Some(at / (SECTOR / u32::from(self.descriptor.chunk_size)))
+    }
+
+    /// Whether all of a block is there.
+    pub(super) fn is_complete(&self, block: u32) -> bool {
+        let (first, count) = self.block_chunks(block);
+        (first..first + count).all(|chunk| self.journal.has(chunk))
+    }
+
     /// A block that is complete and was not checked.
     pub(super) fn unchecked(&self) -> Option<u32> {
-        (0..self.blocks()).find(|block| {
-            let (first, count) = self.block_chunks(*block);
-            !self.is_checked(*block) && (first..first + count).all(|chunk| self.journal.has(chunk))
-        })
+        (0..self.blocks()).find(|block| !self.is_checked(*block) && self.is_complete(*block))
     }
 
     pub(super) fn has_table(&self) -> bool {
@@ -108,7 +119,7 @@ impl Session {
     }
 
     /// Where a chunk belongs, its length, and the block that it is of; `None` for the block table's.
-    fn place(&self, table: Region, chunk: u32) -> Option<(u32, u32, Option<u32>)> {
+    pub(super) fn place(&self, table: Region, chunk: u32) -> Option<(u32, u32, Option<u32>)> {
         let size = u32::from(self.descriptor.chunk_size);
         let tables = self.descriptor.table_chunks();
         if chunk >= self.journal.chunks() {
@@ -239,6 +250,7 @@ impl Receiver {
         let start = if in_place { slot.start } else { slot.start + slot.len - packed.min(slot.len) };
         let blocks = descriptor.sizes.packed.div_ceil(SECTOR);
         Ok(Session {
+            tag: Tag::of(head.descriptor),
             staging: Region { start, len: packed },
             in_place,
             table: false,

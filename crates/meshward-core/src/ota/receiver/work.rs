@@ -432,6 +432,10 @@ impl Receiver {
         if !self.writes.is_empty() || !matches!(self.task, Task::Idle) || self.grant() {
             return;
         }
+        if let Some(task) = self.prove() {
+            self.task = task;
+            return;
+        }
         let Some(session) = self.session.as_ref().filter(|_| self.failed.is_none()) else { return };
         let Some(recipe) = session.recipe.filter(|_| !session.ready) else { return };
         let sum = Summing::default();

@@ -131,6 +131,15 @@ impl Descriptor {
         Purpose { image: self.image, base: self.base, codec: self.codec, sizes: self.sizes }
     }
 
+    /// What a signed descriptor says, whoever signed it: for those who hold the payload itself. A node that is to
+    /// take it asks its [`KeyStore`](super::KeyStore).
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn unverified(signed: &[u8]) -> Result<Self, Refusal> {
+        Self::decode(super::cose::split(signed)?.content)
+    }
+
     /// Bytes of its block table.
     pub fn table_len(&self) -> u32 {
         self.sizes.packed.div_ceil(BLOCK as u32).saturating_mul(BlockHash::LEN as u32)

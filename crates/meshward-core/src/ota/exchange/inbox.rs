@@ -1,0 +1,182 @@
+//! What comes in: types 220 to 223 from anybody.
+
+use super::message::{Chunk, Head, News, Offer, Record, Want};
+use super::peers::Near;
+use super::{Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERS_MAX, WAITING_MAX};
+use crate::mesh::LinkId;
+use crate::ota::Tag;
+use crate::ota::receiver::ChunkOutcome;
+use crate::ota::trust::Refusal;
+use crate::time::Instant;
+use crate::wire::{NodeId, Parcel, To, kind};
+
+impl Exchange {
+    pub(crate) fn handle_parcel(&mut self, now: Instant, link: LinkId, parcel: &Parcel) {
+        self.stir(now);
+        let understood = match parcel.kind {
+            kind::OFFER => {
+                Offer::decode(&parcel.body).map(|offer| self.handle_offer(now, link, parcel, &offer))
+            }
+            kind::WANT => Want::decode(&parcel.body).map(|want| self.handle_want(now, parcel.from, want)),
+            kind::CHUNK => Chunk::decode(&parcel.body).map(|chunk| {
+                self.handle_chunk(now, link, parcel.to == To::All, &chunk);
+            }),
+            _ => {
+                self.handle_order(&parcel.body);
+                Some(())
+            }
+        };
+        self.dropped.malformed += u64::from(understood.is_none());
+    }
+
+    fn handle_offer(&mut self, now: Instant, link: LinkId, parcel: &Parcel, offer: &Offer) {
+        let (tag, source) = (offer.tag, offer.source);
+        self.peers.heard(parcel.from);
+        if parcel.to == To::Neighbour {
+            self.peers.hello(link, Near { id: parcel.from, tag });
+            self.neighbour_heard |= tag.is_some() && tag == self.tag();
+            if source == NodeId::NONE && self.peers.source() != NodeId::NONE {
+                self.hello(link);
+            }
+        }
+        if offer.thanks {
+            return self.reports.thanked();
+        }
+        if source != NodeId::NONE && source != self.id && (parcel.from == source || !self.source_heard) {
+            // Neighbours that came up before this was known hear of it.
+            self.tells_neighbours |= self.peers.set_source(source);
+            if parcel.from == source && !self.source_heard {
+                (self.source_heard, self.health_due) = (true, now);
+            }
+        }
+        if let Some(head) = &offer.head {
+            self.take(head);
+        } else if let Some(tag) = tag.filter(|tag| self.wants_to_know(*tag)) {
+            self.single(
+                kind::WANT,
+                parcel.from,
+                Want { tag: Some(tag), head: true, ..Want::default() }.encode(),
+            );
+        }
+        if offer.ask && tag.is_some() {
+            let askers = self.askers.iter_mut().filter(|(asked, _)| Some(*asked) == tag);
+            askers.for_each(|(_, asker)| asker.pass_is_over());
+        }
+        // Who was offered something says what it makes of that.
+        if offer.ask || (offer.head.is_some() && parcel.to != To::All) {
+            self.told = None;
+        }
+        if offer.ask_about {
+            self.tell_about(now);
+        }
+    }
+
+    /// Whether this payload is worth asking what signs it.
+    fn wants_to_know(&self, tag: Tag) -> bool {
+        let Some(receiver) = &self.receiver else { return false };
+        !self.refused.contains(&tag)
+            && receiver.held().is_none_or(|held| held.tag != tag)
+            && !matches!(receiver.state(), crate::ota::receiver::State::Starting)
+    }
+
+    /// Takes a payload that is offered, if it is for this node.
+    fn take(&mut self, head: &Head) {
+        let Some(receiver) = &mut self.receiver else { return };
+        let running = receiver.running().map(crate::ota::ImageId::from);
+        if running.is_some_and(|running| head.except.contains(&running)) {
+            return;
+        }
+        let tag = Tag::of(&head.descriptor);
+        match receiver.offer(&head.manifest, &head.descriptor) {
+            Ok(()) => self.refused.retain(|refused| *refused != tag),
+            // Later perhaps.
+            Err(Refusal::Occupied) => {}
+            Err(_) => {
+                if self.refused.len() >= HEADS_MAX {
+                    self.refused.remove(0);
+                }
+                if !self.refused.contains(&tag) {
+                    self.refused.push(tag);
+                }
+            }
+        }
+        self.told = None;
+    }
+
+    fn handle_want(&mut self, now: Instant, from: NodeId, want: Want) {
+        self.peers.heard(from);
+        if want.thanks {
+            self.single(
+                kind::OFFER,
+                from,
+                Offer { thanks: true, source: self.peers.source(), ..Offer::default() }.encode(),
+            );
+        }
+        if want.head && !self.heads.contains(&from) && self.heads.len() < HEADS_MAX {
+            self.heads.push(from);
+        }
+        if let Some(tag) = want.tag.filter(|_| !want.head) {
+            self.clients.want(from, tag, want.missing);
+        }
+        want.records.into_iter().for_each(|record| self.handle_record(now, record));
+    }
+
+    /// News of a node: it goes on towards the source, or has come there.
+    fn handle_record(&mut self, now: Instant, record: Record) {
+        if self.peers.source() != self.id {
+            return self.reports.note(now, &record, false);
+        }
+        let Record { node, news } = record;
+        if node == NodeId::NONE || (self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&node)) {
+            return;
+        }
+        let member = self.members.entry(node).or_insert(Member { about: None, line: None, heard: now });
+        member.heard = now;
+        match news {
+            News::About(about) => member.about = Some(about),
+            News::Line(line) => {
+                member.line = Some(line);
+                if let Some(source) = &mut self.source {
+                    source.heard(now, node, line);
+                }
+            }
+        }
+        self.event(ExchangeEvent::Member(node));
+    }
+
+    fn handle_chunk(&mut self, now: Instant, link: LinkId, to_all: bool, chunk: &Chunk<'_>) {
+        let Chunk { tag, index, bytes } = *chunk;
+        let own = self.tag() == Some(tag);
+        if let Some((_, asker)) = self.askers.iter_mut().find(|(asked, _)| *asked == tag) {
+            if to_all { asker.passed(now, index) } else { asker.came(now, index) }
+        }
+        if to_all {
+            // Those behind this node get it as this node did.
+            self.clients.passed(tag, index);
+        }
+        if !own {
+            if !to_all {
+                self.hand_on(chunk);
+            }
+            return;
+        }
+        let Some(receiver) = &mut self.receiver else { return };
+        if !self.waiting.is_empty() || receiver.handle_chunk(link, index, bytes) == ChunkOutcome::Busy {
+            if self.waiting.len() >= WAITING_MAX {
+                self.dropped.chunks += 1;
+            } else if !receiver.has(index) {
+                self.waiting.push_back((link, index, bytes.to_vec()));
+            }
+        }
+    }
+
+    fn handle_order(&mut self, signed: &[u8]) {
+        if self.receiver.is_some() {
+            if self.orders.len() >= ORDERS_MAX {
+                self.orders.pop_front();
+                self.dropped.orders += 1;
+            }
+            self.orders.push_back(signed.to_vec());
+        }
+    }
+}

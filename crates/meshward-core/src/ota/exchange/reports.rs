@@ -1,0 +1,149 @@
+//! News on its way to whoever began the roll-out: a node's own and that of the nodes behind it, merged.
+//!
+//! Pieces of news wait a moment for others, so that a relay sends one report for many nodes. Where a stock node
+//! lies between, a report may get lost there: it is kept until there were thanks, and sent again.
+
+use alloc::vec::Vec;
+
+use super::message::Record;
+use crate::time::{Duration, Instant};
+
+/// How long news waits for more.
+const ROUND: Duration = Duration::from_millis(300);
+/// Bytes of news in one report.
+const REPORT_BYTES: usize = 700;
+/// Bytes of news that wait; what comes when it is full is lost, and is asked for again by who misses it.
+const WAITING_BYTES: usize = 1_400;
+/// After how long thanks are overdue, and how often a report is repeated.
+const THANKS: Duration = Duration::from_secs(5);
+const TRIES: u8 = 4;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// Encoded records.
+    waiting: Vec<u8>,
+    /// How many of the waiting bytes make the first report.
+    first: usize,
+    due: Option<Instant>,
+    /// What was sent, until there were thanks.
+    sent: Vec<u8>,
+    overdue: Option<Instant>,
+    tries: u8,
+    /// Records for which there was no room.
+    pub(super) dropped: u64,
+}
+
+impl Reports {
+    /// Empty ones, with the count of those before.
+    pub(super) fn after(before: &Self) -> Self {
+        Self { dropped: before.dropped, ..Self::default() }
+    }
+
+    /// There is news; `soon` when it cannot wait for more.
+    pub(super) fn note(&mut self, now: Instant, record: &Record, soon: bool) {
+        let before = self.waiting.len();
+        record.encode(&mut self.waiting);
+        if self.waiting.len() > WAITING_BYTES {
+            self.waiting.truncate(before);
+            self.dropped += 1;
+            return;
+        }
+        if self.waiting.len() <= REPORT_BYTES {
+            self.first = self.waiting.len();
+        }
+        let due = if soon || self.waiting.len() > REPORT_BYTES { now } else { now + ROUND };
+        self.due = Some(self.due.map_or(due, |known| known.min(due)));
+    }
+
+    /// The records of a report that is due.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if self.overdue.is_some_and(|due| due <= now) {
+            self.overdue = None;
+            if self.tries < TRIES {
+                self.tries += 1;
+                return Some(core::mem::take(&mut self.sent));
+            }
+            self.sent = Vec::new();
+        }
+        // One at a time, so that thanks are for that one.
+        self.due.filter(|due| *due <= now && self.overdue.is_none())?;
+        self.tries = 0;
+        let rest = self.waiting.split_off(self.first);
+        let report = core::mem::replace(&mut self.waiting, rest);
+        self.first = self.waiting.len();
+        self.due = (!self.waiting.is_empty()).then_some(now);
+        (!report.is_empty()).then_some(report)
+    }
+
+    /// A report was sent; with `kept` it is repeated until there are thanks.
+    pub(super) fn sent(&mut self, now: Instant, kept: Option<Vec<u8>>) {
+        self.overdue = kept.as_ref().map(|_| now + THANKS);
+        self.sent = kept.unwrap_or_default();
+    }
+
+    /// There were thanks.
+    pub(super) fn thanked(&mut self) {
+        (self.overdue, self.sent, self.tries) = (None, Vec::new(), 0);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self.overdue {
+            Some(overdue) => Some(overdue),
+            None => self.due,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ota::exchange::{About, News};
+    use crate::wire::NodeId;
+
+    fn at(millis: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_millis(millis)
+    }
+
+    fn record(node: u32) -> Record {
+        Record { node: NodeId(node), news: News::About(About::default()) }
+    }
+
+    #[test]
+    fn news_waits_for_more_and_long_reports_are_cut() {
+        let mut reports = Reports::default();
+        reports.note(at(0), &record(1), false);
+        reports.note(at(200), &record(2), false);
+        assert_eq!(reports.take(at(299)), None);
+        let mut both = Vec::new();
+        record(1).encode(&mut both);
+        record(2).encode(&mut both);
+        assert_eq!(reports.take(at(300)), Some(both.clone()));
+        reports.sent(at(300), None);
+        assert_eq!((reports.take(at(900)), reports.poll_timeout()), (None, None));
+        (0..100).for_each(|node| reports.note(at(1_000), &record(node), false));
+        assert!(reports.dropped > 0 && reports.poll_timeout() == Some(at(1_000)));
+        let sizes = [reports.take(at(1_000)), reports.take(at(1_000)), reports.take(at(1_000))];
+        let sizes = sizes.map(|report| report.map(|report| report.len()));
+        assert!(sizes[0].is_some_and(|len| len <= REPORT_BYTES) && sizes[1].is_some() && sizes[2].is_none());
+    }
+
+    #[test]
+    fn what_nobody_thanks_for_is_repeated_but_not_for_ever() {
+        let mut reports = Reports::default();
+        reports.note(at(0), &record(1), true);
+        let mut now = at(0);
+        let mut sent = 0;
+        while let Some(report) = reports.take(now) {
+            sent += 1;
+            reports.sent(now, Some(report));
+            now = reports.poll_timeout().unwrap();
+        }
+        assert_eq!((sent, reports.poll_timeout()), (1 + usize::from(TRIES), None));
+        reports.note(now, &record(1), true);
+        let report = reports.take(now);
+        reports.sent(now, report);
+        reports.thanked();
+        assert_eq!(reports.poll_timeout(), None);
+    }
+}

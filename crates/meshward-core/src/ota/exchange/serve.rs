@@ -1,0 +1,219 @@
+//! What goes out to single nodes: pieces of payloads, and this node's frames in general.
+
+use alloc::vec::Vec;
+
+use super::message::{Chunk, Head, Offer};
+use super::source::Wish;
+use super::{Exchange, Tag};
+use crate::mesh::{LinkId, Mesh};
+use crate::ota::Package;
+use crate::ota::journal;
+use crate::ota::receiver::Piece;
+use crate::time::{Duration, Instant};
+use crate::wire::{NodeId, Parcel, To, kind};
+
+/// Bytes on a link above which nothing is given over it.
+const ROOM: usize = 4 * 1024;
+/// A piece that the receiver does not come to read in this time is given up.
+pub(super) const FETCH: Duration = Duration::from_secs(30);
+
+impl Exchange {
+    /// The payload that the receiver holds.
+    pub(super) fn tag(&self) -> Option<Tag> {
+        self.receiver.as_ref().and_then(|receiver| receiver.held()).map(|held| held.tag)
+    }
+
+    pub(super) fn single(&mut self, kind: i32, dest: NodeId, body: Vec<u8>) {
+        let frame = Parcel { kind, from: self.id, to: To::One(dest), body }.encode();
+        self.packages.push_back(Package::Single { dest, chunk: kind == kind::CHUNK, frame });
+    }
+
+    pub(super) fn broadcast(&mut self, kind: i32, chunk: bool, body: Vec<u8>) {
+        let frame = Parcel { kind, from: self.id, to: To::All, body }.encode();
+        self.packages.push_back(Package::Broadcast { chunk, frame });
+    }
+
+    pub(super) fn broadcast_offer(&mut self, offer: &Offer) {
+        self.broadcast(kind::OFFER, false, offer.encode());
+    }
+
+    /// Tells a neighbour what this node holds.
+    pub(super) fn hello(&mut self, link: LinkId) {
+        let held = self.receiver.as_ref().and_then(|receiver| receiver.held());
+        let offer = Offer {
+            tag: held.map(|held| held.tag),
+            held: held.map_or(0, |held| held.chunks - held.missing),
+            source: self.peers.source(),
+            ..Offer::default()
+        };
+        let frame =
+            Parcel { kind: kind::OFFER, from: self.id, to: To::Neighbour, body: offer.encode() }.encode();
+        self.packages.push_back(Package::Neighbour { link, frame });
+    }
+
+    /// Does what the source wants.
+    pub(super) fn grant(&mut self, wish: Wish) {
+        let Some(source) = &self.source else { return };
+        match wish {
+            Wish::Offer(to, place) | Wish::Ask(to, place) => {
+                let Some(payload) = source.payloads.get(place) else { return };
+                let head = matches!(wish, Wish::Offer(..)).then(|| payload.head.clone());
+                let ask = head.is_none();
+                let (tag, held) = (Some(payload.tag), payload.chunks);
+                let offer = Offer { tag, source: self.id, held, ask, head, ..Offer::default() };
+                match to {
+                    To::One(dest) => self.single(kind::OFFER, dest, offer.encode()),
+                    _ => self.broadcast_offer(&offer),
+                }
+            }
+            Wish::Chunk(tag, index, probe) => {
+                let Some(bytes) = source.payload(tag).and_then(|payload| payload.chunk(index)) else {
+                    return;
+                };
+                let body = Chunk { tag, index, bytes }.encode();
+                self.broadcast(kind::CHUNK, true, body);
+                self.clients.passed(tag, index);
+                self.packages.extend(probe.map(Package::Probe));
+            }
+            Wish::Probe(leaf) => self.packages.push_back(Package::Probe(leaf)),
+        }
+    }
+
+    /// Gives a chunk that has come to those clients for whom it was asked.
+    pub(super) fn hand_on(&mut self, chunk: &Chunk<'_>) {
+        let takers: Vec<NodeId> = self.clients.takers(chunk.tag, chunk.index).collect();
+        for taker in takers {
+            self.clients.served(taker, chunk.tag, chunk.index);
+            self.single(kind::CHUNK, taker, chunk.encode());
+        }
+    }
+
+    /// Gives what is wanted, as far as there is room.
+    pub(super) fn serve(&mut self, now: Instant, mesh: &Mesh) {
+        self.fetched(now);
+        self.give_heads(now);
+        if let Some(source) = self.source.as_ref().filter(|source| !source.serves()) {
+            let ours: Vec<Tag> = source.payloads.iter().map(|payload| payload.tag).collect();
+            // Those who have chunks get them from one another first.
+            if self.clients.tags().all(|tag| ours.contains(&tag)) {
+                return;
+            }
+        }
+        // What is put into queues here shows there only afterwards.
+        let mut given: usize = 0;
+        while given < 4 && self.fetching.is_none() {
+            let Self { clients, source, receiver, .. } = self;
+            let held = receiver.as_ref().and_then(|receiver| receiver.held()).map(|held| held.tag);
+            let in_source = |tag| source.as_ref().is_some_and(|source| source.payload(tag).is_some());
+            let stored = |tag, chunk| {
+                held == Some(tag) && receiver.as_ref().is_some_and(|receiver| receiver.can_give(chunk))
+            };
+            let next = clients.next(
+                |tag, chunk| in_source(tag) || stored(tag, chunk),
+                |node| mesh.queued_to(node).is_some_and(|queued| queued < ROOM),
+            );
+            let Some((tag, chunk)) = next else { return };
+            if in_source(tag) {
+                self.give_of_source(mesh, tag, chunk);
+                given += 1;
+            } else if let Some(receiver) = &mut self.receiver {
+                self.fetching = Some((Piece::Chunk(chunk), now));
+                receiver.fetch(Piece::Chunk(chunk));
+            }
+        }
+    }
+
+    /// A chunk of the roll-out: to those who want it, or to all when they are most of the mesh.
+    fn give_of_source(&mut self, mesh: &Mesh, tag: Tag, index: u32) {
+        let takers: Vec<NodeId> = self.clients.takers(tag, index).collect();
+        let reached: usize = takers.iter().map(|id| mesh.reached_through(*id)).sum();
+        let Some(source) = &mut self.source else { return };
+        if takers.len() > 1 && source.is_most(reached) {
+            let wanted: Vec<u32> =
+                takers.first().map_or(Vec::new(), |_| self.clients.wanted(tag).iter().collect());
+            let most = wanted.into_iter().filter(|chunk| {
+                let takers = self.clients.takers(tag, *chunk);
+                source.is_most(takers.map(|id| mesh.reached_through(id)).sum())
+            });
+            let most: Vec<u32> = most.collect();
+            source.repeat(tag, most.iter().copied());
+            most.into_iter().for_each(|chunk| self.clients.passed(tag, chunk));
+            return;
+        }
+        let Some(bytes) = source.payload(tag).and_then(|payload| payload.chunk(index)) else {
+            return self.clients.passed(tag, index);
+        };
+        let body = Chunk { tag, index, bytes }.encode();
+        for taker in takers {
+            self.clients.served(taker, tag, index);
+            self.single(kind::CHUNK, taker, body.clone());
+        }
+    }
+
+    /// Asks the receiver for the signed messages when somebody waits for them.
+    fn give_heads(&mut self, now: Instant) {
+        if self.heads.is_empty() {
+            return;
+        }
+        if let Some(payload) = self.source.as_ref().and_then(|source| source.payloads.last()) {
+            let offer = Offer {
+                tag: Some(payload.tag),
+                source: self.id,
+                held: payload.chunks,
+                head: Some(payload.head.clone()),
+                ..Offer::default()
+            };
+            return core::mem::take(&mut self.heads)
+                .into_iter()
+                .for_each(|id| self.single(kind::OFFER, id, offer.encode()));
+        }
+        let holds = self.tag().is_some();
+        if self.fetching.is_some() {
+            return;
+        }
+        match &mut self.receiver {
+            Some(receiver) if holds => {
+                self.fetching = Some((Piece::Head, now));
+                receiver.fetch(Piece::Head);
+            }
+            _ => self.heads.clear(),
+        }
+    }
+
+    /// Takes what the receiver has found.
+    fn fetched(&mut self, now: Instant) {
+        let Some((piece, since)) = self.fetching else { return };
+        let found = self.receiver.as_mut().and_then(|receiver| receiver.poll_fetched());
+        let Some((_, bytes)) = found.filter(|(found, _)| *found == piece) else {
+            if now.since(since) >= FETCH {
+                self.fetching = None;
+            }
+            return;
+        };
+        self.fetching = None;
+        let Some(tag) = self.tag() else { return };
+        match (piece, bytes) {
+            (Piece::Chunk(index), Some(bytes)) => self.hand_on(&Chunk { tag, index, bytes: &bytes }),
+            // What is wrong is not given to anybody.
+            (Piece::Chunk(index), None) => self.clients.passed(tag, index),
+            (Piece::Head, bytes) => {
+                let bytes = bytes.unwrap_or_default();
+                let Some(head) = journal::Head::decode(&bytes) else { return self.heads.clear() };
+                let head = Head {
+                    manifest: head.manifest.to_vec(),
+                    descriptor: head.descriptor.to_vec(),
+                    except: Vec::new(),
+                };
+                let offer = Offer {
+                    tag: Some(tag),
+                    source: self.peers.source(),
+                    head: Some(head),
+                    ..Offer::default()
+                };
+                core::mem::take(&mut self.heads)
+                    .into_iter()
+                    .for_each(|id| self.single(kind::OFFER, id, offer.encode()));
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What a node does about updates when something has happened: one round after the other, until nothing changes.
+
+use alloc::vec::Vec;
+
+use super::asker::Asker;
+use super::message::{Line, News, Record, Want};
+use super::peers::Server;
+use super::reports::Reports;
+use super::serve::FETCH;
+use super::{About, Exchange, ExchangeEvent, FOREIGN_MAX, RESTART, RESTART_LOOK, Stage, Tag};
+use crate::mesh::Mesh;
+use crate::ota::Package;
+use crate::ota::receiver::{self, ChunkOutcome, State};
+use crate::ota::trial::Health;
+use crate::ota::trust::Refusal;
+use crate::time::{Duration, Instant};
+use crate::wire::{NodeId, To, kind};
+
+/// Between two looks at the node's own health, and while it is on trial and has not reached the source.
+const HEALTH: Duration = Duration::from_secs(30);
+const HEALTH_ON_TRIAL: Duration = Duration::from_secs(5);
+
+impl Exchange {
+    /// Does what there is to do.
+    pub(crate) fn work(&mut self, now: Instant, mesh: &Mesh) {
+        let due = self.stirred || self.poll_timeout().is_some_and(|due| due <= now);
+        if !due {
+            return;
+        }
+        (self.stirred, self.now) = (false, now);
+        self.feed();
+        self.obey(now);
+        self.receiver_events(now, mesh);
+        self.look_after_health(now, mesh);
+        self.run_source(now);
+        self.serve(now, mesh);
+        self.tell_neighbours();
+        self.ask(now, mesh);
+        self.tell(now, mesh);
+        self.report(now, mesh);
+        self.restart(now, mesh);
+    }
+
+    /// Gives the receiver chunks that waited.
+    fn feed(&mut self) {
+        let Some(receiver) = &mut self.receiver else { return };
+        while let Some((link, index, bytes)) = self.waiting.front() {
+            if receiver.handle_chunk(*link, *index, bytes) == ChunkOutcome::Busy {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Gives the receiver orders that came.
+    fn obey(&mut self, now: Instant) {
+        let Some(receiver) = &mut self.receiver else { return };
+        while let Some(order) = self.orders.front() {
+            match receiver.handle_order(now, order) {
+                Err(Refusal::Occupied) => return,
+                Err(_) => self.dropped.orders += 1,
+                Ok(()) => {}
+            }
+            self.orders.pop_front();
+        }
+    }
+
+    fn receiver_events(&mut self, now: Instant, mesh: &Mesh) {
+        while let Some(event) = self.receiver.as_mut().and_then(|receiver| receiver.poll_event()) {
+            match event {
+                receiver::Event::Restart => {
+                    self.restart = Some(now + RESTART);
+                    continue;
+                }
+                receiver::Event::Wanted(_) => self.pass_on_offer(now, mesh),
+                _ => {}
+            }
+            self.event(ExchangeEvent::Receiver(event));
+        }
+    }
+
+    /// The receiver has taken an offer: the neighbours that are not on the way to the source hear of it from here.
+    fn pass_on_offer(&mut self, now: Instant, mesh: &Mesh) {
+        let Some(tag) = self.tag() else { return };
+        self.waiting.clear();
+        self.askers.retain(|(asked, _)| *asked != tag);
+        self.askers.insert(0, (tag, Asker::new(now)));
+        let upstream = self.peers.upstream(mesh).map(|server| server.id);
+        let links: Vec<_> =
+            self.peers.near().filter(|(_, near)| Some(near.id) != upstream).map(|(link, _)| link).collect();
+        links.into_iter().for_each(|link| self.hello(link));
+    }
+
+    fn look_after_health(&mut self, now: Instant, mesh: &Mesh) {
+        let Some(receiver) = self.receiver.as_mut().filter(|_| self.health_due <= now) else { return };
+        let (source, on_trial) = (self.peers.source(), receiver.state() == State::Trial);
+        let health = Health {
+            self_test: self.self_test,
+            joined: mesh.neighbours().next().is_some(),
+            gateway_in_tree: source != NodeId::NONE && mesh.knows(source),
+            gateway_reached: self.source_heard,
+            neighbour_reached: self.neighbour_heard,
+        };
+        receiver.handle_health(now, health);
+        let unsure = on_trial && health.gateway_in_tree && !self.source_heard;
+        self.health_due = now + if unsure { HEALTH_ON_TRIAL } else { HEALTH };
+        if unsure {
+            self.packages.push_back(Package::Probe(source));
+        }
+    }
+
+    fn run_source(&mut self, now: Instant) {
+        let Some(before) = self.phase() else { return };
+        while let Some(wish) = self.source.as_mut().and_then(|source| source.next(now)) {
+            self.grant(wish);
+        }
+        let Some(source) = &self.source else { return };
+        let phase = source.phase();
+        if core::mem::discriminant(&phase) != core::mem::discriminant(&before) {
+            let over = source.is_repairing() && !matches!(before, super::Phase::Delivered);
+            let places = 0..if over && phase == super::Phase::Repairing { source.payloads.len() } else { 0 };
+            places.for_each(|place| self.grant(super::source::Wish::Ask(To::All, place)));
+            self.event(ExchangeEvent::Phase(phase));
+        }
+    }
+
+    /// Asks for what is missing, of the own payload and of others' for clients.
+    fn ask(&mut self, now: Instant, mesh: &Mesh) {
+        let own = self.tag();
+        let holds = |tag: Tag| {
+            Some(tag) == own || self.source.as_ref().is_some_and(|source| source.payload(tag).is_some())
+        };
+        let foreign: Vec<Tag> = self.clients.tags().filter(|tag| !holds(*tag)).collect();
+        self.askers.retain(|(tag, _)| Some(*tag) == own || foreign.contains(tag));
+        for tag in own.into_iter().chain(foreign) {
+            let known = self.askers.iter().any(|(asked, _)| *asked == tag);
+            if !known && (Some(tag) == own || self.askers.len() <= FOREIGN_MAX) {
+                let mut asker = Asker::new(now);
+                if Some(tag) != own {
+                    // Clients have waited for their own.
+                    asker.pass_is_over();
+                }
+                self.askers.push((tag, asker));
+            }
+        }
+        self.ask_due = None;
+        for place in 0..self.askers.len() {
+            let due = self.ask_for(now, mesh, place);
+            self.ask_due = self.ask_due.into_iter().chain(due).min();
+        }
+    }
+
+    /// Asks for what is missing of one payload; when to ask again.
+    fn ask_for(&mut self, now: Instant, mesh: &Mesh, place: usize) -> Option<Instant> {
+        let Self { askers, receiver, clients, peers, .. } = self;
+        let (tag, asker) = askers.get_mut(place)?;
+        let server = peers.server(mesh, *tag)?;
+        let held = receiver.as_ref().filter(|receiver| receiver.held().is_some_and(|held| held.tag == *tag));
+        let asked = match held {
+            Some(receiver) if receiver.bitmap().is_none() => return None,
+            Some(receiver) => {
+                let chunks = receiver.held().map_or(0, |held| held.chunks);
+                asker.ask(now, chunks, server.near, |chunk| !receiver.has(chunk))
+            }
+            None => {
+                let wanted = clients.wanted(*tag);
+                let end = wanted.iter().last().map_or(0, |last| last + 1);
+                asker.ask(now, end, server.near, |chunk| wanted.contains(chunk))
+            }
+        };
+        let (due, tag) = (asker.poll_timeout(), *tag);
+        let Some((missing, failed)) = asked else { return due };
+        let server = if failed {
+            peers.next_server();
+            peers.server(mesh, tag).unwrap_or(server)
+        } else {
+            server
+        };
+        self.send_want(now, server, Want { tag: Some(tag), missing, ..Want::default() }, &[]);
+        due
+    }
+
+    fn send_want(&mut self, now: Instant, server: Server, want: Want, records: &[u8]) {
+        let want = Want { thanks: !server.near, ..want };
+        let mut body = want.encode();
+        body.extend_from_slice(records);
+        self.peers.asked(now, server);
+        self.single(kind::WANT, server.id, body);
+    }
+
+    /// Neighbours hear who began the roll-out when that has become known here.
+    fn tell_neighbours(&mut self) {
+        if core::mem::take(&mut self.tells_neighbours) && self.receiver.is_some() {
+            let links: Vec<_> = self.peers.near().map(|(link, _)| link).collect();
+            links.into_iter().for_each(|link| self.hello(link));
+        }
+    }
+
+    /// Notes what is new of this node itself.
+    fn tell(&mut self, now: Instant, mesh: &Mesh) {
+        // Without anybody to tell, what is new is told later.
+        if self.peers.upstream(mesh).is_none() {
+            return;
+        }
+        let Some(receiver) = &self.receiver else { return };
+        let (state, held) = (receiver.state(), receiver.held());
+        let (stage, reason) = (Stage::of(&state), state.reason());
+        let same =
+            |told: &Line| (told.stage, told.reason, told.tag) == (stage, reason, held.map(|held| held.tag));
+        // Short stages between two that last are nobody's business.
+        if stage == Stage::Starting || self.told.as_ref().is_some_and(same) {
+            return;
+        }
+        let done = held.map_or(0, |held| held.chunks - held.missing);
+        let line = Line { tag: held.map(|held| held.tag), stage, reason, done };
+        self.told = Some(line);
+        let soon = stage == Stage::Activating;
+        self.reports.note(now, &Record { node: self.id, news: News::Line(line) }, soon);
+    }
+
+    /// Notes what this node is.
+    pub(super) fn tell_about(&mut self, now: Instant) {
+        let Some(receiver) = &self.receiver else { return };
+        let about = About::new(&receiver.capabilities(), &self.hardware, &self.role);
+        self.reports.note(now, &Record { node: self.id, news: News::About(about) }, false);
+    }
+
+    /// Sends news on.
+    fn report(&mut self, now: Instant, mesh: &Mesh) {
+        if self.reports.poll_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(server) = self.peers.upstream(mesh) else {
+            // Nobody to tell: whoever is back asks.
+            (self.reports, self.told) = (Reports::after(&self.reports), None);
+            return;
+        };
+        while let Some(records) = self.reports.take(now) {
+            self.send_want(now, server, Want::default(), &records);
+            self.reports.sent(now, (!server.near).then_some(records));
+        }
+    }
+
+    /// Restarts the machine once what was to be sent has gone.
+    fn restart(&mut self, now: Instant, mesh: &Mesh) {
+        let Some(due) = self.restart else { return };
+        if now >= due
+            || (mesh.queued() == 0 && self.packages.is_empty() && self.reports.poll_timeout().is_none())
+        {
+            self.restart = None;
+            self.event(ExchangeEvent::Receiver(receiver::Event::Restart));
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.stirred {
+            return Some(self.now);
+        }
+        let receiver = self.receiver.as_ref().and_then(|receiver| receiver.poll_timeout());
+        let health = self.receiver.as_ref().map(|_| self.health_due);
+        let source = self.source.as_ref().and_then(|source| source.poll_timeout());
+        let restart = self.restart.map(|due| due.min(self.now + RESTART_LOOK));
+        let fetch = self.fetching.map(|(_, since)| since + FETCH);
+        [receiver, health, source, self.ask_due, self.reports.poll_timeout(), restart, fetch]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
