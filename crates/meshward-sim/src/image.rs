@@ -29,6 +29,16 @@ pub enum Behaviour {
     Slow(Duration),
     /// It broadcasts a status this often.
     Chatty(Duration),
+    /// It runs, and finds out that it does not work.
+    FailsSelfTest,
+}
+
+impl Behaviour {
+    /// What the application finds out about itself, if it comes to that. A leak, a deaf radio and a slow loop are
+    /// not found by it.
+    pub const fn self_test(self) -> bool {
+        !matches!(self, Self::FailsSelfTest)
+    }
 }
 
 /// An image.
@@ -110,13 +120,13 @@ pub fn select(chip: &Chip, layout: &Layout) -> Option<BootRecord> {
 }
 
 /// Boots: says on the chip what it does, and then does it.
-pub fn boot(chip: &mut Chip, layout: &Layout, books: &Books) -> Option<BootRecord> {
+pub fn boot(chip: &mut Chip, layout: &Layout, books: &Books) -> Option<Choice> {
     let choice = choose(chip, layout, Some(books), |record| is_whole(chip, layout, record))?;
     for op in choice.write.iter().flatten() {
         // The books are on every chip as large as its layout.
         let _always_done = chip.execute(op);
     }
-    Some(choice.start)
+    Some(choice)
 }
 
 /// The boot records that are whole, the newest first; nobody has looked at their images.
@@ -171,7 +181,8 @@ mod tests {
         let old = Image::synthetic("old", 5_000, 1, Behaviour::Healthy);
         old.provision(&mut chip, &layout);
         let committed = select(&chip, &layout);
-        assert_eq!(boot(&mut chip, &layout, &books), committed, "nothing is on trial");
+        let start = |chip: &mut Chip| boot(chip, &layout, &books).map(|choice| choice.start);
+        assert_eq!(start(&mut chip), committed, "nothing is on trial");
         let new = Image::synthetic("new", 9_001, 2, Behaviour::Healthy);
         chip.place(layout.slot(Slot::B).start, &new.sectors);
         let (state, slot, md5, sha256) = (TrialState::New, Slot::B, new.md5, Sha256Sum::of(&new.bytes));
@@ -181,8 +192,8 @@ mod tests {
             chip.execute(&op).unwrap();
         }
         assert_eq!(select(&chip, &layout), committed, "it does not count yet");
-        assert_eq!(boot(&mut chip, &layout, &books).unwrap().md5, new.md5);
-        assert_eq!(boot(&mut chip, &layout, &books), committed, "it was reset before it was confirmed");
-        assert_eq!(boot(&mut chip, &layout, &books), committed, "and stays so");
+        assert_eq!(start(&mut chip).unwrap().md5, new.md5);
+        assert_eq!(start(&mut chip), committed, "it was reset before it was confirmed");
+        assert_eq!(start(&mut chip), committed, "and stays so");
     }
 }

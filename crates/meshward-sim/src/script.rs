@@ -8,6 +8,7 @@ use meshward_core::ota::ImagePlan;
 use meshward_core::time::{Duration, Instant};
 
 use crate::stock::StockOffer;
+use crate::update::UpdateStory;
 use crate::world::{Rule, Seat};
 
 /// Which way a link goes silent.
@@ -59,6 +60,10 @@ pub enum Step {
     Activate(Seat, Vec<Seat>),
     /// It ends where it is.
     Abort(Seat),
+    /// The gateway on this host brings a signed update; over restarts of the host too.
+    Update(Seat, Arc<UpdateStory>),
+    /// The gateway on this host loses its database, and knows of no update any more.
+    Forget(Seat),
 }
 
 /// A step and its time.

@@ -4,6 +4,7 @@
 
 mod codec;
 mod corpus;
+mod exchange;
 mod hostile;
 mod json;
 mod net;

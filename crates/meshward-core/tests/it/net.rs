@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use meshward_core::flash::{self, Completion, FlashOp, Layout};
+use meshward_core::hash::Md5Sum;
 use meshward_core::mesh::{LinkId, LinkRole, MeshConfig, Outgoing};
 use meshward_core::node::{Event, Firmware, Node, NodeConfig};
-use meshward_core::ota::{BootRecord, ReceiverConfig, ReceiverEvent};
+use meshward_core::ota::trial::{self, TrialCopies};
+use meshward_core::ota::{BootRecord, ReceiverConfig};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -56,11 +58,51 @@ pub(crate) fn receiving(id: u32, running: Option<BootRecord>) -> NodeConfig {
     }
 }
 
-fn stock(firmware: &Firmware) -> &ReceiverConfig {
+fn layout(firmware: &Firmware) -> Layout {
     match firmware {
-        Firmware::Stock(config) => config,
-        Firmware::Signed(_) => panic!("this net knows stock receivers only"),
+        Firmware::Stock(config) => config.layout,
+        Firmware::Signed(config) => config.layout,
     }
+}
+
+/// What the boot loader starts, and what that makes of the configuration.
+fn boot(firmware: &mut Firmware, chip: &mut [u8]) -> Option<BootRecord> {
+    let layout = layout(firmware);
+    let at = |chip: &[u8], region: flash::Region| chip[region.start as usize..][..4_096].to_vec();
+    let boot = layout.boot.map(|region| at(chip, region));
+    match firmware {
+        Firmware::Stock(receiver) => {
+            receiver.running = BootRecord::newest(&boot[0], &boot[1]);
+            receiver.running
+        }
+        Firmware::Signed(receiver) => {
+            let records = boot.each_ref().map(|copy| BootRecord::decode(copy));
+            let trial = receiver.books.trial.map(|region| at(chip, region));
+            let trial = TrialCopies::read(&trial[0], &trial[1]);
+            let choice = trial::choose(Some(&receiver.books), records, trial, |record| {
+                let start = layout.slot(record.slot).start as usize;
+                Md5Sum::of(&chip[start..start + record.size as usize]) == record.md5
+            })?;
+            for op in choice.write.into_iter().flatten() {
+                execute(chip, op);
+            }
+            (receiver.running, receiver.committed) = (choice.start, choice.committed);
+            receiver.previous =
+                records.into_iter().flatten().find(|record| record.sequence != choice.committed.sequence);
+            Some(choice.start)
+        }
+    }
+}
+
+fn execute(chip: &mut [u8], op: FlashOp) -> Option<Vec<u8>> {
+    match op {
+        FlashOp::Erase { address } => flash::erase(chip, address).unwrap(),
+        FlashOp::Program { address, data } => flash::program(chip, address, &data).unwrap(),
+        FlashOp::Read { address, len } => {
+            return Some(chip[address as usize..(address + len) as usize].to_vec());
+        }
+    }
+    None
 }
 
 pub(crate) fn plain(id: u32) -> NodeConfig {
@@ -69,7 +111,7 @@ pub(crate) fn plain(id: u32) -> NodeConfig {
 
 impl Net {
     pub(crate) fn add(&mut self, config: NodeConfig) -> usize {
-        let size = config.firmware.as_ref().map_or(0, |firmware| stock(firmware).layout.size as usize);
+        let size = config.firmware.as_ref().map_or(0, |firmware| layout(firmware).size as usize);
         let chip = vec![flash::ERASED; size];
         self.hosts.push(Host { node: Node::new(config.clone()), config, chip, events: Vec::new() });
         self.hosts.len() - 1
@@ -166,25 +208,24 @@ impl Net {
                 host.events.push(event);
             }
             let Some(op) = host.node.poll_flash() else { return };
-            match op {
-                FlashOp::Erase { address } => flash::erase(&mut host.chip, address).unwrap(),
-                FlashOp::Program { address, data } => flash::program(&mut host.chip, address, &data).unwrap(),
-                FlashOp::Read { address, len } => {
-                    let bytes = &host.chip[address as usize..(address + len) as usize];
-                    host.node.handle_flash(now, Completion::Data(bytes));
-                    continue;
-                }
+            match execute(&mut host.chip, op) {
+                Some(bytes) => host.node.handle_flash(now, Completion::Data(&bytes)),
+                None => host.node.handle_flash(now, Completion::Done),
             }
-            host.node.handle_flash(now, Completion::Done);
         }
     }
 
     /// Reboots a node that wants it: its wires are cut, its memory is gone, its chip stays.
     pub(crate) fn reboot_if_wanted(&mut self, index: usize) -> bool {
-        let wanted = Event::Update(ReceiverEvent::Restart);
-        if !self.hosts[index].events.contains(&wanted) {
+        if !self.hosts[index].events.iter().any(Event::is_restart) {
             return false;
         }
+        self.reboot(index);
+        true
+    }
+
+    /// Reboots a node: its wires are cut, its memory is gone, its chip stays.
+    pub(crate) fn reboot(&mut self, index: usize) {
         while let Some(wire) =
             self.wires.iter().position(|wire| wire.ends.iter().any(|end| end.node == index))
         {
@@ -192,21 +233,35 @@ impl Net {
         }
         self.collect();
         let host = &mut self.hosts[index];
-        host.events.retain(|event| *event != wanted);
-        if let Some(Firmware::Stock(receiver)) = &mut host.config.firmware {
-            let at = |region: flash::Region| &host.chip[region.start as usize..];
-            receiver.running = BootRecord::newest(at(receiver.layout.boot[0]), at(receiver.layout.boot[1]));
+        host.events.retain(|event| !event.is_restart());
+        if let Some(firmware) = &mut host.config.firmware {
+            boot(firmware, &mut host.chip);
         }
         host.node = Node::new(host.config.clone());
-        true
+    }
+
+    /// Has a chip execute commands, as in a factory.
+    pub(crate) fn write(&mut self, index: usize, ops: impl IntoIterator<Item = FlashOp>) {
+        ops.into_iter().for_each(|op| drop(execute(&mut self.hosts[index].chip, op)));
+    }
+
+    /// Does something with a node, and what follows from it.
+    pub(crate) fn with<T>(&mut self, index: usize, act: impl FnOnce(&mut Node, Instant) -> T) -> T {
+        let result = act(&mut self.hosts[index].node, self.now);
+        self.drain(index);
+        self.collect();
+        result
     }
 
     /// The image that a node's boot record names.
     pub(crate) fn image(&self, index: usize) -> Option<&[u8]> {
         let host = &self.hosts[index];
-        let receiver = host.config.firmware.as_ref().map(stock)?;
-        let record = receiver.running?;
-        let start = receiver.layout.slot(record.slot).start as usize;
+        let firmware = host.config.firmware.as_ref()?;
+        let record = match firmware {
+            Firmware::Stock(receiver) => receiver.running?,
+            Firmware::Signed(receiver) => receiver.running,
+        };
+        let start = layout(firmware).slot(record.slot).start as usize;
         Some(&host.chip[start..start + record.size as usize])
     }
 }

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 const NODE: NodeId = NodeId(7);
 
-fn pair(seed: u8) -> KeyPair {
+pub(crate) fn pair(seed: u8) -> KeyPair {
     KeyPair::from_seed(Seed::new([seed; 32]))
 }
 
@@ -22,14 +22,14 @@ fn public(seed: u8) -> PublicKey {
     PublicKey::new(*pair(seed).pk).unwrap()
 }
 
-fn sign(seed: u8, domain: Domain, content: &[u8]) -> Vec<u8> {
+pub(crate) fn sign(seed: u8, domain: Domain, content: &[u8]) -> Vec<u8> {
     let id = public(seed).id();
     let signature = pair(seed).sk.sign(to_be_signed(domain, id, content), None::<Noise>);
     assemble(id, content, &signature)
 }
 
 /// Author 1, operator 2, recovery 3 and 4; operator 5 is revoked.
-fn store() -> KeyStore {
+pub(crate) fn store() -> KeyStore {
     let key = |seed, kind| Key::new(kind, public(seed));
     KeyStore::new(&[
         key(1, KeyKind::Author),

@@ -3,16 +3,17 @@
 use meshward_core::flash::{Completion, FlashOp};
 use meshward_core::mesh::LinkId;
 use meshward_core::ota::BootRecord;
-use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
-use meshward_core::ota::trial::{Choice, Health, ResetReason, TrialRules};
+use meshward_core::ota::receiver::{ChunkOutcome, Event, Receiver, State};
+use meshward_core::ota::trial::{Health, ResetReason, TrialRules};
 use meshward_core::ota::trust::Verb;
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
-use super::kit::{CHIP, Kit};
+use super::kit::Kit;
 use crate::flash::Chip;
 use crate::image;
+use crate::signed::ROLE;
 
 /// Steps after which an update that is not finished never will be.
 const STEPS_MAX: u32 = 100_000;
@@ -163,7 +164,7 @@ impl<'k> Board<'k> {
 
     /// The boot loader, and the receiver of the image that it starts.
     fn boot(&mut self) -> Result<(), End> {
-        let (layout, books) = (self.kit.layout, self.kit.books);
+        let (layout, books) = (self.kit.setup.layout, self.kit.setup.books);
         let read = |start, len| self.chip.read(start, len).unwrap_or_default();
         let kit = self.kit;
         let whole = |record: &BootRecord| {
@@ -171,33 +172,17 @@ impl<'k> Board<'k> {
             kit.trusting || record.size <= slot.len && kit.md5(&read(slot.start, record.size)) == record.md5
         };
         let choice = image::choose(&self.chip, &layout, Some(&books), whole);
-        let Some(Choice { write, start, committed }) = choice else { return Err(End::Unbootable) };
-        for op in write.into_iter().flatten() {
-            self.execute(&op).ok_or(End::Cut)?;
+        let Some(choice) = choice else { return Err(End::Unbootable) };
+        for op in choice.write.iter().flatten() {
+            self.execute(op).ok_or(End::Cut)?;
         }
+        let start = choice.start;
         let image = self.chip.read(layout.slot(start.slot).start, start.size).unwrap_or_default();
         if image != self.kit.old && image != self.kit.new {
             return Err(End::Wrong);
         }
-        let mut records = image::newest_first(&self.chip, &layout).into_iter();
-        let previous = records.find(|record| record.sequence != committed.sequence);
-        self.receiver = Some(Receiver::new(Config {
-            id: NodeId(1),
-            hardware: "ESP32".to_owned(),
-            role: "sensor".to_owned(),
-            protocol: (1, 1),
-            chip: Some(CHIP),
-            layout,
-            books,
-            running: start,
-            committed,
-            previous,
-            reset: self.reset,
-            group_keys: self.kit.group_keys.clone(),
-            rollback: self.kit.rollback,
-            rules: TrialRules::default(),
-            supply_least: self.kit.supply_least,
-        }));
+        let config = kit.setup.receiver(NodeId(1), ROLE, &self.chip, &choice, self.reset);
+        self.receiver = Some(Receiver::new(config));
         self.counted = false;
         Ok(())
     }

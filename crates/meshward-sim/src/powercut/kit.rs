@@ -3,15 +3,13 @@
 use meshward_core::codec::Codec;
 use meshward_core::flash::{Books, Layout, Marks, Region, SECTOR, Slot};
 use meshward_core::hash::{Md5Sum, Sha256Sum};
-use meshward_core::ota::receiver::Receiver;
-use meshward_core::ota::trust::{GroupKey, GroupKeys, KeyKind, KeyStore, Manifest, Order, Verb};
+use meshward_core::ota::trust::{GroupKey, GroupKeys, Manifest, Verb};
 use meshward_core::ota::{BootRecord, write_record};
-use meshward_core::rng::Rng;
 use meshward_core::time::UnixTime;
 use meshward_fleet::payload::{self, Options};
-use meshward_fleet::signing::SigningKey;
 
 use crate::flash::{Chip, sectors};
+use crate::signed::{self, REAL, Setup, Signers, image, successor};
 
 /// How the image travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +42,6 @@ impl Kind {
     }
 }
 
-/// The chip id of an ESP32-C3.
-pub const CHIP: u16 = 5;
-
-/// A patch release of a real image, as `testdata/firmware` has it.
-const REAL: [&[u8]; 2] = [
-    include_bytes!("../../../../testdata/firmware/node-c3-v1.4.2.bin"),
-    include_bytes!("../../../../testdata/firmware/node-c3-v1.4.3.bin"),
-];
-
 /// All that one update needs.
 pub struct Kit {
     /// The image that the node runs.
@@ -65,52 +54,20 @@ pub struct Kit {
     pub manifest: Vec<u8>,
     /// An operator's word for the payload.
     pub descriptor: Vec<u8>,
-    /// Its chip.
-    pub layout: Layout,
-    /// Where the receiver keeps its books.
-    pub books: Books,
+    /// The board.
+    pub setup: Setup,
     /// Whether the boot loader starts what a record names without looking at it.
     pub trusting: bool,
-    /// What the node can open.
-    pub group_keys: GroupKeys,
-    /// Whether the boot loader knows trials.
-    pub rollback: bool,
-    /// The supply that an update takes, in millivolts.
-    pub supply_least: Option<u16>,
     /// Images whose sums need not be taken at every boot.
     known: [(Vec<u8>, Md5Sum, Sha256Sum); 2],
-    /// Signs manifests.
-    pub author: SigningKey,
-    /// Signs descriptors and orders.
-    pub operator: SigningKey,
-    /// Signs changes of keys.
-    pub recovery: SigningKey,
+    /// Who signs.
+    pub signers: Signers,
 }
 
 /// The key of the group that the node belongs to.
 pub fn group_key(seed: u8) -> GroupKey {
     let bytes = core::array::from_fn(|at| seed.wrapping_add(at as u8));
     GroupKey::new(bytes).unwrap_or_else(|| panic!("not all bytes are the same"))
-}
-
-fn key(kind: KeyKind, seed: u8) -> SigningKey {
-    SigningKey::from_seed(kind, [seed; 32]).unwrap_or_else(|error| panic!("a constant seed: {error}"))
-}
-
-/// An image whose half compresses, with the header of an ESP32-C3's.
-fn image(len: usize, seed: u64) -> Vec<u8> {
-    let mut rng = Rng::new(seed);
-    let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        let word = rng.next_u64() & 0x0F0F_0F0F_0000_FFFF;
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
-    bytes.truncate(len);
-    if let Some(head) = bytes.get_mut(..14) {
-        head[0] = 0xE9;
-        head[12..14].copy_from_slice(&CHIP.to_le_bytes());
-    }
-    bytes
 }
 
 /// A chip with slots of this length, and its books behind them.
@@ -140,17 +97,13 @@ impl Kit {
 
     /// An update from one real image to the next.
     pub fn real(kind: Kind) -> Self {
-        let [old, new] = REAL.map(<[u8]>::to_vec);
+        let [old, new, _] = REAL.map(<[u8]>::to_vec);
         Self::of(kind, old, new)
     }
 
     fn with_seed(kind: Kind, len: usize, seed: u64) -> Self {
         let old = image(len, 1);
-        // A release that changes a tenth and is longer: a patch has something of everything.
-        let mut new = old.clone();
-        let other = image(len / 10 + 300, seed);
-        let at = len / 3;
-        new.splice(at..at + len / 10, other[16..].iter().copied());
+        let new = successor(&old, 10, seed);
         Self::of(kind, old, new)
     }
 
@@ -164,8 +117,13 @@ impl Kit {
         let base = matches!(kind, Kind::Delta | Kind::Sealed).then_some(old.as_slice());
         let payload =
             payload::build(&new, base, &options).unwrap_or_else(|error| panic!("our own image: {error}"));
-        let author = key(KeyKind::Author, 1);
-        let (operator, recovery) = (key(KeyKind::Operator, 2), key(KeyKind::Recovery, 3));
+        let signers = Signers::default();
+        let setup = Setup {
+            layout,
+            books,
+            group_keys: GroupKeys::new(&[self::group_key(1)]).unwrap_or_default(),
+            ..Setup::new(&signers)
+        };
         let mut kit = Self {
             known: [&old, &new].map(|image| (image.clone(), Md5Sum::of(image), Sha256Sum::of(image))),
             old,
@@ -173,50 +131,30 @@ impl Kit {
             payload,
             manifest: vec![],
             descriptor: vec![],
-            layout,
-            books,
+            setup,
             trusting: false,
-            group_keys: GroupKeys::new(&[self::group_key(1)]).unwrap_or_default(),
-            rollback: true,
-            supply_least: None,
-            author,
-            operator,
-            recovery,
+            signers,
         };
         kit.manifest = kit.sign_manifest(|_| {});
         kit.descriptor = kit.sign_descriptor(&kit.payload);
         kit
     }
 
-    fn sign<E: std::fmt::Display>(&self, signed: Result<Vec<u8>, E>) -> Vec<u8> {
-        signed.unwrap_or_else(|error| panic!("the right kind of key: {error}"))
-    }
-
     /// What the author says of the image.
     pub fn image_manifest(&self) -> Manifest {
-        Manifest {
-            sha256: Sha256Sum::of(&self.new),
-            md5: Md5Sum::of(&self.new),
-            size: self.new.len() as u32,
-            hardware: "ESP32".to_owned(),
-            role: "sensor".to_owned(),
-            version: "2".to_owned(),
-            sequence: 2,
-            protocol: (1, 1),
-            not_after: None,
-        }
+        signed::manifest(&self.new, 2)
     }
 
     /// The manifest after a change, signed by the author.
     pub fn sign_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
         let mut manifest = self.image_manifest();
         change(&mut manifest);
-        self.sign(self.author.manifest(&manifest))
+        self.signers.manifest(&manifest)
     }
 
     /// Another payload's descriptor, signed by the operator.
     pub fn sign_descriptor(&self, payload: &payload::Payload) -> Vec<u8> {
-        self.sign(self.operator.descriptor(&payload.descriptor()))
+        self.signers.descriptor(payload)
     }
 
     /// An order for every node, signed by whom it needs.
@@ -226,8 +164,7 @@ impl Kit {
 
     /// The same with a time.
     pub fn order_at(&self, counter: u64, verb: Verb, issued_at: Option<UnixTime>) -> Vec<u8> {
-        let key = if verb.needs() == KeyKind::Recovery { &self.recovery } else { &self.operator };
-        self.sign(key.order(&Order { counter, verb, issued_at, not_after: None, nodes: None }))
+        self.signers.order(counter, verb, issued_at)
     }
 
     /// The new image's name.
@@ -267,17 +204,16 @@ impl Kit {
 
     /// A chip from the factory: the old image, both boot records, the keys.
     pub fn chip(&self) -> Chip {
-        let mut chip = Chip::erased(self.layout.size);
-        chip.place(self.layout.slot(Slot::A).start, &sectors(&self.old));
+        let layout = &self.setup.layout;
+        let mut chip = Chip::erased(layout.size);
+        chip.place(layout.slot(Slot::A).start, &sectors(&self.old));
         let (size, md5) = (self.old.len() as u32, Md5Sum::of(&self.old));
-        let keys = [&self.author, &self.operator, &self.recovery].map(SigningKey::key);
-        let keys = KeyStore::new(&keys).unwrap_or_default();
         let records = [1, 2].map(|sequence| BootRecord { sequence, slot: Slot::A, size, md5 });
-        let writes = records.iter().flat_map(|record| write_record(&self.layout, record));
-        for op in writes.chain(Receiver::provision(&self.books, &keys)) {
+        for op in records.iter().flat_map(|record| write_record(layout, record)) {
             // The layout is inside the chip.
             let _always_done = chip.execute(&op);
         }
+        self.setup.provision(&mut chip);
         chip
     }
 }

@@ -18,7 +18,7 @@ use meshward_core::rng::Rng;
 use serde::Serialize;
 
 pub use board::{Board, End, LINK, Snapshot, WELL, When};
-pub use kit::{CHIP, Kind, Kit, group_key};
+pub use kit::{Kind, Kit, group_key};
 
 /// Bytes of the image, unless said otherwise.
 pub const IMAGE: usize = 64 * 1024;
@@ -185,7 +185,7 @@ fn baseline(kit: &Kit, report: &mut Report, kind: Kind) -> Vec<Snapshot> {
 /// Whether a command writes a record, which decides what boots.
 fn is_record(kit: &Kit, op: &FlashOp) -> bool {
     let (FlashOp::Erase { address } | FlashOp::Program { address, .. } | FlashOp::Read { address, .. }) = op;
-    let sectors = [kit.layout.boot, kit.books.trial, kit.books.memory].concat();
+    let sectors = [kit.setup.layout.boot, kit.setup.books.trial, kit.setup.books.memory].concat();
     sectors.iter().any(|sector| (sector.start..sector.start + sector.len).contains(address))
 }
 
@@ -276,10 +276,10 @@ fn pairs(kit: &Kit, snapshots: &[Snapshot], effort: Effort, report: &mut Report,
 /// A bit turned over in each of the places, then a cut, so that it is found by whoever reads it.
 fn flips(kit: &Kit, snapshots: &[Snapshot], effort: Effort, report: &mut Report, kind: Kind) {
     let mut rng = Rng::new(11);
-    let [journal, table] = kit.books.journal;
-    let [_, slot] = kit.layout.slots;
+    let [journal, table] = kit.setup.books.journal;
+    let [_, slot] = kit.setup.layout.slots;
     // The running image itself is not among them: nobody else has it.
-    let (boot, trial) = (kit.layout.boot, kit.books.trial);
+    let (boot, trial) = (kit.setup.layout.boot, kit.setup.books.trial);
     let places = [("slot", slot), ("journal", journal), ("table", table)];
     let states = [("boot", boot[0]), ("boot", boot[1]), ("trial", trial[0]), ("trial", trial[1])];
     for (name, Region { start, len }) in places.into_iter().chain(states) {

@@ -3,6 +3,7 @@
 use meshward_core::flash::NorError;
 use meshward_core::mesh::{CloseReason, SendError};
 use meshward_core::ota::exchange::ExchangeEvent;
+use meshward_core::ota::trial::ResetReason;
 use meshward_core::ota::{BootRecord, DistributorEvent, ReceiverEvent};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
@@ -20,6 +21,17 @@ pub enum Down {
     Power,
     /// Its role in the mesh changed.
     Reborn,
+}
+
+impl Down {
+    /// What the chip says at the next boot.
+    pub const fn reset_reason(self) -> ResetReason {
+        match self {
+            Self::Restart | Self::Reborn => ResetReason::Software,
+            Self::Crash => ResetReason::Panic,
+            Self::Power => ResetReason::PowerOn,
+        }
+    }
 }
 
 /// What a stock node's receiver does.

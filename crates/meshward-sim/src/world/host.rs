@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meshward_core::flash::{Books, FlashOp, Layout, Slot};
 use meshward_core::mesh::{Limits, LinkId, MeshConfig};
 use meshward_core::node::{Node, NodeConfig};
+use meshward_core::ota::trial::{Choice, ResetReason};
 use meshward_core::ota::{BootRecord, ReceiverConfig};
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
@@ -17,7 +18,9 @@ use super::queue::Life;
 use super::wire::WireId;
 use crate::flash::Chip;
 use crate::image::{Behaviour, Image};
+use crate::signed::{ROLE, Setup};
 use crate::stock::{StockConfig, StockNode, StockReceiverConfig};
+use crate::update::Driver;
 
 /// Pause before the first redial, and the longest, as in `meshward-gateway`.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -43,6 +46,8 @@ pub struct Firmware {
     pub hardware: String,
     /// What it leaves the factory with.
     pub image: Arc<Image>,
+    /// It takes only what was signed for a board like this; by the stock protocol, whatever fits, when `None`.
+    pub signed: Option<Arc<Setup>>,
 }
 
 /// What a host is.
@@ -87,8 +92,16 @@ impl HostSpec {
     #[must_use]
     pub fn with_firmware(mut self, role: &str, image: &Arc<Image>) -> Self {
         let (role, hardware) = (role.to_owned(), "ESP32".to_owned());
-        self.firmware = Some(Firmware { role, hardware, image: Arc::clone(image) });
+        self.firmware = Some(Firmware { role, hardware, image: Arc::clone(image), signed: None });
         self
+    }
+
+    /// The same host with firmware that takes only signed updates.
+    #[must_use]
+    pub fn with_signed_firmware(self, setup: &Arc<Setup>, image: &Arc<Image>) -> Self {
+        let mut spec = self.with_firmware(ROLE, image);
+        spec.firmware.iter_mut().for_each(|firmware| firmware.signed = Some(Arc::clone(setup)));
+        spec
     }
 }
 
@@ -136,6 +149,10 @@ pub(super) struct Host {
     pub(super) boots: u32,
     /// What the boot loader started last.
     pub(super) running: Option<BootRecord>,
+    /// What counted then: the same unless `running` was on trial.
+    pub(super) committed: Option<BootRecord>,
+    /// Why it went down last.
+    pub(super) reset: ResetReason,
     pub(super) behaviour: Behaviour,
     pub(super) links: BTreeMap<LinkId, (WireId, usize)>,
     pub(super) dial: Dial,
@@ -149,6 +166,8 @@ pub(super) struct Host {
     pub(super) md5_file: Vec<u8>,
     /// Partitioned hosts of one zone hear each other.
     pub(super) zone: u8,
+    /// The signed update that a gateway's service on this host brings.
+    pub(super) driver: Option<Driver>,
     /// The most bytes that waited on one link, at any look.
     pub(super) queued_max: usize,
     /// The most bytes that it held at once for all its links, and of firmware alone.
@@ -158,23 +177,28 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(spec: HostSpec, rng: Rng) -> Self {
-        let layout = Layout::FOUR_MEGABYTES;
+        let setup = spec.firmware.as_ref().and_then(|firmware| firmware.signed.as_ref());
+        let (layout, books) = setup
+            .map_or((Layout::FOUR_MEGABYTES, Books::FOUR_MEGABYTES), |setup| (setup.layout, setup.books));
         let chip = spec.firmware.as_ref().map(|firmware| {
             let mut chip = Chip::erased(layout.size);
             firmware.image.provision(&mut chip, &layout);
+            setup.iter().for_each(|setup| setup.provision(&mut chip));
             chip
         });
         Self {
             spec,
             chip,
             layout,
-            books: Books::FOUR_MEGABYTES,
+            books,
             machine: None,
             powered: false,
             life: 0,
             born: Instant::ORIGIN,
             boots: 0,
             running: None,
+            committed: None,
+            reset: ResetReason::PowerOn,
             behaviour: Behaviour::Healthy,
             links: BTreeMap::new(),
             dial: Dial { wish: 0, wire: None, pause: PAUSE_MIN },
@@ -183,6 +207,7 @@ impl Host {
             mark: None,
             md5_file: Vec::new(),
             zone: 0,
+            driver: None,
             queued_max: 0,
             held_max: (0, 0),
             rng,
@@ -204,6 +229,15 @@ impl Host {
         self.machine.is_some() && self.behaviour != Behaviour::CannotJoin
     }
 
+    /// The receiver of a host that takes only signed updates.
+    fn signed_receiver(&self) -> Option<meshward_core::node::Firmware> {
+        let firmware = self.spec.firmware.as_ref()?;
+        let (setup, chip) = (firmware.signed.as_ref()?, self.chip.as_ref()?);
+        let choice = Choice { write: None, start: self.running?, committed: self.committed? };
+        let config = setup.receiver(self.spec.id, &firmware.role, chip, &choice, self.reset);
+        Some(meshward_core::node::Firmware::Signed(Box::new(config)))
+    }
+
     /// Makes the program for the boot loader's choice.
     pub(super) fn make_machine(&mut self) -> Machine {
         let spec = &self.spec;
@@ -222,7 +256,8 @@ impl Host {
         });
         match spec.program {
             Program::Meshward => {
-                let firmware = receiver.map(meshward_core::node::Firmware::Stock);
+                let stock = || receiver.map(meshward_core::node::Firmware::Stock);
+                let firmware = self.signed_receiver().or_else(stock);
                 Machine::Node(Box::new(Node::new(NodeConfig { mesh, firmware })))
             }
             Program::Stock(loop_delay) => {

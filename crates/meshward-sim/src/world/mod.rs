@@ -200,6 +200,8 @@ impl World {
             What::Boot(seat, life) => self.boot(seat, life),
             What::Crash(seat, life) => self.crash(seat, life),
             What::Chat(seat, life) => self.chat(seat, life),
+            What::SelfTest(seat, life) => self.self_test(seat, life),
+            What::Drive(seat, life) => self.drive(seat, life),
             What::Script(step) => self.perform(*step),
         }
         true

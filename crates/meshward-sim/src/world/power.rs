@@ -2,6 +2,7 @@
 
 use meshward_core::flash::{Completion, FlashOp, Slot};
 use meshward_core::mesh::{LinkId, MeshEvent, Outgoing};
+use meshward_core::ota::trial::Choice;
 use meshward_core::ota::{BootRecord, Md5Sum};
 use meshward_core::time::Duration;
 
@@ -18,8 +19,19 @@ use crate::stock::StockEvent;
 const CRASH_AFTER: Duration = Duration::from_millis(150);
 /// From the start of the program to the first dial: at most this.
 const FIRST_DIAL: u64 = 50_000;
+/// What an application needs to find out whether it works.
+const SELF_TEST: Duration = Duration::from_secs(1);
+/// A gateway's service looks at its node this often.
+const DRIVE_EVERY: Duration = Duration::from_millis(100);
+/// From the start of a gateway's program until its service does anything: the mesh has to find together.
+const DRIVE_AFTER: Duration = Duration::from_secs(5);
 /// What a chatty image says.
 const CHATTER: [u8; 200] = [b'.'; 200];
+
+/// A record that counts and is started.
+const fn untried(record: BootRecord) -> Choice {
+    Choice { write: None, start: record, committed: record }
+}
 
 impl World {
     /// Whether `life` is the one that a host is living.
@@ -49,6 +61,8 @@ impl World {
         if host.chip.is_some() && chosen.is_none() {
             return self.tell(seat, Happening::Bricked);
         }
+        host.committed = chosen.as_ref().map(|choice| choice.committed);
+        let chosen = chosen.map(|choice| choice.start);
         host.running = chosen;
         host.boots += 1;
         host.born = self.now;
@@ -70,10 +84,17 @@ impl World {
         }
         let machine = host.make_machine();
         host.machine = Some(machine);
+        if host.spec.firmware.as_ref().is_some_and(|firmware| firmware.signed.is_some()) {
+            self.queue.plan(self.now + SELF_TEST, What::SelfTest(seat, life));
+        }
         host.mark = None;
         host.dial.afresh();
         let dial = self.now + Duration::from_micros(host.rng.below(FIRST_DIAL));
         self.queue.plan(dial, What::Dial(seat, life, host.dial.wish));
+        if let Some(driver) = &mut host.driver {
+            driver.restarted();
+            self.queue.plan(self.now + DRIVE_AFTER, What::Drive(seat, life));
+        }
         if let Behaviour::Chatty(every) = host.behaviour {
             self.queue.plan(self.now + every, What::Chat(seat, life));
         }
@@ -81,7 +102,7 @@ impl World {
         self.after_input(seat);
     }
 
-    fn choose_image(&mut self, seat: Seat) -> Option<BootRecord> {
+    fn choose_image(&mut self, seat: Seat) -> Option<Choice> {
         let host = &mut self.hosts[seat.0];
         let chip = host.chip.as_mut()?;
         if self.config.plant == Some(Plant::UncheckedBoot) {
@@ -89,14 +110,14 @@ impl World {
             if let Some(record) = newest.filter(|record| record.sequence > 1) {
                 chip.flip(host.layout.slot(record.slot).start + record.size / 2, 3);
             }
-            return newest;
+            return newest.map(untried);
         }
         let chosen = image::boot(chip, &host.layout, &host.books);
-        if let (Some(Plant::SilentRevert), Some(record)) = (self.config.plant, chosen)
-            && record.sequence > 1
+        if let (Some(Plant::SilentRevert), Some(choice)) = (self.config.plant, &chosen)
+            && choice.start.sequence > 1
         {
-            let records = image::newest_first(chip, &host.layout);
-            return records.into_iter().find(|older| older.sequence < record.sequence);
+            let mut records = image::newest_first(chip, &host.layout).into_iter();
+            return records.find(|older| older.sequence < choice.start.sequence).map(untried);
         }
         chosen
     }
@@ -105,6 +126,7 @@ impl World {
     pub(super) fn go_down(&mut self, seat: Seat, why: Down, silent: bool) {
         let host = &mut self.hosts[seat.0];
         host.powered = false;
+        host.reset = why.reset_reason();
         host.life += 1;
         host.wake = None;
         let was_running = host.machine.take().is_some();
@@ -133,6 +155,37 @@ impl World {
     pub(super) fn crash(&mut self, seat: Seat, life: Life) {
         if self.lives(seat, life) {
             self.reset(seat, Down::Crash, false, Duration::ZERO);
+        }
+    }
+
+    /// A host's application knows whether it works.
+    pub(super) fn self_test(&mut self, seat: Seat, life: Life) {
+        let host = &mut self.hosts[seat.0];
+        let local = host.local(self.now);
+        let works = host.behaviour.self_test();
+        if host.life != life {
+            return;
+        }
+        if let Some(node) = host.machine.as_mut().and_then(Machine::node_mut) {
+            node.handle_self_test(local, works);
+            self.after_input(seat);
+        }
+    }
+
+    /// A gateway's service looks at its node.
+    pub(super) fn drive(&mut self, seat: Seat, life: Life) {
+        if !self.lives(seat, life) {
+            return;
+        }
+        let host = &mut self.hosts[seat.0];
+        let local = host.local(self.now);
+        let node = host.machine.as_mut().and_then(Machine::node_mut);
+        if let (Some(driver), Some(node)) = (&mut host.driver, node)
+            && !driver.is_over()
+        {
+            driver.look(local, node);
+            self.queue.plan(self.now + DRIVE_EVERY, What::Drive(seat, life));
+            self.after_input(seat);
         }
     }
 

@@ -38,6 +38,10 @@ pub(super) enum What {
     Crash(Seat, Life),
     /// A chatty host says something.
     Chat(Seat, Life),
+    /// A host's application has found out whether it works.
+    SelfTest(Seat, Life),
+    /// A gateway's service looks at its node.
+    Drive(Seat, Life),
     /// The script goes on.
     Script(Box<Step>),
 }

@@ -6,6 +6,7 @@ use meshward_core::time::Duration;
 use super::happening::{Down, Happening};
 use super::{Machine, Seat, World};
 use crate::script::{Silence, Step};
+use crate::update::Driver;
 
 impl World {
     /// Does a step now.
@@ -62,6 +63,12 @@ impl World {
                     self.after_input(seat);
                 }
             }
+            Step::Update(seat, story) => {
+                let host = &mut self.hosts[seat.0];
+                host.driver = Some(Driver::new(&story));
+                self.drive(seat, self.hosts[seat.0].life);
+            }
+            Step::Forget(seat) => self.hosts[seat.0].driver = None,
             Step::Rollout(seat, plan) => {
                 let host = &mut self.hosts[seat.0];
                 let local = host.local(self.now);

@@ -14,6 +14,7 @@ use super::{Seat, World};
 use crate::flash::Chip;
 use crate::image::{Behaviour, Image};
 use crate::plant::Plant;
+use crate::update::Outcome;
 
 impl World {
     /// All hosts, in the order in which they came.
@@ -80,6 +81,14 @@ impl World {
             report.remove(0);
         }
         report
+    }
+
+    /// What the gateway on this host knows of the targets of the signed update that it brings; whether that is over.
+    pub fn update_report(&self, seat: Seat) -> Option<(Vec<(NodeId, Outcome)>, bool)> {
+        let host = &self.hosts[seat.0];
+        let driver = host.driver.as_ref()?;
+        let node = host.machine.as_ref().and_then(Machine::node)?;
+        Some((driver.report(host.local(self.now), node), driver.is_over()))
     }
 
     /// The most bytes that waited on one of a host's links, and how many may.

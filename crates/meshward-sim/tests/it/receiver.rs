@@ -121,7 +121,7 @@ fn the_running_image_is_not_received_again() {
     board.stop_when_confirmed = true;
     assert_eq!(board.power_on(), End::Done);
     let mut chip = board.chip.clone();
-    let [journal, _] = kit.books.journal;
+    let [journal, _] = kit.setup.books.journal;
     chip.execute(&meshward_core::flash::FlashOp::Erase { address: journal.start }).unwrap();
     let mut board = Board::new(&kit, chip);
     board.start(ResetReason::PowerOn).unwrap();

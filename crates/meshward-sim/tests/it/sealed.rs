@@ -48,7 +48,7 @@ fn a_node_with_the_key_installs_what_others_cannot_read() {
         assert_eq!(board.power_on(), End::Done);
         // Peers get it as it came.
         assert!(kit.payload.seal.is_some());
-        let slot = kit.layout.slot(Slot::B);
+        let slot = kit.setup.layout.slot(Slot::B);
         let len = kit.payload.bytes.len() as u32;
         let staged = board.chip.read(slot.start + slot.len - len.next_multiple_of(4_096), len).unwrap();
         assert_eq!(staged, kit.payload.bytes);
@@ -59,7 +59,7 @@ fn a_node_with_the_key_installs_what_others_cannot_read() {
 fn a_node_without_the_key_says_so_before_the_first_byte() {
     let mut kit = Kit::new(Kind::Sealed, IMAGE);
     for keys in [&[][..], &[group_key(2), group_key(3)]] {
-        kit.group_keys = GroupKeys::new(keys).unwrap();
+        kit.setup.group_keys = GroupKeys::new(keys).unwrap();
         let mut board = Board::new(&kit, kit.chip());
         board.start(ResetReason::PowerOn).unwrap();
         let writes = board.writes;
@@ -69,7 +69,7 @@ fn a_node_without_the_key_says_so_before_the_first_byte() {
         assert_eq!(board.receiver().state(), State::Refused(refusal));
         assert_eq!(board.writes, writes, "its flash is as it was");
     }
-    kit.group_keys = GroupKeys::new(&[group_key(2), group_key(1)]).unwrap();
+    kit.setup.group_keys = GroupKeys::new(&[group_key(2), group_key(1)]).unwrap();
     assert_eq!(Board::new(&kit, kit.chip()).power_on(), End::Done, "with the key beside the next one");
 }
 
@@ -79,7 +79,7 @@ fn a_journal_of_a_payload_whose_key_is_gone_waits_for_nothing() {
     let kit = whole(Kind::Lzma, Codec::Lzma);
     let chip = given(&kit).chip.clone();
     let mut without = whole(Kind::Lzma, Codec::Lzma);
-    without.group_keys = GroupKeys::default();
+    without.setup.group_keys = GroupKeys::default();
     let mut board = Board::new(&without, chip.clone());
     board.start(ResetReason::PowerOn).unwrap();
     let refusal = Refusal::UnknownGroupKey(group_key(1).id());

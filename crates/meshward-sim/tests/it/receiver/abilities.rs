@@ -15,7 +15,7 @@ use super::{NOW, deliver, done, receiving, started};
 fn a_node_tells_what_it_can_take() {
     let kit = Kit::new(Kind::Lzma, 16 * 1024);
     let mut board = started(&kit);
-    let slot = kit.layout.slots[1].len;
+    let slot = kit.setup.layout.slots[1].len;
     let before = board.receiver().capabilities();
     assert_eq!((before.protocol, before.slot, before.staging), ((1, 1), slot, slot - 16 * 1024));
     assert_eq!(before.codecs, [Codec::None, Codec::Heatshrink, Codec::Lzma]);
@@ -32,7 +32,7 @@ fn a_node_tells_what_it_can_take() {
     let after = board.receiver().capabilities();
     assert_eq!((after.running.map(|image| image.sha256), after.sequence), (Some(kit.image()), 2));
     assert_eq!(after.boot.map(|record| record.state), Some(TrialState::Valid));
-    let counter = after.counters.iter().find(|(id, _)| *id == kit.operator.id());
+    let counter = after.counters.iter().find(|(id, _)| *id == kit.signers.operator.id());
     assert_eq!(counter.map(|(_, counter)| *counter), Some(1), "a new gateway begins behind it");
 }
 
@@ -89,7 +89,7 @@ fn every_state_is_shown_with_its_reason() {
 #[test]
 fn a_weak_supply_begins_no_update_and_stops_none() {
     let mut kit = Kit::new(Kind::Lzma, 16 * 1024);
-    kit.supply_least = Some(3_300);
+    kit.setup.supply_least = Some(3_300);
     let mut board = started(&kit);
     let offer = |board: &mut Board<'_>| board.receiver().offer(&kit.manifest, &kit.descriptor);
     let unknown = offer(&mut board).unwrap_err();
@@ -141,7 +141,7 @@ fn a_policy_lasts_and_is_obeyed() {
 #[test]
 fn a_boot_loader_without_rollback_gets_no_trial() {
     let mut kit = Kit::new(Kind::Lzma, 16 * 1024);
-    kit.rollback = false;
+    kit.setup.rollback = false;
     let mut board = started(&kit);
     assert_eq!(board.receiver().capabilities().boot_loader, BootLoader::NoRollback);
     board.states = Some(Vec::new());
@@ -161,12 +161,12 @@ fn a_boot_loader_without_rollback_gets_no_trial() {
 #[test]
 fn marks_of_16_bytes_are_programmed_once() {
     let mut kit = Kit::new(Kind::Full, 16 * 1024);
-    kit.books.marks = Marks::Units;
+    kit.setup.books.marks = Marks::Units;
     let mut board = started(&kit);
     receiving(&mut board, &kit, 3);
     board.start(ResetReason::PowerOn).unwrap();
     assert!(matches!(done(&mut board), Some((3, _))), "they last");
-    let [journal, _] = kit.books.journal;
+    let [journal, _] = kit.setup.books.journal;
     let mark =
         |board: &Board<'_>, chunk: u32| board.chip.read(journal.start + 1_408 + 16 * chunk, 16).unwrap();
     assert_eq!((mark(&board, 2), mark(&board, 3)), (vec![0; 16], vec![0xFF; 16]));

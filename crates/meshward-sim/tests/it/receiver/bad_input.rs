@@ -94,15 +94,15 @@ fn stranger(kind: KeyKind) -> SigningKey {
 
 fn wrong_key(board: &mut Board<'_>, kit: &Kit, spoil: bool) -> Option<String> {
     receiving(board, kit, 5);
-    let author = if spoil { &stranger(KeyKind::Author) } else { &kit.author };
+    let author = if spoil { &stranger(KeyKind::Author) } else { &kit.signers.author };
     offer(board, &author.manifest(&kit.image_manifest()).unwrap(), &kit.descriptor)
 }
 
 fn wrong_kind(board: &mut Board<'_>, kit: &Kit, spoil: bool) -> Option<String> {
     receiving(board, kit, 5);
     let seed = SigningKey::from_seed(KeyKind::Author, [2; 32]).unwrap();
-    assert_eq!(seed.id(), kit.operator.id(), "the operator's key in an author's hand");
-    let author = if spoil { &seed } else { &kit.author };
+    assert_eq!(seed.id(), kit.signers.operator.id(), "the operator's key in an author's hand");
+    let author = if spoil { &seed } else { &kit.signers.author };
     offer(board, &author.manifest(&kit.image_manifest()).unwrap(), &kit.descriptor)
 }
 
@@ -112,7 +112,7 @@ fn revoked_key(board: &mut Board<'_>, kit: &Kit, spoil: bool) -> Option<String> 
     let mut change = |counter, change| {
         let order =
             Order { counter, verb: Verb::Keys(change), issued_at: None, not_after: None, nodes: None };
-        board.receiver().handle_order(NOW, &kit.recovery.order(&order).unwrap()).unwrap();
+        board.receiver().handle_order(NOW, &kit.signers.recovery.order(&order).unwrap()).unwrap();
         board.flash().unwrap();
     };
     change(1, KeyChange::Add { kind: KeyKind::Operator, public: spare.key().public });
@@ -136,7 +136,7 @@ fn expired(board: &mut Board<'_>, kit: &Kit, spoil: bool) -> Option<String> {
     receiving(board, kit, 5);
     let (issued_at, verb) = (Some(UnixTime(2_000)), Verb::Unquarantine(kit.image()));
     let order = Order { counter: 1, verb, issued_at, not_after: None, nodes: None };
-    board.receiver().handle_order(NOW, &kit.operator.order(&order).unwrap()).unwrap();
+    board.receiver().handle_order(NOW, &kit.signers.operator.order(&order).unwrap()).unwrap();
     board.flash().unwrap();
     let not_after = Some(UnixTime(if spoil { 1_000 } else { 3_000 }));
     let manifest = kit.sign_manifest(|manifest| {
@@ -301,7 +301,7 @@ fn foreign_journal(board: &mut Board<'_>, kit: &Kit, spoil: bool) -> Option<Stri
     let mut theirs = started(source);
     deliver(&mut theirs, source);
     deliver(board, kit);
-    let [journal, _] = kit.books.journal;
+    let [journal, _] = kit.setup.books.journal;
     for address in (journal.start..journal.start + journal.len).step_by(4_096) {
         let data = theirs.chip.read(address, 4_096).unwrap();
         board.chip.execute(&FlashOp::Erase { address }).unwrap();
