@@ -334,6 +334,7 @@ impl Deployment {
         if over && self.phase != Phase::Finished {
             // Nobody would order those who come late: what they get is of no use.
             node.stop_update(now);
+            self.offerings = Vec::new();
             self.go(now, Phase::Finished);
             return false;
         }

@@ -146,15 +146,16 @@ impl Job {
         let bases: Vec<&[u8]> = plan.bases.iter().map(|base| &base[..]).collect();
         let manifest = plan.manifest.as_ref();
         let fleet = Fleet { tree, targets, members };
-        let forecast = forecast(&plan.image, manifest.map(SignedManifest::content), &bases, &fleet, &terms)?;
+        let content = manifest.map(SignedManifest::content);
+        let (forecast, payloads) = forecast(&plan.image, content, &bases, &fleet, &terms)?;
         let manifest = manifest.map_or(&[][..], SignedManifest::bytes);
         let mut offerings = Vec::new();
-        for pass in &forecast.passes {
+        for (pass, payload) in forecast.passes.iter().zip(payloads) {
             offerings.push(Offering {
                 manifest: manifest.to_vec(),
                 descriptor: plan.operator.descriptor(&pass.descriptor)?,
-                table: pass.payload.table(),
-                payload: pass.payload.bytes.clone(),
+                table: payload.table(),
+                payload: payload.bytes,
             });
         }
         Ok(Packed { forecast, offerings })

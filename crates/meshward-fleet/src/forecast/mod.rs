@@ -130,8 +130,6 @@ impl Form {
 pub struct Pass {
     /// What it is.
     pub form: Form,
-    /// The payload.
-    pub payload: Payload,
     /// What nodes have to know of it.
     pub descriptor: Descriptor,
     /// Channel time of its chunks: over every link, or, where few take it, over the links to them.
@@ -241,8 +239,8 @@ impl Forecast {
     }
 }
 
-/// Reckons what it takes to bring `image` to these nodes. `manifest` is the image's, for Meshward nodes; `bases` are
-/// images that patches can be made of.
+/// Reckons what it takes to bring `image` to these nodes; with the payloads, one for each of [`Forecast::passes`].
+/// `manifest` is the image's, for Meshward nodes; `bases` are images that patches can be made of.
 ///
 /// # Errors
 /// [`PayloadError`]: the image or a base cannot be packed.
@@ -252,14 +250,14 @@ pub fn forecast(
     bases: &[&[u8]],
     fleet: &Fleet<'_>,
     terms: &Terms<'_>,
-) -> Result<Forecast, PayloadError> {
+) -> Result<(Forecast, Vec<Payload>), PayloadError> {
     let mut sorted = Sorted::of(fleet, manifest, terms.scheme);
     let candidates = match manifest {
         Some(_) if !sorted.able.is_empty() => candidates(image, bases, &sorted, fleet, terms)?,
         _ => Vec::new(),
     };
     let size = u32::try_from(image.len()).unwrap_or(u32::MAX);
-    let (passes, served) = chosen(candidates, &mut sorted, fleet, size);
+    let Chosen { passes, payloads, served } = chosen(candidates, &mut sorted, fleet, size);
     let stock = StockImage {
         from: fleet.tree.top().id,
         size: image.len(),
@@ -267,7 +265,7 @@ pub fn forecast(
         role: terms.role,
         hardware: terms.hardware,
     };
-    Ok(reckon(passes, &served, sorted, &stock, fleet, terms))
+    Ok((reckon(passes, &served, sorted, &stock, fleet, terms), payloads))
 }
 
 /// Targets by what can be done for them.
@@ -310,7 +308,7 @@ fn candidates(
     sorted: &Sorted<'_>,
     fleet: &Fleet<'_>,
     terms: &Terms<'_>,
-) -> Result<Vec<(Pass, Candidate)>, PayloadError> {
+) -> Result<Vec<(Pass, Candidate, Payload)>, PayloadError> {
     let from = fleet.tree.top().id;
     let mut forms: Vec<(Form, Option<&[u8]>)> = match terms.scheme {
         Scheme::Auto => [Form::Full, Form::Heatshrink, Form::Lzma].map(|form| (form, None)).to_vec(),
@@ -327,8 +325,8 @@ fn candidates(
         let payload = build(image, base, &Options { codec: form.codec(), ..terms.packing })?;
         let descriptor = payload.descriptor();
         let nanos = air::chunks(&terms.channel, from, &descriptor);
-        let pass = Pass { form, payload, descriptor, channel: Duration::ZERO };
-        Ok((pass, Candidate { base: form.base(), nanos }))
+        let pass = Pass { form, descriptor, channel: Duration::ZERO };
+        Ok((pass, Candidate { base: form.base(), nanos }, payload))
     };
     forms.into_iter().map(make).collect()
 }
@@ -345,34 +343,44 @@ fn present<'b>(bases: &[&'b [u8]], sorted: &Sorted<'_>) -> Vec<(ImageId, &'b [u8
     found
 }
 
-/// The passes that are worth it, and by which each node is served. Who is served by none is left out.
+/// What is worth sending.
+#[derive(Default)]
+struct Chosen {
+    passes: Vec<Pass>,
+    payloads: Vec<Payload>,
+    /// By which pass each node is served.
+    served: BTreeMap<NodeId, usize>,
+}
+
+/// The passes that are worth it. Who is served by none is left out.
 fn chosen(
-    candidates: Vec<(Pass, Candidate)>,
+    candidates: Vec<(Pass, Candidate, Payload)>,
     sorted: &mut Sorted<'_>,
     fleet: &Fleet<'_>,
     size: u32,
-) -> (Vec<Pass>, BTreeMap<NodeId, usize>) {
-    let (passes, costs): (Vec<Pass>, Vec<Candidate>) = candidates.into_iter().unzip();
+) -> Chosen {
+    let costs: Vec<Candidate> = candidates.iter().map(|(_, cost, _)| *cost).collect();
+    let passes: Vec<&Pass> = candidates.iter().map(|(pass, ..)| pass).collect();
     let wishes = wishes(&passes, sorted, size);
     let links = Links::of(fleet.tree);
     let set = choose::best(&costs, &wishes, &links, Exchange::OFFERINGS_MAX);
     let mut takers = choose::takers(&costs, &wishes, set);
-    let mut sent: Vec<Pass> = Vec::new();
-    let mut served = BTreeMap::new();
-    for (at, (mut pass, cost)) in passes.into_iter().zip(costs).enumerate() {
+    let mut chosen = Chosen::default();
+    for (at, (mut pass, cost, payload)) in candidates.into_iter().enumerate() {
         let Some(nodes) = takers.remove(&at) else { continue };
         let nanos = cost.nanos.saturating_mul(links.crossed_for(&nodes));
         pass.channel = Duration::from_micros(nanos / 1_000);
-        served.extend(nodes.into_iter().map(|node| (node, sent.len())));
-        sent.push(pass);
+        chosen.served.extend(nodes.into_iter().map(|node| (node, chosen.passes.len())));
+        chosen.passes.push(pass);
+        chosen.payloads.push(payload);
     }
-    let unserved = wishes.iter().filter(|wish| !served.contains_key(&wish.node));
+    let unserved = wishes.iter().filter(|wish| !chosen.served.contains_key(&wish.node));
     sorted.left_out.extend(unserved.map(|wish| (wish.node, Unfit::NoBase)));
-    (sent, served)
+    chosen
 }
 
 /// What each node can take. Who can take nothing is left out.
-fn wishes(passes: &[Pass], sorted: &mut Sorted<'_>, size: u32) -> Vec<Wish> {
+fn wishes(passes: &[&Pass], sorted: &mut Sorted<'_>, size: u32) -> Vec<Wish> {
     let mut wishes = Vec::new();
     for (node, about) in &sorted.able {
         let mut wish = Wish { node: *node, running: about.running, takes: 0 };
@@ -402,7 +410,8 @@ fn reckon(
     fleet: &Fleet<'_>,
     terms: &Terms<'_>,
 ) -> Forecast {
-    let mut groups = grouped(&passes, served, &sorted, fleet, terms);
+    let image = u32::try_from(stock.size).unwrap_or(u32::MAX);
+    let mut groups = grouped(&passes, served, &sorted, fleet, &terms.board, image);
     let share = |channel: Duration| {
         Duration::from_micros(
             channel.as_micros().saturating_mul(100) / u64::from(terms.airtime.clamp(1, 100)),
@@ -437,7 +446,8 @@ fn grouped(
     served: &BTreeMap<NodeId, usize>,
     sorted: &Sorted<'_>,
     fleet: &Fleet<'_>,
-    terms: &Terms<'_>,
+    board: &Board,
+    image: u32,
 ) -> Vec<Group> {
     let mut groups: BTreeMap<(Kind, Service), Group> = BTreeMap::new();
     let left_out = sorted.left_out.iter().map(|(node, unfit)| (*node, Service::None(unfit.clone())));
@@ -459,12 +469,12 @@ fn grouped(
             channel: pass.map_or(Duration::ZERO, |pass| pass.channel),
             transfer: Duration::ZERO,
             install: Duration::ZERO,
-            restart: pass.map_or(Duration::ZERO, |_| terms.board.restart),
+            restart: pass.map_or(Duration::ZERO, |_| board.restart),
         });
         if let Some((pass, about)) = pass.zip(about) {
-            let (packed, image) = (pass.descriptor.sizes.packed, pass.payload.recipe.image_len);
+            let packed = pass.descriptor.sizes.packed;
             let in_place = fit::is_in_place(about, &pass.descriptor);
-            group.install = group.install.max(terms.board.install(packed, image, in_place));
+            group.install = group.install.max(board.install(packed, image, in_place));
         }
         group.nodes.push(node);
     }

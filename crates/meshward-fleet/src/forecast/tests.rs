@@ -90,7 +90,7 @@ impl Case {
         let targets: Vec<NodeId> = (GATEWAY..=GATEWAY + self.nodes).map(NodeId).collect();
         let fleet = Fleet { tree: &tree, targets: &targets, members: &self.members };
         let bases: Vec<&[u8]> = self.bases.iter().map(|base| &base[..]).collect();
-        forecast(&self.image, manifest, &bases, &fleet, terms).unwrap()
+        forecast(&self.image, manifest, &bases, &fleet, terms).unwrap().0
     }
 }
 
@@ -110,8 +110,7 @@ fn a_patch_goes_to_those_who_run_its_base_and_one_pass_serves_them_all() {
     let group = &forecast.groups[0];
     assert_eq!(service(&forecast, 3).1, Some("delta"));
     assert_eq!(group.nodes, [NodeId(2), NodeId(3), NodeId(4)]);
-    let payload = &forecast.passes[0].payload;
-    assert_eq!(group.bytes as usize, payload.bytes.len());
+    assert_eq!(group.bytes, forecast.passes[0].descriptor.sizes.packed);
     // Chunks of 1 024 bytes are messages of 1 425; three links; the table and the last one are shorter.
     let most = u64::from(group.chunks) * 3 * Channel::default().nanos(1_425) / 1_000;
     let channel = forecast.channel.as_micros();
@@ -235,6 +234,7 @@ fn a_cut_role_is_known_and_airtime_stretches_the_transfer() {
     let absent = Case::new(1, &[]);
     let tree = chain(1);
     let fleet = Fleet { tree: &tree, targets: &[NodeId(9)], members: &absent.members };
-    let forecast = forecast(&absent.image, None, &[], &fleet, &terms(Scheme::Auto)).unwrap();
+    let (forecast, payloads) = forecast(&absent.image, None, &[], &fleet, &terms(Scheme::Auto)).unwrap();
+    assert!(payloads.is_empty());
     assert_eq!(service(&forecast, 9).0, &Service::None(Unfit::Absent));
 }
