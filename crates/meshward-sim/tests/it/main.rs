@@ -4,6 +4,7 @@
 
 mod bench;
 mod captures;
+mod exchange;
 mod powercut;
 mod quirks;
 mod receiver;
