@@ -508,7 +508,7 @@ impl Inbox<'_> {
 
     fn parcel(&mut self, inbound: &Inbound<'_>) -> Option<()> {
         let parcel = Parcel::decode(inbound.bytes).ok()?;
-        self.exchange.handle_parcel(self.now, inbound.link, &parcel);
+        self.exchange.handle_parcel(self.now, inbound.link, parcel);
         Some(())
     }
 

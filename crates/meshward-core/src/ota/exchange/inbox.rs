@@ -1,5 +1,7 @@
 //! What comes in: types 220 to 223 from anybody.
 
+use alloc::vec::Vec;
+
 use super::message::{Chunk, Head, News, Offer, Record, Want};
 use super::peers::Near;
 use super::{Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERS_MAX, WAITING_MAX};
@@ -11,29 +13,26 @@ use crate::time::Instant;
 use crate::wire::{NodeId, Parcel, To, kind};
 
 impl Exchange {
-    pub(crate) fn handle_parcel(&mut self, now: Instant, link: LinkId, parcel: &Parcel) {
+    pub(crate) fn handle_parcel(&mut self, now: Instant, link: LinkId, parcel: Parcel) {
         self.stir(now);
-        let understood = match parcel.kind {
-            kind::OFFER => {
-                Offer::decode(&parcel.body).map(|offer| self.handle_offer(now, link, parcel, &offer))
-            }
-            kind::WANT => Want::decode(&parcel.body).map(|want| self.handle_want(now, parcel.from, want)),
-            kind::CHUNK => Chunk::decode(&parcel.body).map(|chunk| {
-                self.handle_chunk(now, link, parcel.to == To::All, &chunk);
-            }),
+        let Parcel { kind, from, to, body } = parcel;
+        let understood = match kind {
+            kind::OFFER => Offer::decode(&body).map(|offer| self.handle_offer(now, link, (from, to), &offer)),
+            kind::WANT => Want::decode(&body).map(|want| self.handle_want(now, from, want)),
+            kind::CHUNK => self.handle_chunk(now, link, to == To::All, body),
             _ => {
-                self.handle_order(&parcel.body);
+                self.handle_order(body);
                 Some(())
             }
         };
         self.dropped.malformed += u64::from(understood.is_none());
     }
 
-    fn handle_offer(&mut self, now: Instant, link: LinkId, parcel: &Parcel, offer: &Offer) {
+    fn handle_offer(&mut self, now: Instant, link: LinkId, (from, to): (NodeId, To), offer: &Offer) {
         let (tag, source) = (offer.tag, offer.source);
-        self.peers.heard(parcel.from);
-        if parcel.to == To::Neighbour {
-            self.peers.hello(link, Near { id: parcel.from, tag });
+        self.peers.heard(from);
+        if to == To::Neighbour {
+            self.peers.hello(link, Near { id: from, tag });
             self.neighbour_heard |= tag.is_some() && tag == self.tag();
             if source == NodeId::NONE && self.peers.source() != NodeId::NONE {
                 self.hello(link);
@@ -42,28 +41,24 @@ impl Exchange {
         if offer.thanks {
             return self.reports.thanked();
         }
-        if source != NodeId::NONE && source != self.id && (parcel.from == source || !self.source_heard) {
+        if source != NodeId::NONE && source != self.id && (from == source || !self.source_heard) {
             // Neighbours that came up before this was known hear of it.
             self.tells_neighbours |= self.peers.set_source(source);
-            if parcel.from == source && !self.source_heard {
+            if from == source && !self.source_heard {
                 (self.source_heard, self.health_due) = (true, now);
             }
         }
         if let Some(head) = &offer.head {
             self.take(head);
         } else if let Some(tag) = tag.filter(|tag| self.wants_to_know(*tag)) {
-            self.single(
-                kind::WANT,
-                parcel.from,
-                Want { tag: Some(tag), head: true, ..Want::default() }.encode(),
-            );
+            self.single(kind::WANT, from, Want { tag: Some(tag), head: true, ..Want::default() }.encode());
         }
         if offer.ask && tag.is_some() {
             let askers = self.askers.iter_mut().filter(|(asked, _)| Some(*asked) == tag);
             askers.for_each(|(_, asker)| asker.pass_is_over());
         }
         // Who was offered something says what it makes of that.
-        if offer.ask || (offer.head.is_some() && parcel.to != To::All) {
+        if offer.ask || (offer.head.is_some() && to != To::All) {
             self.told = None;
         }
         if offer.ask_about {
@@ -144,9 +139,9 @@ impl Exchange {
         self.event(ExchangeEvent::Member(node));
     }
 
-    fn handle_chunk(&mut self, now: Instant, link: LinkId, to_all: bool, chunk: &Chunk<'_>) {
-        let Chunk { tag, index, bytes } = *chunk;
-        let own = self.tag() == Some(tag);
+    fn handle_chunk(&mut self, now: Instant, link: LinkId, to_all: bool, mut body: Vec<u8>) -> Option<()> {
+        let chunk = Chunk::decode(&body)?;
+        let Chunk { tag, index, .. } = chunk;
         if let Some((_, asker)) = self.askers.iter_mut().find(|(asked, _)| *asked == tag) {
             if to_all { asker.passed(now, index) } else { asker.came(now, index) }
         }
@@ -154,29 +149,33 @@ impl Exchange {
             // Those behind this node get it as this node did.
             self.clients.passed(tag, index);
         }
-        if !own {
+        if self.tag() != Some(tag) {
             if !to_all {
-                self.hand_on(chunk);
+                self.hand_on(&chunk);
             }
-            return;
+            return Some(());
         }
-        let Some(receiver) = &mut self.receiver else { return };
-        if !self.waiting.is_empty() || receiver.handle_chunk(link, index, bytes) == ChunkOutcome::Busy {
+        let receiver = self.receiver.as_mut()?;
+        // There is no room for it twice.
+        body.drain(..Chunk::HEAD);
+        let waits = !self.waiting.is_empty();
+        if waits || receiver.handle_chunk_in(link, index, &mut body) == ChunkOutcome::Busy {
             if self.waiting.len() >= WAITING_MAX {
                 self.dropped.chunks += 1;
             } else if !receiver.has(index) {
-                self.waiting.push_back((link, index, bytes.to_vec()));
+                self.waiting.push_back((link, index, body));
             }
         }
+        Some(())
     }
 
-    fn handle_order(&mut self, signed: &[u8]) {
+    fn handle_order(&mut self, signed: Vec<u8>) {
         if self.receiver.is_some() {
             if self.orders.len() >= ORDERS_MAX {
                 self.orders.pop_front();
                 self.dropped.orders += 1;
             }
-            self.orders.push_back(signed.to_vec());
+            self.orders.push_back(signed);
         }
     }
 }

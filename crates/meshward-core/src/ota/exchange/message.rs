@@ -347,6 +347,9 @@ impl Want {
 }
 
 impl<'a> Chunk<'a> {
+    /// Bytes before those of the payload.
+    pub const HEAD: usize = 7;
+
     /// A body.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes.len().saturating_add(7));

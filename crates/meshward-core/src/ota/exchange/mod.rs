@@ -47,7 +47,7 @@ use source::{OFFERINGS_MAX, Source};
 /// Members that are kept; more are not heard.
 const MEMBERS_MAX: usize = 2_500;
 /// Chunks that wait for the flash; what comes when they are so many is asked for again.
-const WAITING_MAX: usize = 4;
+const WAITING_MAX: usize = 2;
 /// Orders that wait for the receiver.
 const ORDERS_MAX: usize = 2;
 /// Payloads of others for which this node asks on behalf of its clients.

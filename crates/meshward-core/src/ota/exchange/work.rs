@@ -44,8 +44,8 @@ impl Exchange {
     /// Gives the receiver chunks that waited.
     fn feed(&mut self) {
         let Some(receiver) = &mut self.receiver else { return };
-        while let Some((link, index, bytes)) = self.waiting.front() {
-            if receiver.handle_chunk(*link, *index, bytes) == ChunkOutcome::Busy {
+        while let Some((link, index, bytes)) = self.waiting.front_mut() {
+            if receiver.handle_chunk_in(*link, *index, bytes) == ChunkOutcome::Busy {
                 return;
             }
             self.waiting.pop_front();

@@ -11,8 +11,8 @@ use crate::time::UnixTime;
 const MAGIC: [u8; 4] = *b"MWm1";
 /// Images that a node never takes; the oldest is forgotten for a ninth.
 pub(super) const QUARANTINE_MAX: usize = 8;
-/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and 200 for the rest, with room.
-pub(super) const READ: u32 = 1_536;
+/// Bytes read of each copy: the keys, 16 × 54, the quarantine, 8 × 32, and what is around them.
+pub(super) const READ: u32 = 1_344;
 
 /// Bytes of a copy without quarantine and keys: wish, time, policy, two slots, a count.
 const FIXED: usize = 1 + 32 + 8 + 9 + 2 * (1 + 16 + 32 + 4 + 8) + 1;

@@ -273,6 +273,22 @@ impl Receiver {
 
     /// A chunk came over a link: the block table's are the first.
     pub fn handle_chunk(&mut self, link: LinkId, index: u32, bytes: &[u8]) -> ChunkOutcome {
+        self.take_chunk(link, index, || bytes.to_vec(), bytes.len())
+    }
+
+    /// As [`handle_chunk`](Self::handle_chunk), with a buffer that is kept if the chunk is taken.
+    pub(crate) fn handle_chunk_in(&mut self, link: LinkId, index: u32, bytes: &mut Vec<u8>) -> ChunkOutcome {
+        let len = bytes.len();
+        self.take_chunk(link, index, || core::mem::take(bytes), len)
+    }
+
+    fn take_chunk(
+        &mut self,
+        link: LinkId,
+        index: u32,
+        bytes: impl FnOnce() -> Vec<u8>,
+        length: usize,
+    ) -> ChunkOutcome {
         let table = self.config.books.journal[1];
         let paused = matches!(self.memory.wish, Some(Wish::Pause(_)));
         let wanted =
@@ -280,7 +296,7 @@ impl Receiver {
         let session = self.session.as_ref().filter(|session| wanted && session.recipe.is_some());
         let Some(session) = session else { return ChunkOutcome::Unwanted };
         let Some((address, len, block)) = session.place(table, index) else { return ChunkOutcome::Malformed };
-        if len as usize != bytes.len() {
+        if len as usize != length {
             return ChunkOutcome::Malformed;
         }
         if session.journal.has(index) {
@@ -294,7 +310,7 @@ impl Receiver {
             return ChunkOutcome::Unwanted;
         }
         self.blame.note(link, block, fresh);
-        let mut data = bytes.to_vec();
+        let mut data = bytes();
         data.resize(data.len().next_multiple_of(UNIT as usize), ERASED);
         self.task = Task::Store(Store { index, address, data, block });
         ChunkOutcome::Taken
