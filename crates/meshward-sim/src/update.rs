@@ -145,7 +145,9 @@ impl Driver {
 
     fn survey(&mut self, now: Instant, since: Instant, node: &mut Node) {
         let known = |id: &NodeId| self.member(node, *id).is_some_and(|member| member.about.is_some());
-        if self.story.targets.iter().all(known) || now.since(since) >= SURVEY_MAX {
+        // Who is not there is not waited for.
+        let open = |id: &NodeId| node.mesh().knows(*id) && !known(id);
+        if !self.story.targets.iter().any(open) || now.since(since) >= SURVEY_MAX {
             self.part = match node.start_update(now, self.story.plan()) {
                 Ok(()) => Part::Bringing,
                 Err(error) => Part::Refused(error),

@@ -1,5 +1,7 @@
 //! Signed updates from node to node, in the world: what counts is what the chips hold and what the channel carried.
 
+mod peers;
+
 use std::sync::Arc;
 
 use meshward_core::ota::exchange::ExchangeEvent;
