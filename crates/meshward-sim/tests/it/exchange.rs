@@ -14,7 +14,9 @@ use meshward_sim::script::{Step, roomy};
 use meshward_sim::signed::{Packing, Release, Setup};
 use meshward_sim::topology::Topology;
 use meshward_sim::update::{Outcome, UpdateStory};
-use meshward_sim::world::{Act, Happening, HostSpec, Record, Rule, Seat, World, WorldConfig};
+use meshward_sim::world::{
+    Act, Channel, Happening, HostSpec, Medium, Record, Rule, Seat, World, WorldConfig,
+};
 
 use crate::tools::{seconds, settle};
 
@@ -34,7 +36,16 @@ enum Kind {
 
 /// A mesh whose hosts have these parents and kinds, quiet on its one channel.
 fn mesh(seed: u64, parents: &[Option<usize>], release: &Release, kind: impl Fn(usize) -> Kind) -> World {
-    let mut world = World::new(WorldConfig { seed, ..WorldConfig::default() });
+    mesh_on(WorldConfig { seed, ..WorldConfig::default() }, parents, release, kind)
+}
+
+fn mesh_on(
+    config: WorldConfig,
+    parents: &[Option<usize>],
+    release: &Release,
+    kind: impl Fn(usize) -> Kind,
+) -> World {
+    let mut world = World::new(config);
     let setup = Arc::new(release.setup());
     for (index, parent) in parents.iter().enumerate() {
         let (id, parent) = (1001 + index as u32, parent.map(Seat));
@@ -161,4 +172,31 @@ fn a_lossy_mesh_is_updated_with_stock_relays_in_between() {
         println!("{loss} {:?}", world.now().since(start));
         assert_eq!(updated(&world, &release), (14, 14), "{loss} ppm");
     }
+}
+
+#[test]
+fn a_large_lossy_mesh_is_updated_and_relays_stay_small() {
+    let release = release();
+    let nodes = 200;
+    // Syncs of so many nodes fill the channel by themselves.
+    let medium = Medium::Shared(Channel { free_sync: true, ..Channel::default() });
+    let config = WorldConfig { seed: 6, medium, ..WorldConfig::default() };
+    let parents = Topology::Random(4).parents(nodes + 1, &mut Rng::new(6));
+    let mut world = mesh_on(config, &parents, &release, |index| match index {
+        0 => Kind::Gateway,
+        _ if index % 20 == 7 => Kind::Stock,
+        _ => Kind::Signed,
+    });
+    let delay = Act::Delay(Duration::from_millis(50));
+    for (act, ppm) in [(Act::Lose, 200_000), (Act::Duplicate, 20_000), (delay, 100_000)] {
+        world.perform(Step::Fault(Rule::everywhere(act, ppm)));
+    }
+    world.watch_relays();
+    world.perform(Step::Update(Seat(0), story(&world, &release, &[Packing::Full])));
+    let start = world.now();
+    bring(&mut world, Seat(0), seconds(3_600));
+    println!("{:?}", world.now().since(start));
+    assert_eq!(updated(&world, &release), (190, 190));
+    let held = world.seats().skip(1).map(|seat| world.held(seat).0).max().unwrap();
+    assert!(held < 48 * 1024, "{held} bytes in one relay");
 }
