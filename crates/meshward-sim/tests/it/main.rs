@@ -5,6 +5,7 @@
 mod bench;
 mod captures;
 mod exchange;
+mod grid;
 mod powercut;
 mod quirks;
 mod receiver;
