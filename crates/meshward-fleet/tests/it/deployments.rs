@@ -271,3 +271,18 @@ fn plans_that_make_no_sense_are_refused() {
     let other = SignedManifest::read(manifest(&new, 1).bytes().to_vec(), Sha256Sum::of(b"other"));
     assert!(other.unwrap_err().to_string().contains("the manifest is of image"));
 }
+
+#[test]
+fn nodes_behind_stock_nodes_are_heard() {
+    let (old, new) = (image(1), image(2));
+    let (signed, stock) = (Kind::Signed, Kind::Stock);
+    let mut net = mesh(
+        &[(stock, 0), (stock, 1), (stock, 2), (signed, 3), (signed, 4), (stock, 5), (stock, 6), (signed, 7)],
+        &old,
+    );
+    start(&mut net, plan(&new, 1));
+    finish(&mut net);
+    for place in 1..=8 {
+        assert_eq!(net.state(place), State::Updated, "node {}: {}", place + 1, said(&mut net, place));
+    }
+}

@@ -24,6 +24,12 @@ fn usage_errors_name_the_flag() {
         (&["demo", "--nodes", "0"], 2, "--nodes"),
         (&["ota", "deploy", "x.bin", "--role", "x", "--airtime", "0"], 2, "--airtime"),
         (&["ota", "deploy", "x.bin", "--role", "x", "--airtime", "101"], 2, "--airtime"),
+        (&["ota", "deploy", "x.bin", "--role", "x", "--author", "key"], 2, "--sequence"),
+        (&["ota", "deploy", "x.bin", "--author", "key", "--sequence", "1"], 2, "--role"),
+        (&["ota", "deploy", "x.bin", "--sequence", "1"], 2, "--author"),
+        (&["ota", "forecast", "x.bin", "--scheme", "best"], 2, "delta"),
+        (&["gateway", "--peer", "127.0.0.1:1", "--operator-key", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        (&["node", "--id", "5", "--listen", "127.0.0.1:0", "--key", "x"], 2, "--flash"),
         (&["demo", "--topology", "ring"], 2, "star"),
         (&["demo", "--nodes", "6", "--stock", "7"], 1, "--stock 6"),
         (&["demo", "--image", "/nowhere/at/all.bin", "--once"], 1, "/nowhere/at/all.bin"),
@@ -104,10 +110,10 @@ fn force_image_sends_it_all_the_same_and_abort_ends_it() {
     let (_node, gateway) = small_mesh();
     let path = file(folder.path(), "odd.bin", b"whatever the operator insists on");
     let odd = ["--force-image", "--confirm-receiver"];
-    let deploy = [&["ota", "deploy", &path, "--role", "sensor", "--node", "99"][..], &odd].concat();
+    let deploy = [&["ota", "deploy", &path, "--role", "sensor", "--node", "31"][..], &odd].concat();
     let deploy: Vec<String> = deploy.iter().map(|arg| (*arg).to_owned()).collect();
     let url = gateway.url.clone();
-    // Node 99 is not in the mesh: the roll-out waits for it until it is aborted.
+    // The node is asked what it is, and does not say: that takes long enough to be paused, and aborted.
     let deploying = std::thread::spawn(move || {
         let args: Vec<&str> = deploy.iter().map(String::as_str).chain(["--url", &url]).collect();
         run(&args)
@@ -117,10 +123,10 @@ fn force_image_sends_it_all_the_same_and_abort_ends_it() {
         assert!(std::time::Instant::now() < deadline, "the roll-out did not start");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let second = gateway.ask(&["ota", "deploy", &path, "--role", "sensor", "--force-image"]);
-    assert!(text(&second.stderr).contains("another roll-out is under way"), "{}", text(&second.stderr));
     assert!(gateway.ask(&["ota", "pause", "1"]).status.success());
     assert_eq!(gateway.json(&["ota", "status"])[0]["state"], "paused");
+    let second = gateway.ask(&["ota", "deploy", &path, "--role", "sensor", "--force-image"]);
+    assert!(text(&second.stderr).contains("another roll-out is under way"), "{}", text(&second.stderr));
     assert!(gateway.ask(&["ota", "resume", "1"]).status.success());
     assert!(gateway.ask(&["ota", "abort", "1"]).status.success());
     let output = deploying.join().unwrap();
