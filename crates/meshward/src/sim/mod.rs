@@ -83,10 +83,11 @@ pub(crate) struct BenchArgs {
     /// Forwarded frames that die at a relay, in per cent.
     #[arg(long, value_delimiter = ',', value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=90))]
     loss: Vec<u32>,
-    /// stock-unicast, stock-broadcast, meshward-unicast, meshward-turbo.
+    /// stock-unicast, stock-broadcast, meshward-unicast, meshward-turbo; to nodes that take signed updates
+    /// meshward-full, meshward-lzma, meshward-feature, meshward-patch.
     #[arg(long, value_delimiter = ',', value_parser = scheme)]
     scheme: Vec<Scheme>,
-    /// Bytes of the image.
+    /// Bytes of the image. 528944 and 569296 are real releases for signed updates, all others are made up.
     #[arg(long, value_delimiter = ',', value_name = "BYTES")]
     image: Vec<usize>,
     /// Node and time syncs take no channel time: for meshes so large that they alone would fill it.
