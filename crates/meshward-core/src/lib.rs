@@ -61,6 +61,8 @@ extern crate alloc;
 
 pub mod codec;
 pub mod flash;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hash;
 pub mod mesh;
 pub mod node;

@@ -11,6 +11,8 @@
 mod about;
 mod asker;
 mod clients;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod message;
 mod peers;

@@ -153,7 +153,10 @@ impl Receiver {
     }
 
     fn try_offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
-        if matches!(self.task, Task::Recover(_) | Task::Restart) || self.trial.is_some() {
+        // The slot beside the committed image is that of an image on trial, also when its trial is over and the
+        // flash did not take that.
+        let on_trial = self.config.running.slot != self.config.committed.slot;
+        if matches!(self.task, Task::Recover(_) | Task::Restart) || on_trial {
             return Err(Refusal::Occupied);
         }
         let head = Head { manifest, descriptor };
