@@ -96,6 +96,7 @@ pub struct Exchange {
     refused: Vec<Tag>,
     /// The line that was told last.
     told: Option<Line>,
+    told_at: Instant,
     /// Whether the shell has said that the node works.
     self_test: Option<bool>,
     /// Whether the source has been heard since the reset, and a neighbour that holds the image's manifest.
@@ -160,6 +161,7 @@ impl Exchange {
             fetching: None,
             refused: Vec::new(),
             told: None,
+            told_at: Instant::ORIGIN,
             self_test: None,
             source_heard: false,
             neighbour_heard: false,

@@ -35,6 +35,22 @@ pub(super) struct Server {
     pub(super) near: bool,
 }
 
+impl Server {
+    /// How it is asked, with the source in the tree or without.
+    pub(super) const fn manner(&self, source: bool) -> Manner {
+        Manner { near: self.near, hurried: !source }
+    }
+}
+
+/// How somebody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Over one link, over which nothing gets lost.
+    pub(super) near: bool,
+    /// One of several who may have it, and not for long: nothing else is on the channel.
+    pub(super) hurried: bool,
+}
+
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Peers {

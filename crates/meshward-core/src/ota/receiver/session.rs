@@ -148,7 +148,8 @@ impl Receiver {
     /// goes on. What is being received is not disturbed.
     pub fn offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
         let outcome = self.try_offer(manifest, descriptor);
-        self.refused = outcome.err();
+        // What is occupied with something else shows that.
+        self.refused = outcome.err().filter(|refusal| *refusal != Refusal::Occupied);
         outcome
     }
 
