@@ -1,5 +1,6 @@
 //! Nodes start the image: signed orders for Meshward nodes, the last part for stock nodes, until each has shown what
-//! became of it.
+//! became of it. Meshward nodes go first, because the order reaches all at once while the mesh is whole; stock nodes
+//! follow when those are back, or had time for it.
 //!
 //! An order goes to all once, and then, the same bytes, to each node alone that still has the image waiting. It names
 //! its nodes where not everybody is meant: what was signed for one wave cannot be played to the next. Its counter is
@@ -22,9 +23,13 @@ use super::{Deployment, Family, Phase, STOCK_SILENCE};
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// An order is repeated after so long.
 const REPEAT: Duration = Duration::from_secs(10);
-/// What nodes run is asked again after so long; and after this, when all say that they have started the image.
+/// What nodes run is asked again after so long; and after this, when all say that they have started the image, or
+/// when the mesh has changed and then has not for so long: who is back knows nobody whom to tell.
 const SURVEY: Duration = Duration::from_secs(15);
 const SURVEY_SOON: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(2);
+/// For so long stock nodes wait for Meshward nodes that restart.
+const PRECEDENCE: Duration = Duration::from_secs(30);
 
 /// An order as it was signed.
 #[derive(Debug)]
@@ -40,11 +45,19 @@ pub(super) struct Orders {
     signed: Vec<Signed>,
     repeated: Instant,
     surveyed: Instant,
+    /// When the mesh changed last.
+    changed: Instant,
 }
 
 impl Orders {
     pub(super) const fn new(last_counter: u64) -> Self {
-        Self { last: last_counter, signed: Vec::new(), repeated: Instant::ORIGIN, surveyed: Instant::ORIGIN }
+        let never = Instant::ORIGIN;
+        Self { last: last_counter, signed: Vec::new(), repeated: never, surveyed: never, changed: never }
+    }
+
+    /// The mesh has changed.
+    pub(super) const fn mesh_changed(&mut self, now: Instant) {
+        self.changed = now;
     }
 
     pub(super) const fn last_counter(&self) -> u64 {
@@ -86,7 +99,10 @@ impl Deployment {
             };
             self.targets.iter().filter(ready).map(|(id, _)| *id).collect::<Vec<NodeId>>()
         };
-        let (stock, ours) = (waits(Family::Stock), waits(Family::Meshward));
+        let (mut stock, ours) = (waits(Family::Stock), waits(Family::Meshward));
+        if !ours.is_empty() || self.is_restarting(now) {
+            stock.clear();
+        }
         for id in &stock {
             // The distributor says what becomes of them.
             self.targets.get_mut(id).into_iter().for_each(|target| target.ordered = Some((now, 0)));
@@ -97,6 +113,14 @@ impl Deployment {
         if !ours.is_empty() {
             self.order(now, node, &ours);
         }
+    }
+
+    /// Whether Meshward nodes that were ordered just now have still to leave and to come back.
+    fn is_restarting(&self, now: Instant) -> bool {
+        self.targets.values().filter(|target| target.is_open(Family::Meshward)).any(|target| {
+            target.ordered.is_some_and(|(first, _)| now.since(first) < PRECEDENCE)
+                && matches!(target.state, State::Finishing | State::Restarting)
+        })
     }
 
     /// Orders these nodes to start the image.
@@ -216,7 +240,8 @@ impl Deployment {
                 && line.is_some_and(|line| matches!(line.stage, Stage::Trial | Stage::Confirmed))
         };
         let pause = if waiting.iter().all(started) { SURVEY_SOON } else { SURVEY };
-        if !waiting.is_empty() && now >= self.orders.surveyed.max(self.since) + pause {
+        let settled = now >= self.orders.changed + SETTLED && self.orders.surveyed < self.orders.changed;
+        if !waiting.is_empty() && (settled || now >= self.orders.surveyed.max(self.since) + pause) {
             self.orders.surveyed = now;
             node.survey(now);
         }

@@ -66,6 +66,8 @@ pub enum Phase {
 /// What the phases before activation took, of those that are over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transfers {
+    /// When the first chunk went to Meshward nodes.
+    pub first_chunk: Option<Instant>,
     /// From the offer until the last Meshward node had the image installed, or was given up.
     pub meshward: Option<Duration>,
     /// From the announcement until the last stock node had all but the last part, or was given up.
@@ -146,9 +148,17 @@ impl Deployment {
     /// Something happened on the node.
     pub fn handle_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
         match event {
+            Event::Exchange(ExchangeEvent::Phase(
+                exchange::Phase::Passing { .. } | exchange::Phase::Repairing,
+            )) => {
+                self.moved = now;
+                if self.phase == Phase::Delivering {
+                    self.pace.transfers.first_chunk.get_or_insert(now);
+                }
+            }
             Event::Exchange(ExchangeEvent::Member(_) | ExchangeEvent::Phase(_)) => self.moved = now,
             Event::Rollout(DistributorEvent::Target(_) | DistributorEvent::Finished) => self.moved = now,
-            Event::Mesh(MeshEvent::TopologyChanged { .. }) => {}
+            Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.orders.mesh_changed(now),
             _ => return,
         }
         self.step(now, node);
@@ -190,7 +200,7 @@ impl Deployment {
     }
 
     /// Stops sending until [`resume`](Self::resume): nodes keep what they have, and no time counts.
-    pub fn pause(&mut self, node: &mut Node, now: Instant) {
+    pub fn pause(&mut self, now: Instant, node: &mut Node) {
         if !self.paused && self.phase != Phase::Finished {
             self.paused = true;
             if self.phase == Phase::Delivering {

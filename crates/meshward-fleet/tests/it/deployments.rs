@@ -238,7 +238,7 @@ fn a_forecast_sends_nothing_and_the_rest_can_be_paused_and_aborted() {
     net.run(Duration::from_secs(20), |_| false);
     let eta = net.with(|now, deployment, node| deployment.eta(now, node)).unwrap();
     assert!(eta > Duration::from_secs(30) && eta < HOUR, "{eta:?}");
-    net.with(|now, deployment, node| deployment.pause(node, now));
+    net.with(|now, deployment, node| deployment.pause(now, node));
     let before = net.bytes;
     net.run(Duration::from_secs(300), |_| false);
     assert!(net.bytes - before < 100_000, "{} bytes while it was paused", net.bytes - before);
