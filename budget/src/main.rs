@@ -17,6 +17,7 @@ mod verify;
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
+use install::IMAGE;
 use machine::{Console, exit, heap_peak, new_account, on_account, stack_of};
 
 /// One measured thing.
@@ -41,6 +42,16 @@ impl Measured {
 fn main() -> ! {
     let rows = [
         node(),
+        during_update(
+            "the same, which forwards chunks of 1 KB to three children meanwhile (heap)",
+            mesh::SIBLING,
+            24,
+        ),
+        during_update(
+            "the same, which takes them as well: offers, chunks, sums, reports (heap)",
+            mesh::WATCHED,
+            24 + 4,
+        ),
         receive(),
         unpack("install of a patch, LZMA", install::LZMA, false, 10),
         unpack("install of a patch, heatshrink", install::HEATSHRINK, false, 4),
@@ -54,7 +65,7 @@ fn main() -> ! {
 
 fn node() -> Measured {
     new_account();
-    let known = mesh::watch();
+    let known = mesh::watch(None);
     let heap = heap_peak();
     Measured {
         what: "one node of a 50-node mesh, four links, no update (heap)",
@@ -66,8 +77,24 @@ fn node() -> Measured {
     }
 }
 
+/// The same node while that or another one gets an update of 64 KB.
+fn during_update(what: &'static str, taker: usize, kilobytes: usize) -> Measured {
+    let mut world = IMAGE.get(..64 * 1024).and_then(receive::World::new);
+    new_account();
+    let known = world.as_mut().map(|world| mesh::watch(Some((world, taker))));
+    let heap = heap_peak();
+    Measured {
+        what,
+        heap,
+        stack: 0,
+        counted: heap,
+        budget: kilobytes * 1024,
+        done: known == Some(mesh::NODES),
+    }
+}
+
 fn receive() -> Measured {
-    let mut world = receive::World::new();
+    let mut world = receive::World::new(IMAGE);
     new_account();
     let (stack, done) = stack_of(|| world.as_mut().and_then(receive::receive));
     let heap = heap_peak();

@@ -1,18 +1,26 @@
 //! A mesh of fifty nodes in one memory, of which one is on the account: what a node takes without updates.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use meshward_core::mesh::{LinkId, LinkRole, MeshConfig, Outgoing, Priority};
-use meshward_core::node::{Node, NodeConfig};
+use meshward_core::node::{Firmware, Node, NodeConfig};
+use meshward_core::ota::exchange::UpdatePlan;
+use meshward_core::ota::receiver::State;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use crate::machine::on_account;
+use crate::receive::World;
 
 /// Nodes in the mesh.
 pub(crate) const NODES: usize = 50;
 /// The node that is looked at: a relay with a parent and three children.
-const WATCHED: usize = 1;
+pub(crate) const WATCHED: usize = 1;
+/// Another child of its parent.
+pub(crate) const SIBLING: usize = 2;
+/// Its parent, which brings an update.
+const GATEWAY: usize = 0;
 /// How long the mesh is watched.
 const WATCH: Duration = Duration::from_secs(150);
 /// Bytes that a link carries in one step, in each direction: a segment of TCP.
@@ -25,9 +33,11 @@ const TALK: Duration = Duration::from_millis(500);
 /// One end of a link: whose, and which of its links.
 type End = (usize, LinkId);
 
-struct Mesh {
+struct Mesh<'w> {
     nodes: Vec<Node>,
     wires: Vec<(End, End)>,
+    /// The flash of the one node that takes an update, and which node that is.
+    taker: Option<(&'w mut World, usize)>,
 }
 
 /// Runs `work` on the account if it is the watched node's.
@@ -35,9 +45,11 @@ fn as_node<T>(node: usize, work: impl FnOnce() -> T) -> T {
     if node == WATCHED { on_account(work) } else { work() }
 }
 
-/// Lets the mesh form and talk; how many nodes the watched one knows in the end.
-pub(crate) fn watch() -> usize {
-    let mut mesh = Mesh::new();
+/// Lets the mesh form and talk; how many nodes the watched one knows in the end. A `taker` gets an update meanwhile:
+/// if it has not got it in the end, nobody is known.
+pub(crate) fn watch(taker: Option<(&mut World, usize)>) -> usize {
+    let mut mesh = Mesh::new(taker);
+    let mut begin = mesh.taker.is_some().then_some(Instant::ORIGIN + Duration::from_secs(60));
     let (mut now, end) = (Instant::ORIGIN, Instant::ORIGIN + WATCH);
     let (mut talk, mut turn) = (Instant::ORIGIN + Duration::from_secs(15), 0);
     while now < end {
@@ -45,23 +57,37 @@ pub(crate) fn watch() -> usize {
             mesh.talk(turn);
             (turn, talk) = (turn + 7, talk + TALK);
         }
+        if begin.is_some_and(|begin| begin <= now) {
+            begin = None;
+            mesh.begin(now);
+        }
         let busy = mesh.carry(now);
         let next = mesh.nodes.iter().filter_map(|node| node.poll_timeout().map(|(due, _)| due)).min();
         let idle = next.unwrap_or(end).min(talk).max(now + Duration::from_micros(1));
         now = if busy { now + STEP } else { idle };
         mesh.wake(now);
     }
-    mesh.nodes[WATCHED].mesh().tree().len()
+    let receivers = mesh.nodes.iter().filter_map(|node| node.exchange().receiver());
+    let ready = receivers.into_iter().all(|receiver| receiver.state() == State::Ready);
+    if ready { mesh.nodes[WATCHED].mesh().tree().len() } else { 0 }
 }
 
-impl Mesh {
-    fn new() -> Self {
+fn id(node: usize) -> NodeId {
+    NodeId(3_000_000_000 + node as u32)
+}
+
+impl<'w> Mesh<'w> {
+    fn new(taker: Option<(&'w mut World, usize)>) -> Self {
         let config = |node: usize| NodeConfig {
-            mesh: MeshConfig::node(NodeId(3_000_000_000 + node as u32), node as u64),
-            firmware: None,
+            mesh: MeshConfig::node(id(node), node as u64),
+            firmware: taker
+                .as_ref()
+                .filter(|(_, taker)| node == *taker)
+                .map(|(world, _)| Firmware::Signed(Box::new(world.config(id(node))))),
         };
         let nodes = (0..NODES).map(|node| as_node(node, || Node::new(config(node)))).collect();
-        let mut mesh = Self { nodes, wires: Vec::new() };
+        let mut mesh = Self { nodes, wires: Vec::new(), taker };
+        mesh.settle(Instant::ORIGIN);
         for child in 1..NODES {
             let parent = (child - 1) / 3;
             let above = mesh.link(parent, LinkRole::Listener);
@@ -69,6 +95,27 @@ impl Mesh {
             mesh.wires.push((above, below));
         }
         mesh
+    }
+
+    /// The gateway begins to bring the image.
+    fn begin(&mut self, now: Instant) {
+        let Some((world, taker)) = &self.taker else { return };
+        let plan = UpdatePlan {
+            offerings: alloc::vec![world.offering()],
+            targets: alloc::vec![id(*taker)],
+            airtime: 100,
+        };
+        assert!(self.nodes[GATEWAY].start_update(now, plan).is_ok());
+        drain(&mut self.nodes[GATEWAY]);
+    }
+
+    /// Executes what the taker wants of its flash.
+    fn settle(&mut self, now: Instant) {
+        if let Some((world, taker)) = &mut self.taker {
+            let taker = *taker;
+            let own = |work: &mut dyn FnMut()| as_node(taker, work);
+            assert!(world.settle_node(now, &mut self.nodes[taker], &own).is_some());
+        }
     }
 
     fn link(&mut self, node: usize, role: LinkRole) -> End {
@@ -112,6 +159,7 @@ impl Mesh {
             receiver.handle_data(now, to.1, &segment);
             drain(receiver);
         });
+        self.settle(now);
         true
     }
 
@@ -124,6 +172,7 @@ impl Mesh {
                 });
             }
         }
+        self.settle(now);
     }
 }
 

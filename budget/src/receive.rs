@@ -13,7 +13,9 @@ use meshward_core::flash::{
 };
 use meshward_core::hash::{BLOCK, BlockHash, Md5Sum, Sha256Sum};
 use meshward_core::mesh::LinkId;
+use meshward_core::node::Node;
 use meshward_core::ota::BootRecord;
+use meshward_core::ota::exchange::Offering;
 use meshward_core::ota::receiver::{ChunkOutcome, Config, Event, Receiver, State};
 use meshward_core::ota::trial::{Health, ResetReason, TrialRules};
 use meshward_core::ota::trust::{
@@ -23,7 +25,7 @@ use meshward_core::ota::trust::{
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 
-use crate::install::{BASE, IMAGE};
+use crate::install::BASE;
 use crate::machine::on_account;
 
 /// Bytes of a chunk, as they travel.
@@ -53,6 +55,7 @@ const BOOKS: Books = Books {
 
 /// What the world has: messages, the block table, and the node's flash.
 pub(crate) struct World {
+    image: &'static [u8],
     manifest: Vec<u8>,
     descriptor: Vec<u8>,
     order: Vec<u8>,
@@ -79,18 +82,18 @@ fn order(counter: u8, verb: Verb) -> Option<Vec<u8>> {
 
 impl World {
     /// A node from the factory, with as many keys as it can have, and a release for it.
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new(new: &'static [u8]) -> Option<Self> {
         let kinds = [KeyKind::Author, KeyKind::Operator, KeyKind::Recovery];
         let keys: Option<Vec<Key>> = (0..KEYS_MAX)
             .map(|index| Some(Key::new(*kinds.get(index % 3)?, PublicKey::new(*pair(index as u8).pk)?)))
             .collect();
         let keys = KeyStore::new(&keys?).ok()?;
-        let table: Vec<u8> = IMAGE.chunks(BLOCK).flat_map(|block| BlockHash::of(block).0).collect();
-        let image = Sha256Sum::of(IMAGE);
-        let size = IMAGE.len() as u32;
+        let table: Vec<u8> = new.chunks(BLOCK).flat_map(|block| BlockHash::of(block).0).collect();
+        let image = Sha256Sum::of(new);
+        let size = new.len() as u32;
         let manifest = Manifest {
             sha256: image,
-            md5: Md5Sum::of(IMAGE),
+            md5: Md5Sum::of(new),
             size,
             hardware: "ESP32".into(),
             role: "sensor".into(),
@@ -115,6 +118,7 @@ impl World {
         let running =
             BootRecord { sequence: 1, slot: Slot::A, size: BASE.len() as u32, md5: Md5Sum::of(BASE) };
         let mut world = Self {
+            image: new,
             manifest: sign(0, Domain::Manifest, &manifest.encode())?,
             descriptor: sign(1, Domain::Descriptor, &descriptor.encode())?,
             order: order(QUARANTINED + 1, Verb::Activate(image))?,
@@ -140,12 +144,51 @@ impl World {
         if index < tables {
             self.table.chunks(CHUNK).nth(index)
         } else {
-            IMAGE.chunks(CHUNK).nth(index - tables)
+            self.image.chunks(CHUNK).nth(index - tables)
         }
     }
 
     fn chunks(&self) -> usize {
-        self.table.len().div_ceil(CHUNK) + IMAGE.len().div_ceil(CHUNK)
+        self.table.len().div_ceil(CHUNK) + self.image.len().div_ceil(CHUNK)
+    }
+
+    /// What a gateway brings.
+    pub(crate) fn offering(&self) -> Offering {
+        Offering {
+            manifest: self.manifest.clone(),
+            descriptor: self.descriptor.clone(),
+            table: self.table.clone(),
+            payload: self.image.to_vec(),
+        }
+    }
+
+    /// Executes what a node wants of the flash; `as_node` runs what is the node's own.
+    pub(crate) fn settle_node(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        as_node: &dyn Fn(&mut dyn FnMut()),
+    ) -> Option<()> {
+        let poll = |node: &mut Node| {
+            let mut op = None;
+            as_node(&mut || op = node.poll_flash());
+            op
+        };
+        while let Some(op) = poll(node) {
+            let read = if let FlashOp::Read { address, len } = op {
+                Some(self.flash.get(address as usize..(address + len) as usize)?)
+            } else {
+                self.execute(&op)?;
+                None
+            };
+            let mut op = Some(op);
+            as_node(&mut || {
+                op = None;
+                node.handle_flash(now, read.map_or(Completion::Done, Completion::Data));
+                while node.poll_event().is_some() {}
+            });
+        }
+        Some(())
     }
 
     fn execute(&mut self, op: &FlashOp) -> Option<()> {
@@ -180,28 +223,30 @@ impl World {
 
     /// A receiver after a reset, on the account with all it is.
     fn boot(&mut self) -> Option<Box<Receiver>> {
-        let running = self.running;
-        let mut receiver = on_account(|| {
-            Box::new(Receiver::new(Config {
-                group_keys: GroupKeys::default(),
-                id: NODE,
-                hardware: "ESP32".into(),
-                role: "sensor".into(),
-                protocol: (1, 1),
-                chip: Some(5),
-                layout: LAYOUT,
-                books: BOOKS,
-                running,
-                committed: running,
-                previous: None,
-                reset: ResetReason::PowerOn,
-                rollback: true,
-                rules: TrialRules::default(),
-                supply_least: None,
-            }))
-        });
+        let mut receiver = on_account(|| Box::new(Receiver::new(self.config(NODE))));
         self.settle(&mut receiver)?;
         Some(receiver)
+    }
+
+    /// What a node's receiver is told at its birth.
+    pub(crate) fn config(&self, id: NodeId) -> Config {
+        Config {
+            group_keys: GroupKeys::default(),
+            id,
+            hardware: "ESP32".into(),
+            role: "sensor".into(),
+            protocol: (1, 1),
+            chip: Some(5),
+            layout: LAYOUT,
+            books: BOOKS,
+            running: self.running,
+            committed: self.running,
+            previous: None,
+            reset: ResetReason::PowerOn,
+            rollback: true,
+            rules: TrialRules::default(),
+            supply_least: None,
+        }
     }
 
     /// The chunks from one to another, the last one first.

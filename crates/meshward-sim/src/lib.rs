@@ -13,6 +13,7 @@ pub mod bench;
 pub mod capture;
 pub mod check;
 pub mod flash;
+pub mod grid;
 pub mod image;
 pub mod plant;
 pub mod powercut;

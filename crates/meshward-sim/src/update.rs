@@ -2,15 +2,16 @@
 //!
 //! An [`UpdateStory`] is what an operator wants; a [`Driver`] carries it out on a node of ours, which it only calls
 //! and reads. It decides as little as it can: what the mesh carries, and when, is the node's business. It hears no
-//! events; the world lets it look again and again. All that it remembers over a restart of its host is the order
+//! events; the world lets it look again and again, until every target runs the image for good or has said why not. All that it remembers over a restart of its host is the order
 //! that it signed, as a gateway's database does; a world may take that away too.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meshward_core::node::Node;
-use meshward_core::ota::exchange::{ImageId, Member, Offering, Phase, PlanError, Stage, Tag, UpdatePlan};
-use meshward_core::ota::trust::Verb;
+use meshward_core::ota::exchange::{
+    ImageId, Line, Member, Offering, Phase, PlanError, Stage, Tag, UpdatePlan,
+};
+use meshward_core::ota::trust::{Refusal, Verb};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -18,12 +19,14 @@ use crate::signed::{Packing, Release};
 
 /// How long nodes have to say what they are.
 const SURVEY_MAX: Duration = Duration::from_secs(60);
-/// Those that have not are asked again this often; so are those that have not said that they run the new image.
+/// Those that have not are asked again this often.
 const SURVEY_AGAIN: Duration = Duration::from_secs(10);
+/// So are those that have not said after the delivery that they run the new image for good.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(30);
 /// Nodes that are ready and were told to restart are told again this often.
 const ORDER_AGAIN: Duration = Duration::from_secs(10);
 /// A target that says nothing for so long after the delivery is named as silent.
-const SILENT: Duration = Duration::from_secs(180);
+const SILENT: Duration = Duration::from_secs(330);
 
 /// What an operator wants.
 #[derive(Debug)]
@@ -56,7 +59,9 @@ impl UpdateStory {
 pub enum Outcome {
     /// It is under way.
     Open,
-    /// It runs the new image.
+    /// It runs the new image on trial.
+    Trying,
+    /// It runs the new image for good.
     Updated,
     /// It will not, and says why.
     Named(Stage, u8),
@@ -91,8 +96,6 @@ pub struct Driver {
     order: Option<(u64, Vec<u8>)>,
     asked: Instant,
     told: Instant,
-    /// Targets that told at any time that they run the image.
-    updated: BTreeSet<NodeId>,
 }
 
 impl Driver {
@@ -106,7 +109,6 @@ impl Driver {
             order: None,
             asked: Instant::ORIGIN,
             told: Instant::ORIGIN,
-            updated: BTreeSet::new(),
         }
     }
 
@@ -135,7 +137,6 @@ impl Driver {
             Part::Bringing | Part::Over | Part::Refused(_) => {}
             Part::Delivered { since } => self.follow(now, since, node),
         }
-        self.note(node);
     }
 
     fn ask(&mut self, now: Instant, node: &mut Node) {
@@ -145,7 +146,9 @@ impl Driver {
 
     fn survey(&mut self, now: Instant, since: Instant, node: &mut Node) {
         let known = |id: &NodeId| self.member(node, *id).is_some_and(|member| member.about.is_some());
-        if self.story.targets.iter().all(known) || now.since(since) >= SURVEY_MAX {
+        // Who is not there is not waited for.
+        let open = |id: &NodeId| node.mesh().knows(*id) && !known(id);
+        if !self.story.targets.iter().any(open) || now.since(since) >= SURVEY_MAX {
             self.part = match node.start_update(now, self.story.plan()) {
                 Ok(()) => Part::Bringing,
                 Err(error) => Part::Refused(error),
@@ -197,33 +200,13 @@ impl Driver {
             }
         }
         // What has restarted reports itself; asking is for what was lost.
-        if now.since(self.asked.max(since)) >= SURVEY_AGAIN {
+        if now.since(self.asked.max(since)) >= FOLLOW_AGAIN {
             self.ask(now, node);
         }
     }
 
     fn member<'n>(&self, node: &'n Node, id: NodeId) -> Option<&'n Member> {
         node.exchange().members().get(&id)
-    }
-
-    /// Whether a member says that it runs the image.
-    fn runs(&self, member: &Member) -> bool {
-        let told = member.about.as_ref().is_some_and(|about| about.running == Some(self.image));
-        let line = member.line.filter(|line| line.tag.is_some_and(|tag| self.tags.contains(&tag)));
-        told || line.is_some_and(|line| matches!(line.stage, Stage::Trial | Stage::Confirmed))
-    }
-
-    fn note(&mut self, node: &Node) {
-        for id in &self.story.targets {
-            if let Some(member) = self.member(node, *id) {
-                let back = member.line.is_some_and(|line| line.stage == Stage::Reverted);
-                if back {
-                    self.updated.remove(id);
-                } else if self.runs(member) {
-                    self.updated.insert(*id);
-                }
-            }
-        }
     }
 
     /// What is known of each target, in the order of the story.
@@ -233,27 +216,37 @@ impl Driver {
     }
 
     fn outcome(&self, now: Instant, node: &Node, id: NodeId) -> Outcome {
-        if self.updated.contains(&id) {
-            return Outcome::Updated;
-        }
         let member = self.member(node, id);
-        let line = member.and_then(|member| member.line);
+        let told = member.map_or(Outcome::Open, |member| self.told(member));
         let heard = member.map_or(Instant::ORIGIN, |member| member.heard);
-        let since = match self.part {
-            Part::Delivered { since } => Some(since),
-            Part::Over => Some(Instant::ORIGIN),
-            _ => None,
+        let silent = match self.part {
+            Part::Delivered { since } => now.since(since.max(heard)) >= SILENT,
+            Part::Over => true,
+            _ => false,
         };
-        match line {
-            Some(line) if matches!(line.stage, Stage::Refused | Stage::Failed | Stage::Reverted) => {
-                Outcome::Named(line.stage, line.reason)
-            }
-            _ if since.is_some_and(|since| now.since(since.max(heard)) >= SILENT) => Outcome::Silent,
+        if silent && matches!(told, Outcome::Open | Outcome::Trying) { Outcome::Silent } else { told }
+    }
+
+    /// What a member has told.
+    fn told(&self, member: &Member) -> Outcome {
+        let Some(Line { tag, stage, reason, .. }) = member.line else { return Outcome::Open };
+        let ours = tag.is_some_and(|tag| self.tags.contains(&tag));
+        let runs = member.about.as_ref().is_some_and(|about| about.running == Some(self.image));
+        // Who runs it already says that it is not newer.
+        let same = Refusal::Sequence { offered: 0, running: 0 }.code();
+        match stage {
+            Stage::Trial if ours => Outcome::Trying,
+            Stage::Confirmed if ours || runs => Outcome::Updated,
+            Stage::Idle if runs => Outcome::Updated,
+            Stage::Refused if runs && reason == same => Outcome::Updated,
+            // Without a reason it will be tried again.
+            Stage::Reverted if reason == 0 => Outcome::Open,
+            Stage::Refused | Stage::Failed | Stage::Reverted => Outcome::Named(stage, reason),
             _ => Outcome::Open,
         }
     }
 }
 
 fn is_open((id, outcome): (NodeId, Outcome)) -> Option<NodeId> {
-    (outcome == Outcome::Open).then_some(id)
+    matches!(outcome, Outcome::Open | Outcome::Trying).then_some(id)
 }

@@ -47,7 +47,8 @@ impl core::error::Error for SendError {}
 fn forwarded(kind: i32) -> (Priority, Class) {
     match kind {
         kind::OTA_DATA | kind::CHUNK => (Priority::Chunk, Class::Chunk),
-        kind::TIME_DELAY => (Priority::Chunk, Class::User),
+        // So does who asks what has come of them.
+        kind::TIME_DELAY | kind::OFFER => (Priority::Chunk, Class::User),
         _ => (Priority::Normal, Class::User),
     }
 }

@@ -385,8 +385,9 @@ impl Node {
                     let priority = if chunk { Priority::Chunk } else { Priority::Normal };
                     self.mesh.send_single_frame(dest, &frame, priority)
                 }
-                Package::Neighbour { link, frame } => {
-                    self.mesh.send_neighbour_frame(link, &frame, Priority::Normal);
+                Package::Neighbour { link, behind, frame } => {
+                    let priority = if behind { Priority::Chunk } else { Priority::Normal };
+                    self.mesh.send_neighbour_frame(link, &frame, priority);
                     Ok(())
                 }
                 Package::Broadcast { chunk, frame } => {

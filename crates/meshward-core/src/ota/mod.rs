@@ -45,6 +45,8 @@ pub enum Package {
     Neighbour {
         /// Over which link.
         link: LinkId,
+        /// Whether it goes behind firmware chunks.
+        behind: bool,
         /// The JSON text.
         frame: Vec<u8>,
     },

@@ -108,7 +108,8 @@ impl Readings {
 
 /// Runs one seed of a case.
 pub fn run_one(case: &Case, seed: u64) -> Run {
-    let (mut world, image) = ready(&case.update, seed);
+    let mut ground = ready(&case.update, seed);
+    let world = &mut ground.world;
     if case.lines {
         world.set_medium(LINES);
     }
@@ -122,13 +123,13 @@ pub fn run_one(case: &Case, seed: u64) -> Run {
     let quiet = world.now() + IDLE;
     while world.now() < quiet {
         let records: Vec<Record> = world.records().collect();
-        readings.tick(&mut world, &records);
+        readings.tick(world, &records);
         world.run_for(Duration::from_millis(100));
     }
     let start = world.now();
     world.watch_relays();
-    let outcome =
-        update(&case.update, &mut world, &image, &mut |world, records| readings.tick(world, records));
+    let outcome = update(&case.update, &mut ground, &mut |world, records| readings.tick(world, records));
+    let world = &ground.world;
     let end = outcome.seconds.map_or(start, |_| world.now());
     let between = |from: Instant, to: Instant| {
         readings.took.iter().filter(|(sent, _)| *sent >= from && *sent < to).map(|(_, took)| *took).collect()

@@ -6,6 +6,7 @@
 
 pub mod latency;
 mod model;
+mod signed;
 pub mod speed;
 mod table;
 
@@ -22,9 +23,11 @@ pub use table::{Row, markdown, row};
 
 use crate::image::{Behaviour, Image};
 use crate::script::{Step, roomy};
+use crate::signed::Release;
 use crate::stock::StockOffer;
 use crate::topology::{self, Topology};
-use crate::world::{Act, Channel, HostSpec, Medium, Record, Rule, Seat, World, WorldConfig};
+use crate::update::UpdateStory;
+use crate::world::{Act, Channel, HostSpec, Machine, Medium, Record, Rule, Seat, World, WorldConfig};
 
 /// An update that has not ended by then has failed.
 const HORIZON: Duration = Duration::from_secs(8 * 3_600);
@@ -39,7 +42,7 @@ const BOOT: Duration = Duration::from_secs(2);
 const ROLE: &str = "sensor";
 const HARDWARE: &str = "ESP32";
 
-/// Who sends, and how. The receivers are stock nodes.
+/// Who sends, and how. The receivers are stock nodes, or nodes of ours with signed updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// The C++ library's own sender, one request per part.
@@ -50,11 +53,31 @@ pub enum Scheme {
     MeshwardUnicast,
     /// Our sender, one broadcast per part.
     MeshwardTurbo,
+    /// A signed update of nodes of ours: the image as it is.
+    MeshwardFull,
+    /// The same, packed by LZMA.
+    MeshwardLzma,
+    /// The same, as a patch of the release before a feature release.
+    MeshwardFeature,
+    /// The same, as a patch of the release before a patch release.
+    MeshwardPatch,
 }
 
 impl Scheme {
     /// All of them.
-    pub const ALL: [Self; 4] =
+    pub const ALL: [Self; 8] = [
+        Self::StockUnicast,
+        Self::StockBroadcast,
+        Self::MeshwardUnicast,
+        Self::MeshwardTurbo,
+        Self::MeshwardFull,
+        Self::MeshwardLzma,
+        Self::MeshwardFeature,
+        Self::MeshwardPatch,
+    ];
+
+    /// Those whose receivers are stock nodes.
+    pub const STOCK: [Self; 4] =
         [Self::StockUnicast, Self::StockBroadcast, Self::MeshwardUnicast, Self::MeshwardTurbo];
 
     /// Its name on the command line and in the table.
@@ -64,6 +87,10 @@ impl Scheme {
             Self::StockBroadcast => "stock-broadcast",
             Self::MeshwardUnicast => "meshward-unicast",
             Self::MeshwardTurbo => "meshward-turbo",
+            Self::MeshwardFull => "meshward-full",
+            Self::MeshwardLzma => "meshward-lzma",
+            Self::MeshwardFeature => "meshward-feature",
+            Self::MeshwardPatch => "meshward-patch",
         }
     }
 
@@ -97,8 +124,15 @@ pub struct Case {
 pub struct Run {
     /// Mean distance from the sender.
     pub mean_depth: f64,
-    /// From the start to the boot of the last node; `None` when not all were updated.
+    /// Bytes of the image.
+    pub image: usize,
+    /// K · a · N.
+    pub bound_seconds: f64,
+    /// From the start to the boot of the last node, and with signed updates until all are back in the sender's
+    /// tree; `None` when not all were updated.
     pub seconds: Option<f64>,
+    /// From the start until the last node had the image in its slot, with signed updates.
+    pub transfer_seconds: Option<f64>,
     /// The share of that time, or of the horizon, in which the channel was busy.
     pub channel_busy: f64,
     /// Bytes on links, each link counted.
@@ -111,36 +145,53 @@ pub struct Run {
 
 /// Runs one seed of a case.
 pub fn run_one(case: &Case, seed: u64) -> Run {
-    let (mut world, new) = ready(case, seed);
-    update(case, &mut world, &new, &mut |_, _| {})
+    update(case, &mut ready(case, seed), &mut |_, _| {})
 }
 
-/// A world in which the update of a case can begin, and the image it is to.
-fn ready(case: &Case, seed: u64) -> (World, Arc<Image>) {
+/// A world in which the update of a case can begin.
+struct Ground {
+    world: World,
+    /// The image that it is to.
+    image: Arc<Image>,
+    /// What a gateway is to bring, when it is signed.
+    story: Option<Arc<UpdateStory>>,
+}
+
+/// The ground of a case.
+fn ready(case: &Case, seed: u64) -> Ground {
     let mut rng = Rng::new(seed);
     let parents = case.topology.parents(case.n + 1, &mut rng);
-    let old = Image::synthetic("old", 4_096, 1, Behaviour::Healthy);
-    let new = Image::synthetic("new", case.image, 2, Behaviour::Healthy);
-    let mut world = grown(&specs(case, &parents, &old), case.channel, rng.next_u64());
-    world.add_image(&new);
+    let release = case.scheme.packing().map(|packing| (signed::release(case), packing));
+    let specs = match &release {
+        Some((release, _)) => signed_specs(&parents, release),
+        None => specs(case, &parents, &Image::synthetic("old", 4_096, 1, Behaviour::Healthy)),
+    };
+    let mut world = grown(&specs, case.channel, rng.next_u64());
+    let synthetic = || Image::synthetic("new", case.image, 2, Behaviour::Healthy);
+    let image = release.as_ref().map_or_else(synthetic, |(release, _)| Arc::clone(&release.image));
+    world.add_image(&image);
     if case.loss > 0 {
         world.perform(Step::Fault(Rule::everywhere(Act::Lose, case.loss * 10_000)));
     }
-    (world, new)
+    let story = release.map(|(release, packing)| signed::story(case, &world, &release, packing));
+    Ground { world, image, story }
 }
 
 /// Runs the update to its end, one way or the other; `look` sees ten times a second what has happened.
-fn update(
-    case: &Case,
-    world: &mut World,
-    new: &Arc<Image>,
-    look: &mut dyn FnMut(&mut World, &[Record]),
-) -> Run {
+fn update(case: &Case, ground: &mut Ground, look: &mut dyn FnMut(&mut World, &[Record])) -> Run {
+    let Ground { world, image: new, story } = ground;
     let (start, before) = (world.now(), world.totals());
-    begin(case, world, new);
+    match story {
+        Some(story) => world.perform(Step::Update(Seat(0), Arc::clone(story))),
+        None => begin(case, world, new),
+    }
+    let (mut ready, mut transfer) = (0, None);
     let mut left: Vec<Seat> = world.seats().skip(1).collect();
     let mut last_data = (start, before.firmware_bytes);
-    while !left.is_empty() && world.now().since(start) < HORIZON && !world.is_spinning() {
+    while !(left.is_empty() && (story.is_none() || is_together(world)))
+        && world.now().since(start) < HORIZON
+        && !world.is_spinning()
+    {
         let data = world.totals().firmware_bytes;
         if data > last_data.1 {
             last_data = (world.now(), data);
@@ -151,6 +202,10 @@ fn update(
         world.run_for(Duration::from_millis(100));
         let records: Vec<Record> = world.records().collect();
         look(world, &records);
+        ready += signed::ready(&records);
+        if ready == case.n && transfer.is_none() {
+            transfer = Some(world.now().since(start).as_secs_f64());
+        }
         left.retain(|seat| world.running(*seat).is_none_or(|record| record.md5 != new.md5));
     }
     let (time, used) = (world.now().since(start).as_secs_f64(), world.totals().since(&before));
@@ -158,12 +213,35 @@ fn update(
         world.seats().map(|seat| world.spec(seat).parent.map(|parent| parent.0)).collect();
     Run {
         mean_depth: topology::mean_depth(&parents),
+        image: new.bytes.len(),
+        bound_seconds: story.as_ref().map_or(bound_seconds(case), |story| signed::bound_seconds(case, story)),
         seconds: left.is_empty().then_some(time),
+        transfer_seconds: transfer,
         channel_busy: used.busy.as_secs_f64() / time,
         link_bytes: used.bytes,
         control_bytes: used.bytes - used.firmware_bytes,
         completed: case.n - left.len(),
     }
+}
+
+/// Whether the first host sees all others in its tree.
+fn is_together(world: &World) -> bool {
+    let mesh = world.machine(Seat(0)).map(Machine::mesh);
+    mesh.is_some_and(|mesh| world.seats().skip(1).all(|seat| mesh.knows(world.id(seat))))
+}
+
+/// A gateway, and nodes that take signed updates.
+fn signed_specs(parents: &[Option<usize>], release: &Release) -> Vec<HostSpec> {
+    let (setup, room) = (Arc::new(release.setup()), roomy(parents.len()));
+    let spec = |(index, parent): (usize, &Option<usize>)| {
+        let spec = HostSpec { boot_time: BOOT, ..HostSpec::node(id(index), parent.map(Seat)) };
+        if index == 0 {
+            let limits = Limits { links: room.links, ..Limits::GATEWAY };
+            return HostSpec { root: true, limits, ..spec };
+        }
+        HostSpec { limits: room.clone(), ..spec }.with_signed_firmware(&setup, &release.base)
+    };
+    parents.iter().enumerate().map(spec).collect()
 }
 
 /// The sender and the receivers of a case.
@@ -213,7 +291,7 @@ fn begin(case: &Case, world: &mut World, image: &Arc<Image>) {
     let means = match case.scheme {
         Scheme::MeshwardUnicast => Means::Unicast,
         Scheme::MeshwardTurbo => Means::Turbo,
-        Scheme::StockUnicast | Scheme::StockBroadcast => {
+        _ => {
             let offer = StockOffer {
                 image: Arc::clone(&image.bytes),
                 part_size: PART,
@@ -241,7 +319,8 @@ fn begin(case: &Case, world: &mut World, image: &Arc<Image>) {
     world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
 }
 
-/// K · a · N: each of K parts crosses each of N links once, and nothing else is on the channel.
+/// K · a · N of an update of stock nodes: each of K parts crosses each of N links once, and nothing else is on the
+/// channel.
 pub fn bound_seconds(case: &Case) -> f64 {
     let parts = case.image.div_ceil(PART) as u64;
     case.channel.time(part_bytes()).saturating_mul(parts * case.n as u64).as_secs_f64()

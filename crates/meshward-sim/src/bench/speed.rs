@@ -4,15 +4,13 @@
 //! [`Ready::run`] is what to time; [`markdown`] is the table. Nothing here knows the real time.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use serde::Serialize;
 
 use super::model::{IMAGE, WHOLE_IMAGE};
-use super::{Case, Scheme};
-use crate::image::Image;
+use super::{Case, Ground, Scheme};
 use crate::script::roomy;
 use crate::topology::Topology;
 use crate::world::{Channel, HostSpec, Seat, World};
@@ -69,9 +67,11 @@ pub fn standard() -> Vec<Course> {
 }
 
 /// A course whose mesh has grown and is quiet.
-pub struct Ready {
-    world: World,
-    update: Option<(Case, Arc<Image>)>,
+pub struct Ready(Road);
+
+enum Road {
+    Idle(Box<World>),
+    Update(Case, Box<Ground>),
 }
 
 /// What a run was.
@@ -92,12 +92,12 @@ impl Course {
     pub fn ready(&self, seed: u64) -> Ready {
         let channel = Channel { free_sync: self.free_sync, ..Channel::default() };
         match self.load {
-            Load::Idle => Ready { world: self.idle(channel, seed), update: None },
+            Load::Idle => Ready(Road::Idle(Box::new(self.idle(channel, seed)))),
             Load::Update(image) => {
                 let (n, scheme) = (self.n, Scheme::MeshwardTurbo);
                 let case = Case { n, topology: TOPOLOGY, image, scheme, loss: 0, channel, airtime: 100 };
-                let (world, image) = super::ready(&case, seed);
-                Ready { world, update: Some((case, image)) }
+                let ground = super::ready(&case, seed);
+                Ready(Road::Update(case, Box::new(ground)))
             }
         }
     }
@@ -169,20 +169,26 @@ impl Timed {
 }
 
 impl Ready {
+    fn world(&self) -> &World {
+        match &self.0 {
+            Road::Idle(world) => world,
+            Road::Update(_, ground) => &ground.world,
+        }
+    }
+
     /// Runs the course.
     pub fn run(mut self) -> Lap {
-        let (start, steps) = (self.world.now(), self.world.steps());
-        let updated = match &self.update {
-            None => {
-                self.world.run_for(IDLE);
+        let (start, steps) = (self.world().now(), self.world().steps());
+        let updated = match &mut self.0 {
+            Road::Idle(world) => {
+                world.run_for(IDLE);
                 None
             }
-            Some((case, image)) => {
-                Some(super::update(case, &mut self.world, image, &mut |_, _| {}).completed)
-            }
+            Road::Update(case, ground) => Some(super::update(case, ground, &mut |_, _| {}).completed),
         };
-        let (span, steps) = (self.world.now().since(start), self.world.steps() - steps);
-        Lap { span, steps, trace_hash: self.world.trace_hash(), updated }
+        let world = self.world();
+        let (span, steps) = (world.now().since(start), world.steps() - steps);
+        Lap { span, steps, trace_hash: world.trace_hash(), updated }
     }
 }
 

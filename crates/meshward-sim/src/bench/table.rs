@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Case, Run, bound_seconds};
+use super::{Case, Run};
 
 /// One row: the mean over the seeds of a case.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +29,9 @@ pub struct Row {
     pub seconds_mean: Option<f64>,
     /// Standard deviation of that.
     pub seconds_sd: Option<f64>,
+    /// From the start until the last node had the image in its slot, with signed updates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer_mean: Option<f64>,
     /// The share of the time in which the channel was busy.
     pub channel_busy: f64,
     /// Bytes on links.
@@ -49,22 +52,26 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
     let times: Vec<f64> = runs.iter().filter_map(|run| run.seconds).collect();
     let mean_time = times.iter().sum::<f64>() / times.len().max(1) as f64;
     let square = times.iter().map(|time| (time - mean_time).powi(2)).sum::<f64>();
+    let transfers: Vec<f64> = runs.iter().filter_map(|run| run.transfer_seconds).collect();
+    let transfer = transfers.iter().sum::<f64>() / transfers.len().max(1) as f64;
+    let first = runs.first();
     let some = |value: f64| (!times.is_empty()).then(|| rounded(value));
     Row {
         n: case.n,
         topology: case.topology.name(),
         mean_depth: rounded(mean(&|run| run.mean_depth)),
-        image: case.image,
+        image: first.map_or(case.image, |run| run.image),
         scheme: case.scheme.name(),
         loss: case.loss,
         sync: !case.channel.free_sync,
         seeds: runs.len(),
         seconds_mean: some(mean_time),
         seconds_sd: some((square / (times.len().max(2) - 1) as f64).sqrt()),
+        transfer_mean: (!transfers.is_empty()).then(|| rounded(transfer)),
         channel_busy: rounded(mean(&|run| run.channel_busy)),
         link_bytes: mean(&|run| run.link_bytes as f64) as u64,
         control_bytes: mean(&|run| run.control_bytes as f64) as u64,
-        bound_ratio: some(mean_time / bound_seconds(case)),
+        bound_ratio: some(mean_time / first.map_or(f64::INFINITY, |run| run.bound_seconds)),
         completed: runs.iter().map(|run| run.completed).sum(),
         of: case.n * runs.len(),
     }
@@ -78,8 +85,8 @@ fn rounded(value: f64) -> f64 {
 /// The table for people.
 pub fn markdown(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| N | topology (mean depth) | image | loss | syncs | scheme | time | channel busy | MB on links | control | × bound | completed |\n\
-         | ---: | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| N | topology (mean depth) | image | loss | syncs | scheme | time | transfer | channel busy | MB on links | control | × bound | completed |\n\
+         | ---: | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for row in rows {
         let Row { n, topology, mean_depth, image, loss, sync, scheme, .. } = row;
@@ -88,13 +95,14 @@ pub fn markdown(rows: &[Row]) -> String {
             (Some(mean), Some(sd)) => format!("{mean:.1} ± {sd:.1} s"),
             _ => "–".to_owned(),
         };
+        let transfer = row.transfer_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.1} s"));
         let ratio = row.bound_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         let megabytes = row.link_bytes as f64 / 1e6;
         let control = 100.0 * row.control_bytes as f64 / row.link_bytes.max(1) as f64;
         // Writing to a string cannot fail.
         let _always_ok = writeln!(
             out,
-            "| {n} | {topology} ({mean_depth:.1}) | {} KB | {loss} % | {} | {scheme} | {time} | {:.0} % | {megabytes:.2} | {control:.1} % | {ratio} | {completed} of {of} |",
+            "| {n} | {topology} ({mean_depth:.1}) | {} KB | {loss} % | {} | {scheme} | {time} | {transfer} | {:.0} % | {megabytes:.2} | {control:.1} % | {ratio} | {completed} of {of} |",
             image / 1024,
             if *sync { "count" } else { "free" },
             100.0 * channel_busy,

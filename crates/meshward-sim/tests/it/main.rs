@@ -4,6 +4,8 @@
 
 mod bench;
 mod captures;
+mod exchange;
+mod grid;
 mod powercut;
 mod quirks;
 mod receiver;

@@ -55,9 +55,9 @@ impl Asker {
         self.asked.remove(chunk);
     }
 
-    /// It was said that no more chunks will go by.
-    pub(super) fn pass_is_over(&mut self) {
-        self.over = true;
+    /// It was said that no more chunks will go by; whether that is news.
+    pub(super) fn pass_is_over(&mut self) -> bool {
+        !core::mem::replace(&mut self.over, true)
     }
 
     /// A chunk has come from whoever was asked.
@@ -94,7 +94,7 @@ impl Asker {
         let most = if near { usize::MAX } else { FAR_MAX };
         let wanted = Chunks::of((0..limit).filter(|chunk| missing(*chunk)).take(most));
         if wanted.is_empty() {
-            self.gap = None;
+            (self.asked, self.gap) = (Chunks::default(), None);
             return None;
         }
         if !self.over && !open && now < *self.gap.get_or_insert(now) + GAP {

@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 
 use super::message::{Chunk, Head, News, Offer, Record, Want};
 use super::peers::Near;
-use super::{Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERS_MAX, WAITING_MAX};
+use super::{
+    Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERED_MAX, ORDERS_MAX, SURVEY_ONCE,
+    WAITING_MAX,
+};
 use crate::mesh::LinkId;
 use crate::ota::Tag;
 use crate::ota::receiver::ChunkOutcome;
@@ -21,7 +24,7 @@ impl Exchange {
             kind::WANT => Want::decode(&body).map(|want| self.handle_want(now, from, want)),
             kind::CHUNK => self.handle_chunk(now, link, to == To::All, body),
             _ => {
-                self.handle_order(body);
+                self.handle_order(link, to, body);
                 Some(())
             }
         };
@@ -53,16 +56,36 @@ impl Exchange {
         } else if let Some(tag) = tag.filter(|tag| self.wants_to_know(*tag)) {
             self.single(kind::WANT, from, Want { tag: Some(tag), head: true, ..Want::default() }.encode());
         }
-        if offer.ask && tag.is_some() {
-            let askers = self.askers.iter_mut().filter(|(asked, _)| Some(*asked) == tag);
-            askers.for_each(|(_, asker)| asker.pass_is_over());
-        }
         // Who was offered something says what it makes of that.
-        if offer.ask || (offer.head.is_some() && to != To::All) {
+        if offer.head.is_some() && to != To::All {
             self.told = None;
         }
+        if offer.ask {
+            self.asked(now, link, to, offer);
+        }
+    }
+
+    /// Somebody wants to know how far this node is. What all are asked goes on to the neighbours: where relays lose
+    /// messages, those behind one have not heard it.
+    fn asked(&mut self, now: Instant, link: LinkId, to: To, offer: &Offer) {
+        let first = match offer.tag.filter(|_| !offer.ask_about) {
+            Some(tag) => {
+                let asker = self.askers.iter_mut().find(|(asked, _)| *asked == tag);
+                asker.is_some_and(|(_, asker)| asker.pass_is_over())
+            }
+            None => self.surveyed.is_none_or(|at| now.since(at) >= SURVEY_ONCE),
+        };
+        let to_one = matches!(to, To::One(_));
+        if !first && !to_one {
+            return;
+        }
+        self.told = None;
         if offer.ask_about {
+            self.surveyed = Some(now);
             self.tell_about(now);
+        }
+        if !to_one {
+            self.pass_on(link, |this, link| this.hello_and_ask(link, true, offer.ask_about));
         }
     }
 
@@ -169,7 +192,19 @@ impl Exchange {
         Some(())
     }
 
-    fn handle_order(&mut self, signed: Vec<u8>) {
+    fn handle_order(&mut self, link: LinkId, to: To, signed: Vec<u8>) {
+        // Who is told alone is told again, perhaps because it could not obey before.
+        if !matches!(to, To::One(_)) {
+            let name = Tag::of(&signed);
+            if self.ordered.contains(&name) {
+                return;
+            }
+            if self.ordered.len() >= ORDERED_MAX {
+                self.ordered.remove(0);
+            }
+            self.ordered.push(name);
+            self.pass_on(link, |this, link| this.hand_order(link, &signed));
+        }
         if self.receiver.is_some() {
             if self.orders.len() >= ORDERS_MAX {
                 self.orders.pop_front();

@@ -50,6 +50,10 @@ const MEMBERS_MAX: usize = 2_500;
 const WAITING_MAX: usize = 2;
 /// Orders that wait for the receiver.
 const ORDERS_MAX: usize = 2;
+/// Orders that are known from those heard last: each is passed on once.
+const ORDERED_MAX: usize = 4;
+/// A survey that comes again within this time is the same one.
+const SURVEY_ONCE: Duration = Duration::from_secs(5);
 /// Payloads of others for which this node asks on behalf of its clients.
 const FOREIGN_MAX: usize = 2;
 /// Nodes that wait for a payload's signed beginning.
@@ -57,7 +61,7 @@ const HEADS_MAX: usize = 8;
 /// Events kept for a shell that does not ask.
 const EVENTS_MAX: usize = 512;
 /// How long a restart waits for what is still to be sent.
-const RESTART: Duration = Duration::from_secs(2);
+const RESTART: Duration = Duration::from_secs(10);
 /// Between two looks at whether that has gone.
 const RESTART_LOOK: Duration = Duration::from_millis(50);
 
@@ -79,6 +83,9 @@ pub struct Exchange {
     /// Chunks that wait for the flash.
     waiting: VecDeque<(LinkId, u32, Vec<u8>)>,
     orders: VecDeque<Vec<u8>>,
+    ordered: Vec<Tag>,
+    /// When everybody was asked last what it is.
+    surveyed: Option<Instant>,
     /// Who waits for the head of the payload that is held.
     heads: Vec<NodeId>,
     /// The piece that the receiver looks for, since when.
@@ -145,6 +152,8 @@ impl Exchange {
             askers: Vec::new(),
             waiting: VecDeque::new(),
             orders: VecDeque::new(),
+            ordered: Vec::new(),
+            surveyed: None,
             heads: Vec::new(),
             fetching: None,
             refused: Vec::new(),

@@ -3,17 +3,18 @@
 //! Pieces of news wait a moment for others, so that a relay sends one report for many nodes. Where a stock node
 //! lies between, a report may get lost there: it is kept until there were thanks, and sent again.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::message::Record;
 use crate::time::{Duration, Instant};
 
 /// How long news waits for more.
-const ROUND: Duration = Duration::from_millis(300);
+const ROUND: Duration = Duration::from_millis(200);
 /// Bytes of news in one report.
 const REPORT_BYTES: usize = 700;
-/// Bytes of news that wait; what comes when it is full is lost, and is asked for again by who misses it.
-const WAITING_BYTES: usize = 1_400;
+/// Reports that wait; news that comes when they are full is lost, and is asked for again by who misses it.
+const REPORTS_MAX: usize = 6;
 /// After how long thanks are overdue, and how often a report is repeated.
 const THANKS: Duration = Duration::from_secs(5);
 const TRIES: u8 = 4;
@@ -21,10 +22,8 @@ const TRIES: u8 = 4;
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    /// Encoded records.
-    waiting: Vec<u8>,
-    /// How many of the waiting bytes make the first report.
-    first: usize,
+    /// Encoded records, cut into reports.
+    waiting: VecDeque<Vec<u8>>,
     due: Option<Instant>,
     /// What was sent, until there were thanks.
     sent: Vec<u8>,
@@ -42,17 +41,18 @@ impl Reports {
 
     /// There is news; `soon` when it cannot wait for more.
     pub(super) fn note(&mut self, now: Instant, record: &Record, soon: bool) {
-        let before = self.waiting.len();
-        record.encode(&mut self.waiting);
-        if self.waiting.len() > WAITING_BYTES {
-            self.waiting.truncate(before);
-            self.dropped += 1;
-            return;
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        let full = self.waiting.len() >= REPORTS_MAX;
+        match self.waiting.back_mut().filter(|report| report.len() + bytes.len() <= REPORT_BYTES) {
+            Some(report) => report.append(&mut bytes),
+            None if !full => self.waiting.push_back(bytes),
+            None => {
+                self.dropped += 1;
+                return;
+            }
         }
-        if self.waiting.len() <= REPORT_BYTES {
-            self.first = self.waiting.len();
-        }
-        let due = if soon || self.waiting.len() > REPORT_BYTES { now } else { now + ROUND };
+        let due = if soon || self.waiting.len() > 1 { now } else { now + ROUND };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
     }
 
@@ -69,11 +69,9 @@ impl Reports {
         // One at a time, so that thanks are for that one.
         self.due.filter(|due| *due <= now && self.overdue.is_none())?;
         self.tries = 0;
-        let rest = self.waiting.split_off(self.first);
-        let report = core::mem::replace(&mut self.waiting, rest);
-        self.first = self.waiting.len();
+        let report = self.waiting.pop_front();
         self.due = (!self.waiting.is_empty()).then_some(now);
-        (!report.is_empty()).then_some(report)
+        report
     }
 
     /// A report was sent; with `kept` it is repeated until there are thanks.
@@ -113,19 +111,20 @@ mod tests {
     fn news_waits_for_more_and_long_reports_are_cut() {
         let mut reports = Reports::default();
         reports.note(at(0), &record(1), false);
-        reports.note(at(200), &record(2), false);
-        assert_eq!(reports.take(at(299)), None);
+        reports.note(at(150), &record(2), false);
+        assert_eq!(reports.take(at(199)), None);
         let mut both = Vec::new();
         record(1).encode(&mut both);
         record(2).encode(&mut both);
-        assert_eq!(reports.take(at(300)), Some(both.clone()));
+        assert_eq!(reports.take(at(200)), Some(both.clone()));
         reports.sent(at(300), None);
         assert_eq!((reports.take(at(900)), reports.poll_timeout()), (None, None));
         (0..100).for_each(|node| reports.note(at(1_000), &record(node), false));
         assert!(reports.dropped > 0 && reports.poll_timeout() == Some(at(1_000)));
-        let sizes = [reports.take(at(1_000)), reports.take(at(1_000)), reports.take(at(1_000))];
-        let sizes = sizes.map(|report| report.map(|report| report.len()));
-        assert!(sizes[0].is_some_and(|len| len <= REPORT_BYTES) && sizes[1].is_some() && sizes[2].is_none());
+        let sizes: Vec<usize> =
+            core::iter::from_fn(|| reports.take(at(1_000))).map(|report| report.len()).collect();
+        assert_eq!(sizes.len(), REPORTS_MAX);
+        assert!(sizes.iter().all(|len| *len <= REPORT_BYTES && *len > REPORT_BYTES / 2));
     }
 
     #[test]

@@ -39,16 +39,38 @@ impl Exchange {
 
     /// Tells a neighbour what this node holds.
     pub(super) fn hello(&mut self, link: LinkId) {
+        self.hello_and_ask(link, false, false);
+    }
+
+    /// The neighbours hear from here what came over another link, in case they have not heard it themselves.
+    pub(super) fn pass_on(&mut self, from: LinkId, mut send: impl FnMut(&mut Self, LinkId)) {
+        let links: Vec<LinkId> =
+            self.peers.near().map(|(link, _)| link).filter(|link| *link != from).collect();
+        links.into_iter().for_each(|link| send(self, link));
+    }
+
+    /// Hands a neighbour a signed order.
+    pub(super) fn hand_order(&mut self, link: LinkId, signed: &[u8]) {
+        let frame =
+            Parcel { kind: kind::ORDER, from: self.id, to: To::Neighbour, body: signed.to_vec() }.encode();
+        self.packages.push_back(Package::Neighbour { link, behind: false, frame });
+    }
+
+    /// Tells a neighbour what this node holds, and asks how far it is, or also what it is.
+    pub(super) fn hello_and_ask(&mut self, link: LinkId, ask: bool, ask_about: bool) {
         let held = self.receiver.as_ref().and_then(|receiver| receiver.held());
         let offer = Offer {
             tag: held.map(|held| held.tag),
             held: held.map_or(0, |held| held.chunks - held.missing),
             source: self.peers.source(),
+            ask,
+            ask_about,
             ..Offer::default()
         };
         let frame =
             Parcel { kind: kind::OFFER, from: self.id, to: To::Neighbour, body: offer.encode() }.encode();
-        self.packages.push_back(Package::Neighbour { link, frame });
+        // Who hears that no more chunks will come has what came before.
+        self.packages.push_back(Package::Neighbour { link, behind: true, frame });
     }
 
     /// Does what the source wants.
@@ -63,7 +85,7 @@ impl Exchange {
                 let offer = Offer { tag, source: self.id, held, ask, head, ..Offer::default() };
                 match to {
                     To::One(dest) => self.single(kind::OFFER, dest, offer.encode()),
-                    _ => self.broadcast_offer(&offer),
+                    _ => self.broadcast(kind::OFFER, ask, offer.encode()),
                 }
             }
             Wish::Chunk(tag, index, probe) => {

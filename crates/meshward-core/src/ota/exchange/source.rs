@@ -167,7 +167,7 @@ impl Source {
             news: now,
             queue: Vec::new(),
             queued: 0,
-            pacer: Pacer::new(&shape, chunk_bytes),
+            pacer: Pacer::new(&shape, chunk_bytes).lenient(),
             links: shape.links,
             loss: Loss::default(),
             airtime: plan.airtime,

@@ -214,7 +214,8 @@ impl Exchange {
         let done = held.map_or(0, |held| held.chunks - held.missing);
         let line = Line { tag: held.map(|held| held.tag), stage, reason, done };
         self.told = Some(line);
-        let soon = stage == Stage::Activating;
+        // There is nobody behind a leaf whose news could go with its own.
+        let soon = stage == Stage::Activating || self.is_leaf();
         self.reports.note(now, &Record { node: self.id, news: News::Line(line) }, soon);
     }
 
@@ -222,7 +223,12 @@ impl Exchange {
     pub(super) fn tell_about(&mut self, now: Instant) {
         let Some(receiver) = &self.receiver else { return };
         let about = About::new(&receiver.capabilities(), &self.hardware, &self.role);
-        self.reports.note(now, &Record { node: self.id, news: News::About(about) }, false);
+        let soon = self.is_leaf();
+        self.reports.note(now, &Record { node: self.id, news: News::About(about) }, soon);
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.peers.near().nth(1).is_none()
     }
 
     /// Sends news on.

@@ -40,19 +40,25 @@ pub struct Held<'a> {
 
 /// What others have asked for.
 #[derive(Debug, Default)]
-pub(super) struct Serving {
-    wanted: Option<Piece>,
-    reading: bool,
-    found: Option<(Piece, Option<Vec<u8>>)>,
+pub(super) enum Serving {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// This, which has not been looked at.
+    Wanted(Piece),
+    /// This, which is being read.
+    Reading(Piece),
+    /// This, and here it is; `None` when it is not there, or is wrong.
+    Found(Piece, Option<Vec<u8>>),
 }
 
 impl Serving {
     pub(super) const fn is_reading(&self) -> bool {
-        self.reading
+        matches!(self, Self::Reading(_))
     }
 
-    fn give_up(&mut self) {
-        self.found = self.wanted.take().map(|piece| (piece, None));
+    const fn wanted(&self) -> Option<Piece> {
+        if let Self::Wanted(piece) = self { Some(*piece) } else { None }
     }
 }
 
@@ -85,14 +91,19 @@ impl Receiver {
 
     /// Asks for a piece; [`poll_fetched`](Self::poll_fetched) has it, in a while. One at a time.
     pub fn fetch(&mut self, piece: Piece) {
-        self.serving.wanted = Some(piece);
-        self.serving.found = None;
+        self.serving = Serving::Wanted(piece);
         self.proceed();
     }
 
     /// The piece that was asked for; `None` in it when it is not there, or is wrong.
     pub fn poll_fetched(&mut self) -> Option<(Piece, Option<Vec<u8>>)> {
-        self.serving.found.take()
+        match core::mem::take(&mut self.serving) {
+            Serving::Found(piece, bytes) => Some((piece, bytes)),
+            other => {
+                self.serving = other;
+                None
+            }
+        }
     }
 
     /// Whether a chunk may leave this node.
@@ -107,10 +118,11 @@ impl Receiver {
 
     /// What has to be looked at before the piece that is asked for may leave.
     pub(super) fn prove(&mut self) -> Option<Task> {
-        let Some(Piece::Chunk(chunk)) = self.serving.wanted else { return None };
+        let Some(Piece::Chunk(chunk)) = self.serving.wanted() else { return None };
+        let nothing = || Serving::Found(Piece::Chunk(chunk), None);
         let session = self.session.as_ref().filter(|session| session.journal.has(chunk));
         let Some(session) = session.filter(|_| self.failed.is_none()) else {
-            self.serving.give_up();
+            self.serving = nothing();
             return None;
         };
         if self.is_proven(chunk) || self.wear.spent_until().is_some() {
@@ -119,14 +131,14 @@ impl Receiver {
         let sum = Summing::default();
         if !session.table {
             if !session.has_table() {
-                self.serving.give_up();
+                self.serving = nothing();
                 return None;
             }
             return Some(Task::CheckTable { at: 0, sum });
         }
         let block = session.block_of(chunk).filter(|block| session.is_complete(*block));
         if block.is_none() {
-            self.serving.give_up();
+            self.serving = nothing();
         }
         block.map(|block| Task::Check { block, at: 0, sum, found: None })
     }
@@ -134,7 +146,8 @@ impl Receiver {
     /// The command that reads the piece, if it may leave.
     pub(super) fn read_for_others(&mut self) -> Option<FlashOp> {
         let [journal, table] = self.config.books.journal;
-        let op = match self.serving.wanted? {
+        let piece = self.serving.wanted()?;
+        let op = match piece {
             Piece::Head => FlashOp::Read { address: journal.start, len: HEAD },
             Piece::Chunk(chunk) if self.is_proven(chunk) => {
                 let (address, len, _) = self.session.as_ref()?.place(table, chunk)?;
@@ -142,18 +155,17 @@ impl Receiver {
             }
             Piece::Chunk(_) => return None,
         };
-        self.serving.reading = true;
+        self.serving = Serving::Reading(piece);
         Some(op)
     }
 
     pub(super) fn have_read_for_others(&mut self, completion: &Completion<'_>) {
-        self.serving.reading = false;
-        let Some(piece) = self.serving.wanted.take() else { return };
+        let Serving::Reading(piece) = self.serving else { return };
         let bytes = match completion {
             Completion::Data(bytes) => Some(bytes.to_vec()),
             Completion::Done | Completion::Failed => None,
         };
         let bytes = bytes.filter(|bytes| piece != Piece::Head || Head::decode(bytes).is_some());
-        self.serving.found = Some((piece, bytes));
+        self.serving = Serving::Found(piece, bytes);
     }
 }
