@@ -1,9 +1,13 @@
 //! Everything a gateway decides, without IO and without a clock.
 //!
 //! [`firmware`] looks at images before a byte of them is sent; [`payload`] packs and [`sealing`] reads the key that
-//! seals them; [`signing`] signs what nodes believe; [`roster`] remembers which nodes the mesh has shown. All are told what happened and when; none reads a socket, a file or a clock.
+//! seals them; [`signing`] signs what nodes believe; [`roster`] remembers which nodes the mesh has shown;
+//! [`forecast`] reckons what an update costs, and chooses what is sent to whom; [`deployment`] drives a gateway's
+//! node through one. All are told what happened and when; none reads a socket, a file or a clock.
 
+pub mod deployment;
 pub mod firmware;
+pub mod forecast;
 pub mod payload;
 pub mod roster;
 pub mod sealing;

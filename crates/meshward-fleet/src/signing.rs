@@ -48,6 +48,13 @@ pub struct SigningKey {
     public: PublicKey,
 }
 
+/// Only what everybody may know.
+impl core::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SigningKey({} {})", self.kind, self.id())
+    }
+}
+
 impl SigningKey {
     /// The key that these 32 random bytes stand for.
     ///

@@ -5,7 +5,9 @@
 //! once before it counts.
 
 use meshward_core::flash::{Books, FlashOp, Layout, NorError, Region, SECTOR, Slot};
+use meshward_core::ota::receiver::Receiver;
 use meshward_core::ota::trial::{self, Choice, TrialCopies};
+use meshward_core::ota::trust::KeyStore;
 use meshward_core::ota::{BootRecord, Md5Sum, write_record};
 
 use crate::flash_file::{FlashError, FlashFile};
@@ -78,6 +80,44 @@ pub fn image(flash: &FlashFile, layout: &Layout, record: &BootRecord) -> Result<
         return Ok(None);
     }
     flash.read(slot.start, record.size).map(Some)
+}
+
+/// The boot record beside the one that counts: that of the image before.
+///
+/// # Errors
+/// [`FlashError`] when the chip cannot be read.
+pub fn previous(
+    flash: &FlashFile,
+    layout: &Layout,
+    committed: &BootRecord,
+) -> Result<Option<BootRecord>, FlashError> {
+    let [first, second] = layout.boot;
+    let record = |sector: Region| flash.read(sector.start, BootRecord::LEN);
+    let records = [BootRecord::decode(&record(first)?), BootRecord::decode(&record(second)?)];
+    Ok(records.into_iter().flatten().find(|record| record.sequence != committed.sequence))
+}
+
+/// Whether a chip has been given keys: then it takes signed updates, and no others.
+///
+/// # Errors
+/// [`FlashError`] when the chip cannot be read.
+pub fn has_keys(flash: &FlashFile, books: &Books) -> Result<bool, FlashError> {
+    let [first, second] = books.memory;
+    let erased = [meshward_core::flash::ERASED; 4];
+    Ok(flash.read(first.start, 4)? != erased || flash.read(second.start, 4)? != erased)
+}
+
+/// Gives a chip that has none its first keys, as a factory would.
+///
+/// # Errors
+/// [`FlashError`] when the chip cannot be read or written.
+pub fn provision_keys(flash: &FlashFile, books: &Books, keys: &KeyStore) -> Result<(), FlashError> {
+    if !has_keys(flash, books)? {
+        for op in Receiver::provision(books, keys) {
+            flash.execute(&op)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts an image on a chip as a factory would: into slot A, with the first boot record.
@@ -155,6 +195,22 @@ mod tests {
         let too_long = vec![0; layout.slot(Slot::B).len as usize + 1];
         assert!(install(&flash, &layout, &too_long).is_err());
         assert_eq!(select(&flash, &layout).unwrap(), Some(old));
+    }
+
+    #[test]
+    fn keys_are_given_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, books) = (Layout::FOUR_MEGABYTES, Books::FOUR_MEGABYTES);
+        let flash = FlashFile::open(&folder.path().join("flash"), layout.size).unwrap();
+        assert!(!has_keys(&flash, &books).unwrap());
+        provision_keys(&flash, &books, &KeyStore::default()).unwrap();
+        assert!(has_keys(&flash, &books).unwrap());
+        let before = flash.read(books.memory[0].start, 64).unwrap();
+        provision_keys(&flash, &books, &KeyStore::default()).unwrap();
+        assert_eq!(flash.read(books.memory[0].start, 64).unwrap(), before);
+        let old = provision(&flash, &layout, b"the old image").unwrap();
+        let new = install(&flash, &layout, b"the new image").unwrap();
+        assert_eq!(previous(&flash, &layout, &new).unwrap(), Some(old));
     }
 
     #[test]

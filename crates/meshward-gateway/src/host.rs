@@ -5,10 +5,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use meshward_core::flash::{Books, Layout};
 use meshward_core::mesh::MeshConfig;
 use meshward_core::node::{Event, Firmware, Node, NodeConfig};
+use meshward_core::ota::exchange::ExchangeEvent;
+use meshward_core::ota::receiver;
+use meshward_core::ota::trial::{Choice, ResetReason, TrialRules};
+use meshward_core::ota::trust::GroupKeys;
 use meshward_core::ota::{BootRecord, ReceiverConfig, ReceiverEvent};
 use meshward_core::time::Instant;
 use thiserror::Error;
@@ -17,6 +22,41 @@ use tokio::sync::watch;
 use crate::boot;
 use crate::flash_file::{FlashError, FlashFile};
 use crate::shell::{Application, Clock, Exit, Shell, ShellConfig, Traffic};
+
+/// The Meshward protocol that these nodes speak.
+const PROTOCOL: (u16, u16) = (1, 1);
+
+/// Whose updates a node takes.
+#[derive(Clone, Debug)]
+pub enum Manner {
+    /// Anybody's, by the stock protocol, as C++ nodes do.
+    Stock {
+        /// The books beside the layout, if the boot loader is to know trials.
+        books: Option<Books>,
+    },
+    /// What those have signed whose keys are on the chip: see [`boot::provision_keys`].
+    Signed(SignedConfig),
+}
+
+impl Manner {
+    const fn books(&self) -> Option<&Books> {
+        match self {
+            Self::Stock { books } => books.as_ref(),
+            Self::Signed(signed) => Some(&signed.books),
+        }
+    }
+}
+
+/// How a node takes signed updates.
+#[derive(Clone, Debug)]
+pub struct SignedConfig {
+    /// The books beside the layout.
+    pub books: Books,
+    /// What it can open of sealed payloads.
+    pub group_keys: GroupKeys,
+    /// How long trials take, unless a policy says otherwise.
+    pub rules: TrialRules,
+}
 
 /// How a node takes firmware.
 #[derive(Clone, Debug)]
@@ -29,8 +69,8 @@ pub struct FirmwareConfig {
     pub flash: PathBuf,
     /// The board's layout.
     pub layout: Layout,
-    /// The books beside it, if the boot loader is to know trials.
-    pub books: Option<Books>,
+    /// Whose updates it takes.
+    pub manner: Manner,
 }
 
 /// A node on this machine.
@@ -71,11 +111,15 @@ pub struct HostStatus {
     pub running: Option<BootRecord>,
     /// Where it accepts neighbours, once it is up.
     pub listen: Option<SocketAddr>,
+    /// When a signed update was installed last.
+    pub ready: Option<SystemTime>,
 }
 
-/// Logs what a person at the node's console would want to see.
+/// Logs what a person at the node's console would want to see, and publishes when an update is installed.
 #[derive(Debug)]
-struct Console;
+struct Console {
+    status: watch::Sender<HostStatus>,
+}
 
 impl Application for Console {
     type Machine = Node;
@@ -93,6 +137,15 @@ impl Application for Console {
             }
             Event::Update(event) => tracing::info!(node = %id, ?event, "update"),
             Event::Rollout(event) => tracing::debug!(node = %id, ?event),
+            Event::Exchange(ExchangeEvent::Receiver(receiver::Event::Failed(failure))) => {
+                tracing::warn!(node = %id, %failure, "update failed");
+            }
+            Event::Exchange(ExchangeEvent::Receiver(event)) => {
+                tracing::info!(node = %id, ?event, "update");
+                if matches!(event, receiver::Event::Ready(_)) {
+                    self.status.send_modify(|status| status.ready = Some(SystemTime::now()));
+                }
+            }
             Event::Exchange(event) => tracing::debug!(node = %id, ?event),
         }
     }
@@ -124,32 +177,82 @@ pub async fn run(
 ) -> Result<(), HostError> {
     let HostConfig { mesh, shell, firmware, boot_time } = config;
     let tap = shell.tap.clone();
+    let console = status.clone();
+    // Whatever ended the program before this one, the power came.
+    let mut reset = ResetReason::PowerOn;
     let boot = move |now| {
-        let (flash, running) = match &firmware {
+        let reset = core::mem::replace(&mut reset, ResetReason::Software);
+        let (flash, choice) = match &firmware {
             Some(firmware) => {
                 let flash = FlashFile::open(&firmware.flash, firmware.layout.size)?;
-                let choice = boot::boot(&flash, &firmware.layout, firmware.books.as_ref())?;
-                let running = choice.map(|choice| choice.start);
-                (Some(flash), running)
+                let choice = boot::boot(&flash, &firmware.layout, firmware.manner.books())?;
+                (Some(flash), choice)
             }
             None => (None, None),
         };
-        let receiver = firmware.as_ref().map(|firmware| ReceiverConfig {
-            id: mesh.id,
-            role: firmware.role.clone().into_bytes(),
-            hardware: firmware.hardware.clone().into_bytes(),
-            root: mesh.root,
-            layout: firmware.layout,
-            running,
-        });
+        let receiver = match (&firmware, &flash) {
+            (Some(firmware), Some(flash)) => receiver(firmware, flash, choice.as_ref(), &mesh, reset)?,
+            _ => None,
+        };
         if let Some(tap) = &tap {
             tap.booted(now, &mesh);
         }
-        let firmware = receiver.map(Firmware::Stock);
-        let machine = Node::new(NodeConfig { mesh: mesh.clone(), firmware });
-        Ok(Booted { machine, app: Console, flash, running })
+        let signed = matches!(receiver, Some(Firmware::Signed(_)));
+        let mut machine = Node::new(NodeConfig { mesh: mesh.clone(), firmware: receiver });
+        if signed {
+            // An image is not executed here, so nothing in it can fail.
+            machine.handle_self_test(now, true);
+        }
+        let app = Console { status: console.clone() };
+        Ok(Booted { machine, app, flash, running: choice.map(|choice| choice.start) })
     };
     run_machine(shell, boot_time, traffic, status, shutdown, boot).await
+}
+
+/// How a node that was booted takes firmware.
+fn receiver(
+    config: &FirmwareConfig,
+    flash: &FlashFile,
+    choice: Option<&Choice>,
+    mesh: &MeshConfig,
+    reset: ResetReason,
+) -> Result<Option<Firmware>, FlashError> {
+    let FirmwareConfig { role, hardware, layout, .. } = config;
+    let (id, layout) = (mesh.id, *layout);
+    match (&config.manner, choice) {
+        (Manner::Stock { .. }, choice) => Ok(Some(Firmware::Stock(ReceiverConfig {
+            id,
+            role: role.clone().into_bytes(),
+            hardware: hardware.clone().into_bytes(),
+            root: mesh.root,
+            layout,
+            running: choice.map(|choice| choice.start),
+        }))),
+        (Manner::Signed(_), None) => {
+            tracing::warn!(node = %id, "the chip has no valid image: the node takes no updates");
+            Ok(None)
+        }
+        (Manner::Signed(signed), Some(choice)) => {
+            let previous = boot::previous(flash, &layout, &choice.committed)?;
+            Ok(Some(Firmware::Signed(Box::new(receiver::Config {
+                id,
+                hardware: hardware.clone(),
+                role: role.clone(),
+                protocol: PROTOCOL,
+                chip: None,
+                layout,
+                books: signed.books,
+                running: choice.start,
+                committed: choice.committed,
+                previous,
+                reset,
+                group_keys: signed.group_keys.clone(),
+                rollback: true,
+                rules: signed.rules,
+                supply_least: None,
+            }))))
+        }
+    }
 }
 
 /// As [`run`], for whatever `boot` makes each time. `boot_time` is how long a restart takes.
@@ -175,7 +278,9 @@ pub async fn run_machine<A: Application>(
         // A port that was free at the first boot is this node's for good.
         config.listen = shell.local_addr();
         let listen = config.listen;
-        status.send_modify(|status| *status = HostStatus { boots: status.boots + 1, running, listen });
+        status.send_modify(|status| {
+            *status = HostStatus { boots: status.boots + 1, running, listen, ..*status }
+        });
         let mut stop = shutdown.clone();
         // An error means that nobody can ask for a shutdown any more, which is one.
         let exit = shell.run(async move { drop(stop.wait_for(|stop| *stop).await) }).await;

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use clap::Args;
-use meshward_gateway::rest::model::{Activation, Firmware, NewRollout, Node, Page, Rollout, Topology};
+use meshward_gateway::rest::model::{
+    Activation, Firmware, Forecast, NewRollout, Node, Page, Rollout, Topology,
+};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -83,6 +85,15 @@ impl Client {
 
     pub(crate) async fn upload(&self, name: &str, image: Vec<u8>) -> Result<Firmware, ClientError> {
         self.answer(self.request(Method::POST, "firmware").query(&[("name", name)]).body(image)).await
+    }
+
+    pub(crate) async fn manifest(&self, sha256: &str, manifest: Vec<u8>) -> Result<Firmware, ClientError> {
+        let path = format!("firmware/{sha256}/manifest");
+        self.answer(self.request(Method::PUT, &path).body(manifest)).await
+    }
+
+    pub(crate) async fn forecast(&self, rollout: &NewRollout) -> Result<Forecast, ClientError> {
+        self.answer(self.request(Method::POST, "forecasts").json(rollout)).await
     }
 
     pub(crate) async fn start(&self, rollout: &NewRollout) -> Result<Rollout, ClientError> {

@@ -1,89 +1,27 @@
 //! `meshward ota …`: brings an image to nodes and watches it arrive.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use meshward_gateway::rest::model::{
-    Activation, NewRollout, Rollout, RolloutNode, RolloutNodeState, RolloutState, Scheme,
+    Activation, Family, Rollout, RolloutNode, RolloutNodeState, RolloutState, Transfers,
 };
 
 use crate::client::{Client, GatewayArgs};
+use crate::forecast::duration;
 use crate::list::table;
 use crate::progress::Progress;
+use crate::what::{What, scheme_name};
 
 /// Between two looks at a roll-out under way.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How an image travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum SchemeArg {
-    /// The best that the nodes understand.
-    Auto,
-    /// Every part goes out once for all nodes.
-    Turbo,
-    /// Every node asks for every part, as with the C++ library's sender.
-    Unicast,
-}
-
-impl From<SchemeArg> for Scheme {
-    fn from(scheme: SchemeArg) -> Self {
-        match scheme {
-            SchemeArg::Auto => Self::Auto,
-            SchemeArg::Turbo => Self::Turbo,
-            SchemeArg::Unicast => Self::Unicast,
-        }
-    }
-}
-
-/// How a scheme is called in reports.
-pub(crate) const fn scheme_name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Auto => "auto",
-        Scheme::Turbo => "turbo",
-        Scheme::Unicast => "unicast",
-    }
-}
-
 /// Options of `meshward ota deploy`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The image: a .bin file.
-    image: PathBuf,
-    /// The role of the nodes that it is for.
-    #[arg(long)]
-    role: String,
-    /// The nodes' hardware; ESP32 covers every chip of that family.
-    #[arg(long, default_value = "ESP32", value_parser = ["ESP32", "ESP8266"])]
-    hardware: String,
-    /// Only this node; may be given several times.
-    #[arg(long = "node", value_name = "ID")]
-    nodes: Vec<u32>,
-    /// Send the image even though it does not look like one that the nodes can run.
-    #[arg(long)]
-    force_image: bool,
-    /// Say that this image takes updates itself (`initOTAReceive`); needed once per image, for a node that runs
-    /// one which does not can never be updated over the air again.
-    #[arg(long)]
-    confirm_receiver: bool,
-    /// How the parts travel.
-    #[arg(long, value_enum, default_value_t = SchemeArg::Auto)]
-    scheme: SchemeArg,
-    /// Bytes that a node's slot holds; Arduino's default partitions have 1310720.
-    #[arg(long, default_value_t = 0x1E_0000, value_name = "BYTES")]
-    slot_size: u32,
-    /// Bytes in a part, 256 to 1400.
-    #[arg(long, default_value_t = 1024)]
-    part_size: u32,
-    /// Nodes that receive at the same time, 1 to 64.
-    #[arg(long, default_value_t = 12)]
-    concurrency: u32,
-    /// How much of the time the broadcast pass may fill the radio channel, in per cent: less is slower, and leaves
-    /// more to the nodes' own messages.
-    #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
-    airtime: u8,
-    /// Bring everything but the last part, so that no node restarts before `meshward ota activate`; returns when all
-    /// have it.
+    #[command(flatten)]
+    what: What,
+    /// Bring everything, to stock nodes all but the last part, so that no node starts the image before `meshward ota
+    /// activate`; returns when all have it.
     #[arg(long)]
     hold: bool,
     /// Print the roll-out as JSON instead of a table.
@@ -128,31 +66,15 @@ pub(crate) struct ControlArgs {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let path = args.image.display();
-    let image = std::fs::read(&args.image).with_context(|| format!("cannot read the image {path}"))?;
-    anyhow::ensure!(!image.is_empty(), "the image {path} is empty");
-    let name = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let client = Client::new(&args.gateway);
-    let firmware = client.upload(&name, image).await?;
-    let new = NewRollout {
-        hardware: args.hardware,
-        scheme: args.scheme.into(),
-        nodes: (!args.nodes.is_empty()).then_some(args.nodes),
-        force_image: args.force_image,
-        confirm_receiver: args.confirm_receiver,
-        slot_size: args.slot_size,
-        part_size: args.part_size,
-        concurrency: args.concurrency,
-        hold: args.hold,
-        airtime: args.airtime,
-        ..NewRollout::new(firmware.sha256, args.role)
-    };
+    let (firmware, mut new) = args.what.prepare(&client).await?;
+    new.hold = args.hold;
     let started = client.start(&new).await?;
     if !args.json {
         eprintln!(
             "roll-out {}: {} ({} bytes) to {} nodes; Ctrl-C leaves it running, `meshward ota abort {}` ends it",
             started.id,
-            name,
+            args.what.name(),
             firmware.size,
             started.nodes.len(),
             started.id,
@@ -220,6 +142,7 @@ pub(crate) fn state_text(state: RolloutNodeState) -> &'static str {
         RolloutNodeState::Announced => "announced",
         RolloutNodeState::Listening => "listening",
         RolloutNodeState::Receiving => "receiving",
+        RolloutNodeState::Installing => "installing",
         RolloutNodeState::Ready => "ready",
         RolloutNodeState::Finishing => "finishing",
         RolloutNodeState::Restarting => "restarting",
@@ -230,21 +153,50 @@ pub(crate) fn state_text(state: RolloutNodeState) -> &'static str {
     }
 }
 
+/// How a node takes updates, in the words of a report.
+pub(crate) fn family_text(family: Option<Family>) -> &'static str {
+    match family {
+        Some(Family::Meshward) => "Meshward",
+        Some(Family::Stock) => "stock",
+        None => "–",
+    }
+}
+
 fn print_report(rollout: &Rollout) {
-    let mut rows = table(&["node", "outcome", "remark"]);
+    let mut rows = table(&["node", "kind", "sent as", "outcome", "remark"]);
     for node in &rollout.nodes {
+        let stock = node.family == Some(Family::Stock);
         let remark = match (node.state, &node.reason) {
             (_, Some(reason)) => reason.as_str(),
             (RolloutNodeState::Declined, None) => {
                 "did not ask for it: other role or hardware, or it runs this image already"
             }
-            (RolloutNodeState::Ready, None) if rollout.hold => "has everything but the last part",
+            (RolloutNodeState::Ready, None) if rollout.hold && stock => "has everything but the last part",
+            (RolloutNodeState::Ready, None) if rollout.hold => "has it installed",
             _ => "",
         };
-        rows.add_row([node.id.to_string(), state_text(node.state).to_owned(), remark.to_owned()]);
+        rows.add_row([
+            node.id.to_string(),
+            family_text(node.family).to_owned(),
+            node.scheme.map_or("–", scheme_name).to_owned(),
+            state_text(node.state).to_owned(),
+            remark.to_owned(),
+        ]);
     }
     println!("{rows}");
     println!("{}", summary(rollout));
+    if let Some(times) = times(&rollout.transfers) {
+        println!("{times}");
+    }
+}
+
+/// What the transfers took, in words.
+fn times(transfers: &Transfers) -> Option<String> {
+    let meshward =
+        transfers.meshward_seconds.map(|took| format!("Meshward nodes had it after {}", duration(took)));
+    let stock = transfers.stock_seconds.map(|took| format!("stock nodes after {}", duration(took)));
+    let both: Vec<String> = meshward.into_iter().chain(stock).collect();
+    (!both.is_empty()).then(|| both.join(", "))
 }
 
 fn summary(rollout: &Rollout) -> String {

@@ -1,20 +1,23 @@
 //! `meshward gateway`: joins a mesh as an ordinary node and serves the REST interface.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::ota::Md5Sum;
+use meshward_core::ota::trust::KeyKind;
 use meshward_core::wire::NodeId;
+use meshward_fleet::signing::{SigningKey, public_to_text};
 use meshward_gateway::peer::Peer;
 use meshward_gateway::shell::{ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
 use crate::capture::Capture;
+use crate::firmware::{Readers, keygen, sign, with_suffix, write_file};
 use crate::shutdown;
 
 /// Options of `meshward gateway`.
@@ -35,6 +38,10 @@ pub(crate) struct Args {
     /// Call this node the root of the mesh.
     #[arg(long)]
     root: bool,
+    /// The secret key of an operator that signs what this gateway sends to Meshward nodes; made when it is not there,
+    /// with its public half, for the nodes, in FILE.pub. Without this option the key lasts as long as the program.
+    #[arg(long, value_name = "FILE")]
+    operator_key: Option<PathBuf>,
     /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -46,6 +53,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         "the gateway has no way into a mesh: name a node by --peer HOST:PORT (or --peer auto), or accept \
          nodes by --listen 0.0.0.0:5555"
     );
+    let operator = operator_key(args.operator_key.as_deref())?;
     let listener = rest::bind(args.http).await?;
     let seed =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
@@ -55,7 +63,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let tap = capture.as_ref().map(Capture::tap);
     let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed, tap };
-    let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()))
+    let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()), operator)
         .await
         .with_context(|| format!("cannot accept nodes on {:?}", args.listen))?;
     let address = listener.local_addr().context("the REST listener has no address")?;
@@ -78,6 +86,28 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         capture.finish().await?;
     }
     Ok(true)
+}
+
+/// The key that a file holds; a new one if there is no file, or no name for one.
+fn operator_key(path: Option<&Path>) -> anyhow::Result<SigningKey> {
+    let new = || anyhow::Ok(SigningKey::from_seed(KeyKind::Operator, keygen::random()?)?);
+    let Some(path) = path else { return new() };
+    if path.exists() {
+        let key = sign::read_key(path)?;
+        let kind = key.key().kind;
+        anyhow::ensure!(
+            kind == KeyKind::Operator,
+            "{} is a key of kind {kind}, and a gateway needs one of kind operator",
+            path.display()
+        );
+        return Ok(key);
+    }
+    let key = new()?;
+    write_file(path, key.to_text().as_bytes(), false, Readers::Owner)?;
+    let public = with_suffix(path, ".pub");
+    write_file(&public, public_to_text(&key.key()).as_bytes(), true, Readers::Everybody)?;
+    println!("operator key {}: {} (secret), {} (for the nodes)", key.id(), path.display(), public.display());
+    Ok(key)
 }
 
 /// A node id that stays the same on this machine and is never 0.

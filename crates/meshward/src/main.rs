@@ -9,12 +9,14 @@ mod client;
 mod demo;
 mod deploy;
 mod firmware;
+mod forecast;
 mod gateway;
 mod list;
 mod node;
 mod progress;
 mod shutdown;
 mod sim;
+mod what;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Ota {
+    /// Say what a roll-out would take, per group of nodes, and send nothing of it.
+    Forecast(forecast::Args),
     /// Bring an image to every node of a role, or to some of them.
     Deploy(deploy::Args),
     /// List the roll-outs of this gateway.
@@ -118,6 +122,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Demo(args) => demo::run(args).await,
         Command::Nodes(args) => list::nodes(args).await,
         Command::Topology(args) => list::topology(args).await,
+        Command::Ota(Ota::Forecast(args)) => forecast::run(args).await,
         Command::Ota(Ota::Deploy(args)) => deploy::run(args).await,
         Command::Ota(Ota::Status(args)) => deploy::status(args).await,
         Command::Ota(Ota::Activate(args)) => deploy::activate(args).await,

@@ -8,15 +8,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use meshward_core::flash::{Books, Layout};
 use meshward_core::mesh::MeshConfig;
+use meshward_core::ota::trial::TrialRules;
+use meshward_core::ota::trust::GroupKeys;
 use meshward_core::wire::NodeId;
 use meshward_gateway::boot;
 use meshward_gateway::flash_file::FlashFile;
-use meshward_gateway::host::{self, FirmwareConfig, HostConfig, HostStatus};
+use meshward_gateway::host::{self, FirmwareConfig, HostConfig, HostStatus, Manner, SignedConfig};
 use meshward_gateway::peer::Peer;
 use meshward_gateway::shell::{ShellConfig, Traffic};
 use tokio::sync::watch;
 
 use crate::capture::Capture;
+use crate::firmware::inspect::read_keys;
 use crate::shutdown;
 
 /// Options of `meshward node`.
@@ -43,6 +46,10 @@ pub(crate) struct Args {
     /// Put this image on a flash chip that has none, as a factory would.
     #[arg(long, value_name = "FILE", requires = "flash")]
     image: Option<PathBuf>,
+    /// The public key of an author, an operator or a recovery key, from `meshward firmware keygen`; several times. The
+    /// chip is given them once, as a factory would, and the node takes what they sign and nothing else from then on.
+    #[arg(long = "key", value_name = "FILE", requires = "flash")]
+    keys: Vec<PathBuf>,
     /// Call this node the root of the mesh.
     #[arg(long)]
     root: bool,
@@ -60,14 +67,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     if let (Some(flash), Some(image)) = (&args.flash, &args.image) {
         provision(flash, image, &layout)?;
     }
+    let manner = args.flash.as_deref().map(|flash| manner(flash, &args.keys, &layout)).transpose()?;
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let id = NodeId(args.id);
-    let firmware = args.flash.zip(args.role).map(|(flash, role)| FirmwareConfig {
+    let firmware = args.flash.zip(args.role).zip(manner).map(|((flash, role), manner)| FirmwareConfig {
         role,
         hardware: args.hardware,
         flash,
         layout,
-        books: Some(Books::FOUR_MEGABYTES),
+        manner,
     });
     let config = HostConfig {
         mesh: MeshConfig { root: args.root, ..MeshConfig::node(id, u64::from(args.id)) },
@@ -110,6 +118,22 @@ fn announce(id: NodeId, status: &HostStatus) {
         None => "no image".to_owned(),
     };
     println!("node {id}: boot {}, listening on {listen}, {image}", status.boots);
+}
+
+/// Whose updates the node takes: those of the keys that its chip has been given, now or before.
+fn manner(flash: &Path, keys: &[PathBuf], layout: &Layout) -> anyhow::Result<Manner> {
+    let books = Books::FOUR_MEGABYTES;
+    let store = read_keys(keys)?;
+    let chip = FlashFile::open(flash, layout.size)?;
+    if !keys.is_empty() {
+        boot::provision_keys(&chip, &books, &store)?;
+    }
+    Ok(if boot::has_keys(&chip, &books)? {
+        let (group_keys, rules) = (GroupKeys::default(), TrialRules::default());
+        Manner::Signed(SignedConfig { books, group_keys, rules })
+    } else {
+        Manner::Stock { books: Some(books) }
+    })
 }
 
 fn provision(flash: &Path, image: &Path, layout: &Layout) -> anyhow::Result<()> {

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use meshward_gateway::rest::model::{Rollout, RolloutNode, RolloutNodeState};
+use meshward_gateway::rest::model::{Rollout, RolloutNode, RolloutNodeState, RolloutPhase, RolloutState};
 
 use crate::deploy::state_text;
+use crate::forecast::{duration, sentence};
 
 /// Bars of single nodes at one time.
 const BARS_MAX: usize = 20;
@@ -22,6 +23,8 @@ pub(crate) struct Progress {
     /// Nodes whose end has been printed.
     ended: BTreeMap<u32, RolloutNodeState>,
     terminal: bool,
+    /// Whether the forecast has been said.
+    forecast: bool,
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -32,20 +35,29 @@ fn style(template: &str) -> ProgressStyle {
 impl Progress {
     pub(crate) fn new(rollout: &Rollout) -> Self {
         let bars = MultiProgress::new();
-        let total: u64 = rollout.nodes.iter().map(|node| u64::from(node.parts)).sum();
-        let overall = bars.add(ProgressBar::new(total));
+        let overall = bars.add(ProgressBar::new(parts(rollout)));
         overall.set_style(style("{prefix:>12} {bar:40.green} {percent:>3} %  {msg}"));
         overall.set_prefix("all nodes");
         let terminal = std::io::stderr().is_terminal();
-        Self { bars, overall, nodes: BTreeMap::new(), ended: BTreeMap::new(), terminal }
+        let (nodes, ended) = (BTreeMap::new(), BTreeMap::new());
+        Self { bars, overall, nodes, ended, terminal, forecast: false }
     }
 
     /// Draws the roll-out as it is now.
     pub(crate) fn show(&mut self, rollout: &Rollout) {
         let done: u64 = rollout.nodes.iter().map(parts_done).sum();
         let updated = rollout.count(RolloutNodeState::Updated);
+        // It is not known before nodes have said what they are.
+        self.overall.set_length(parts(rollout).max(1));
         self.overall.set_position(done);
-        self.overall.set_message(format!("{updated} of {} updated", rollout.nodes.len()));
+        let left = rollout.eta_seconds.map(|left| format!(", {} left", duration(left))).unwrap_or_default();
+        let doing = if rollout.state == RolloutState::Paused { "paused" } else { phase_text(rollout.phase) };
+        self.overall.set_message(format!("{doing}: {updated} of {} updated{left}", rollout.nodes.len()));
+        if let Some(forecast) =
+            rollout.forecast.as_ref().filter(|_| !core::mem::replace(&mut self.forecast, true))
+        {
+            self.say(sentence(forecast));
+        }
         for node in &rollout.nodes {
             if node.state.is_final() {
                 self.end(node);
@@ -80,11 +92,17 @@ impl Progress {
         }
         let reason = node.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let line = format!("node {} {}{reason}", node.id, state_text(node.state));
-        if !self.terminal {
-            eprintln!("{line}");
-        } else if node.state == RolloutNodeState::Failed {
+        if !self.terminal || node.state == RolloutNodeState::Failed {
+            self.say(line);
+        }
+    }
+
+    fn say(&self, line: String) {
+        if self.terminal {
             // The line is lost where the bars cannot be drawn, and then it is in the closing table.
             drop(self.bars.println(line));
+        } else {
+            eprintln!("{line}");
         }
     }
 
@@ -95,6 +113,22 @@ impl Progress {
         }
         self.overall.abandon();
     }
+}
+
+const fn phase_text(phase: RolloutPhase) -> &'static str {
+    match phase {
+        RolloutPhase::Surveying => "asking nodes what they are",
+        RolloutPhase::Packing => "packing",
+        RolloutPhase::Delivering => "sending to Meshward nodes",
+        RolloutPhase::Sending => "sending to stock nodes",
+        RolloutPhase::Held => "waiting to be activated",
+        RolloutPhase::Activating => "restarting",
+        RolloutPhase::Finished => "finished",
+    }
+}
+
+fn parts(rollout: &Rollout) -> u64 {
+    rollout.nodes.iter().map(|node| u64::from(node.parts)).sum()
 }
 
 fn parts_done(node: &RolloutNode) -> u64 {

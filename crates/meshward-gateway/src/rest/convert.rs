@@ -4,12 +4,16 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use meshward_core::node::Node as MeshNode;
-use meshward_core::ota::{self, TargetReport, TargetState};
+use meshward_core::ota::exchange::ImageId;
+use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
+use meshward_fleet::deployment::{self, Phase, State, TargetReport, Why};
+use meshward_fleet::forecast::{self, Form, Kind, Service};
 use meshward_fleet::roster::Entry;
 
 use super::model::{
-    Firmware, Link, Node, NodeState, Rollout, RolloutNode, RolloutNodeState, RolloutState, Scheme, Topology,
+    Family, Firmware, Forecast, Group, Link, Manifest, Node, NodeState, Rollout, RolloutNode,
+    RolloutNodeState, RolloutPhase, RolloutState, Running, Scheme, Topology, Transfers,
 };
 use crate::service::{self, Gateway};
 
@@ -67,52 +71,169 @@ pub(super) fn firmware(firmware: &service::Firmware) -> Firmware {
         chip: firmware.info.chip.map(|chip| chip.to_string()),
         project,
         version,
+        manifest: firmware.manifest.as_ref().map(|manifest| {
+            let content = manifest.content();
+            Manifest {
+                hardware: content.hardware.clone(),
+                role: content.role.clone(),
+                version: content.version.clone(),
+                sequence: content.sequence,
+            }
+        }),
     }
 }
 
-fn rollout_node(report: &TargetReport) -> RolloutNode {
-    let (state, reason) = match report.state {
-        TargetState::Waiting => (RolloutNodeState::Waiting, None),
-        TargetState::Announced => (RolloutNodeState::Announced, None),
-        TargetState::Listening => (RolloutNodeState::Listening, None),
-        TargetState::Receiving => (RolloutNodeState::Receiving, None),
-        TargetState::Ready => (RolloutNodeState::Ready, None),
-        TargetState::Finishing => (RolloutNodeState::Finishing, None),
-        TargetState::Restarting => (RolloutNodeState::Restarting, None),
-        TargetState::Verifying => (RolloutNodeState::Verifying, None),
-        TargetState::Updated => (RolloutNodeState::Updated, None),
-        TargetState::Declined => (RolloutNodeState::Declined, None),
-        TargetState::Failed(reason) => (RolloutNodeState::Failed, Some(reason.to_string())),
+/// Seconds with three digits after the point.
+fn seconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
+
+const fn scheme(scheme: forecast::Scheme) -> Scheme {
+    match scheme {
+        forecast::Scheme::Auto => Scheme::Auto,
+        forecast::Scheme::Full => Scheme::Full,
+        forecast::Scheme::Heatshrink => Scheme::Heatshrink,
+        forecast::Scheme::Lzma => Scheme::Lzma,
+        forecast::Scheme::Delta => Scheme::Delta,
+        forecast::Scheme::Turbo => Scheme::Turbo,
+        forecast::Scheme::Unicast => Scheme::Unicast,
+    }
+}
+
+pub(super) const fn own_scheme(scheme: Scheme) -> forecast::Scheme {
+    match scheme {
+        Scheme::Auto => forecast::Scheme::Auto,
+        Scheme::Full => forecast::Scheme::Full,
+        Scheme::Heatshrink => forecast::Scheme::Heatshrink,
+        Scheme::Lzma => forecast::Scheme::Lzma,
+        Scheme::Delta => forecast::Scheme::Delta,
+        Scheme::Turbo => forecast::Scheme::Turbo,
+        Scheme::Unicast => forecast::Scheme::Unicast,
+    }
+}
+
+/// What a group is sent.
+fn sent(service: &Service, forecast: &forecast::Forecast) -> Option<Scheme> {
+    Some(match service {
+        Service::Pass(at) => match forecast.passes.get(*at)?.form {
+            Form::Full => Scheme::Full,
+            Form::Heatshrink => Scheme::Heatshrink,
+            Form::Lzma => Scheme::Lzma,
+            Form::Delta(_) => Scheme::Delta,
+        },
+        Service::Turbo => Scheme::Turbo,
+        Service::Unicast => Scheme::Unicast,
+        Service::None(_) => return None,
+    })
+}
+
+fn group(gateway: &Gateway, group: &forecast::Group, all: &forecast::Forecast) -> Group {
+    let running = |id: &ImageId| Running { id: hex(&id.0), name: gateway.image_name(*id).map(str::to_owned) };
+    let (family, hardware, role, running) = match &group.kind {
+        Kind::Meshward { hardware, role, running: image } => {
+            (Family::Meshward, Some(hardware.clone()), Some(role.clone()), image.as_ref().map(running))
+        }
+        Kind::Stock => (Family::Stock, None, None, None),
     };
-    RolloutNode { id: report.node.0, state, done: report.done, parts: report.parts, reason }
+    Group {
+        nodes: group.nodes.iter().map(|id| id.0).collect(),
+        family,
+        hardware,
+        role,
+        running,
+        scheme: sent(&group.service, all),
+        reason: if let Service::None(unfit) = &group.service { Some(unfit.to_string()) } else { None },
+        bytes: group.bytes,
+        chunks: group.chunks,
+        pass: if let Service::Pass(at) = group.service { u32::try_from(at).ok() } else { None },
+        channel_seconds: seconds(group.channel),
+        transfer_seconds: seconds(group.transfer),
+        install_seconds: seconds(group.install),
+        restart_seconds: seconds(group.restart),
+        eta_seconds: seconds(group.eta()),
+    }
+}
+
+pub(super) fn forecast(gateway: &Gateway, forecast: &forecast::Forecast) -> Forecast {
+    Forecast {
+        groups: forecast.groups.iter().map(|each| group(gateway, each, forecast)).collect(),
+        channel_seconds: seconds(forecast.channel),
+        eta_seconds: seconds(forecast.eta),
+    }
+}
+
+fn rollout_node(report: &TargetReport, forecast: Option<&forecast::Forecast>) -> RolloutNode {
+    let said = |why: &Why| Some(why.to_string());
+    let (state, reason) = match &report.state {
+        State::Waiting => (RolloutNodeState::Waiting, None),
+        State::Announced => (RolloutNodeState::Announced, None),
+        State::Listening => (RolloutNodeState::Listening, None),
+        State::Receiving => (RolloutNodeState::Receiving, None),
+        State::Installing => (RolloutNodeState::Installing, None),
+        State::Ready => (RolloutNodeState::Ready, None),
+        State::Finishing => (RolloutNodeState::Finishing, None),
+        State::Restarting => (RolloutNodeState::Restarting, None),
+        State::Verifying => (RolloutNodeState::Verifying, None),
+        State::Updated => (RolloutNodeState::Updated, None),
+        State::Declined(why) => (RolloutNodeState::Declined, why.as_ref().and_then(said)),
+        State::Failed(why) => (RolloutNodeState::Failed, said(why)),
+    };
+    let family = report.family.map(|family| match family {
+        deployment::Family::Meshward => Family::Meshward,
+        deployment::Family::Stock => Family::Stock,
+    });
+    let service = forecast.and_then(|forecast| sent(&forecast.group_of(report.node)?.service, forecast));
+    RolloutNode {
+        id: report.node.0,
+        family,
+        scheme: service,
+        state,
+        done: report.done,
+        parts: report.parts,
+        reason,
+    }
+}
+
+const fn phase(phase: Phase) -> RolloutPhase {
+    match phase {
+        Phase::Surveying => RolloutPhase::Surveying,
+        Phase::Packing => RolloutPhase::Packing,
+        Phase::Delivering => RolloutPhase::Delivering,
+        Phase::Sending => RolloutPhase::Sending,
+        Phase::Held => RolloutPhase::Held,
+        Phase::Activating => RolloutPhase::Activating,
+        Phase::Finished => RolloutPhase::Finished,
+    }
 }
 
 pub(super) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rollout) -> Rollout {
     let state = match rollout.finished {
         Some(_) => RolloutState::Finished,
-        None if mesh.distributor().is_paused() => RolloutState::Paused,
+        None if rollout.paused => RolloutState::Paused,
         None => RolloutState::Running,
     };
+    let foreign = rollout.finished.is_none().then(|| mesh.distributor().foreign_sender()).flatten();
+    let reckoned = rollout.forecast.as_ref();
     Rollout {
         id: rollout.id,
         state,
+        phase: phase(rollout.phase),
+        eta_seconds: rollout.eta.map(seconds),
+        forecast: reckoned.map(|reckoned| forecast(gateway, reckoned)),
+        transfers: Transfers {
+            first_chunk_at: rollout.transfers.first_chunk.map(|at| timestamp(gateway.civil(at))),
+            meshward_seconds: rollout.transfers.meshward.map(seconds),
+            stock_seconds: rollout.transfers.stock.map(seconds),
+        },
         firmware: firmware(&rollout.firmware),
         role: rollout.role.clone(),
         hardware: rollout.hardware.clone(),
-        scheme: match rollout.scheme {
-            ota::Scheme::Turbo => Scheme::Turbo,
-            ota::Scheme::Unicast => Scheme::Unicast,
-        },
+        scheme: scheme(rollout.scheme),
         hold: rollout.hold,
-        foreign_sender: rollout
-            .finished
-            .is_none()
-            .then(|| mesh.distributor().foreign_sender())
-            .flatten()
-            .map(|id| id.0),
+        foreign_sender: foreign.map(|id| id.0),
         started_at: timestamp(gateway.civil(rollout.started)),
         finished_at: rollout.finished.map(|at| timestamp(gateway.civil(at))),
-        nodes: rollout.nodes.iter().map(rollout_node).collect(),
+        nodes: rollout.nodes.iter().map(|report| rollout_node(report, reckoned)).collect(),
     }
 }
 

@@ -84,19 +84,110 @@ pub struct Firmware {
     pub project: Option<String>,
     /// The version of its application description.
     pub version: Option<String>,
+    /// What its author says of it; absent while nobody has signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Manifest>,
 }
 
-/// How the parts of an image travel.
+/// What an author says of an image. The nodes judge whether that is signed as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The hardware that it runs on.
+    pub hardware: String,
+    /// The role that it is for.
+    pub role: String,
+    /// What people call this version.
+    pub version: String,
+    /// Rises with every release.
+    pub sequence: u64,
+}
+
+/// What is sent of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// The best that the nodes understand.
+    /// To each node what takes least channel time.
     #[default]
     Auto,
-    /// Every part goes out once for all nodes.
+    /// To Meshward nodes the image as it is; to stock nodes, as with the next three, the cheaper of their ways.
+    Full,
+    /// To Meshward nodes the image packed by heatshrink.
+    Heatshrink,
+    /// To Meshward nodes the image packed by LZMA.
+    Lzma,
+    /// To Meshward nodes a patch of what they run.
+    Delta,
+    /// To stock nodes alone: every part goes out once for all nodes.
     Turbo,
-    /// Every node asks for every part.
+    /// To stock nodes alone: every node asks for every part.
     Unicast,
+}
+
+/// How a node takes updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Signed ones.
+    Meshward,
+    /// As the C++ library does.
+    Stock,
+}
+
+/// An image that nodes run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The first 16 digits of its SHA-256.
+    pub id: String,
+    /// What the file was called, if it has been uploaded.
+    pub name: Option<String>,
+}
+
+/// Nodes that are alike and are served alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// They.
+    pub nodes: Vec<u32>,
+    /// How they take updates.
+    pub family: Family,
+    /// Their hardware, where they tell.
+    pub hardware: Option<String>,
+    /// Their role, where they tell.
+    pub role: Option<String>,
+    /// What they run, where they tell.
+    pub running: Option<Running>,
+    /// What they are sent: never `auto`, and absent where that is nothing.
+    pub scheme: Option<Scheme>,
+    /// Why they are sent nothing, to follow their ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Bytes of the payload or the image.
+    pub bytes: u32,
+    /// In so many chunks or parts.
+    pub chunks: u32,
+    /// The place of the pass that serves them: groups with the same one share its channel time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<u32>,
+    /// Channel time of what they are sent.
+    pub channel_seconds: f64,
+    /// Until they have it all, at the roll-out's airtime; what is sent at the same time included.
+    pub transfer_seconds: f64,
+    /// Making room, and writing the image.
+    pub install_seconds: f64,
+    /// Until they are back.
+    pub restart_seconds: f64,
+    /// All three: until they run the image, if they waited for nobody.
+    pub eta_seconds: f64,
+}
+
+/// What a roll-out takes, by the model of one channel that all links share: without what is lost and repeated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Groups, those that are served first.
+    pub groups: Vec<Group>,
+    /// Channel time of all that is sent.
+    pub channel_seconds: f64,
+    /// Until all have it installed, and then all restart; the trial that follows is not in it.
+    pub eta_seconds: f64,
 }
 
 /// A roll-out to be started.
@@ -105,12 +196,13 @@ pub enum Scheme {
 pub struct NewRollout {
     /// SHA-256 of an uploaded image.
     pub firmware: String,
-    /// The receivers' role.
-    pub role: String,
+    /// The receivers' role; that of the image's manifest when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// The receivers' hardware: `ESP32` or `ESP8266`.
     #[serde(default = "default_hardware")]
     pub hardware: String,
-    /// How the parts travel.
+    /// What is sent.
     #[serde(default)]
     pub scheme: Scheme,
     /// Whom; every node in the mesh when absent.
@@ -119,8 +211,8 @@ pub struct NewRollout {
     /// Send the image even though it does not look like one that the receivers can run.
     #[serde(default)]
     pub force_image: bool,
-    /// The image takes updates itself. Nobody can see that from outside, and a node that runs one which does not
-    /// is lost to updates over the air; so it must be said, once per image.
+    /// The image takes updates itself. Nobody can see that from outside, and a stock node that runs one which does
+    /// not is lost to updates over the air; so it must be said, once per image.
     #[serde(default)]
     pub confirm_receiver: bool,
     /// Bytes that a receiver's slot holds.
@@ -135,7 +227,7 @@ pub struct NewRollout {
     /// Nodes get everything but the last part, and restart only when they are activated.
     #[serde(default)]
     pub hold: bool,
-    /// How much of the time the broadcast pass may fill the radio channel, in per cent, 1 to 100.
+    /// How much of the time the update may fill the radio channel, in per cent, 1 to 100.
     #[serde(default = "default_airtime")]
     pub airtime: u8,
 }
@@ -151,7 +243,7 @@ pub struct Activation {
 
 impl NewRollout {
     /// A roll-out of `firmware` to all nodes of `role`, everything else by default.
-    pub fn new(firmware: String, role: String) -> Self {
+    pub fn new(firmware: String, role: Option<String>) -> Self {
         Self {
             firmware,
             role,
@@ -211,19 +303,21 @@ pub enum RolloutNodeState {
     Announced,
     /// It takes the broadcast pass, silently.
     Listening,
-    /// It asks for parts.
+    /// It asks for what it lacks.
     Receiving,
-    /// It has all but the last part, which is held back until the nodes behind it are done, and it is activated.
+    /// It has all, looks at it and unpacks it.
+    Installing,
+    /// It waits for the order, or the last part, to start the image.
     Ready,
-    /// The last part is on its way.
+    /// That is on its way.
     Finishing,
     /// It has left the mesh to restart.
     Restarting,
-    /// It is back, and is being asked whether it wants the image again.
+    /// It is back, and has to say, or to show, what it runs.
     Verifying,
-    /// It runs the image.
+    /// It runs the image. A Meshward node may still have it on trial.
     Updated,
-    /// It did not ask for the image: another role or hardware, or it runs it already.
+    /// It has no use for the image: another role or hardware, or it runs it already.
     Declined,
     /// It was not updated; `reason` says why.
     Failed,
@@ -236,18 +330,55 @@ impl RolloutNodeState {
     }
 }
 
+/// What a roll-out is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutPhase {
+    /// Nodes are asked what they are.
+    Surveying,
+    /// Payloads are made.
+    Packing,
+    /// Payloads go to Meshward nodes.
+    Delivering,
+    /// The image goes to stock nodes.
+    Sending,
+    /// Nodes wait to be activated.
+    Held,
+    /// Nodes start the image.
+    Activating,
+    /// Nothing more.
+    Finished,
+}
+
+/// What the transfers of a roll-out took, of those that are over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Transfers {
+    /// When the first chunk went to Meshward nodes.
+    pub first_chunk_at: Option<Timestamp>,
+    /// From the offer until the last Meshward node had the image installed, or was given up.
+    pub meshward_seconds: Option<f64>,
+    /// From the announcement until the last stock node had all but the last part, or was given up.
+    pub stock_seconds: Option<f64>,
+}
+
 /// A node of a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutNode {
     /// Its id.
     pub id: u32,
+    /// How it takes updates; absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// What it is sent; absent while that is not known, and where it is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
     /// Where it is.
     pub state: RolloutNodeState,
-    /// Parts that it has.
+    /// Chunks or parts that it has.
     pub done: u32,
-    /// Parts in all.
+    /// Chunks or parts in all; 0 while that is not known.
     pub parts: u32,
-    /// Why it failed, to follow its id.
+    /// Why it failed or declined, to follow its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -259,13 +390,22 @@ pub struct Rollout {
     pub id: u64,
     /// Where it is.
     pub state: RolloutState,
+    /// What it is doing.
+    pub phase: RolloutPhase,
+    /// How long is left until the nodes run the image, while anybody can say.
+    pub eta_seconds: Option<f64>,
+    /// What was reckoned; absent until it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// What the transfers took.
+    pub transfers: Transfers,
     /// What is brought.
     pub firmware: Firmware,
     /// To which role.
     pub role: String,
     /// To which hardware.
     pub hardware: String,
-    /// How the parts travel; never `auto`.
+    /// What is sent, as it was asked for.
     pub scheme: Scheme,
     /// Whether nodes restart only when they are activated.
     pub hold: bool,

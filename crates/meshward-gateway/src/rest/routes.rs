@@ -7,17 +7,19 @@ use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, Que
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use meshward_core::hash::Sha256Sum;
 use meshward_core::node::Node as MeshNode;
-use meshward_core::ota::{self, StartError};
+use meshward_core::ota::StartError;
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
+use meshward_fleet::deployment::{Deployment, SignedManifest};
 use meshward_fleet::firmware::{self, ImageInfo};
 use problem_details::ProblemDetails;
 use serde::Deserialize;
 
-use super::model::{Activation, Firmware, NewRollout, Node, Page, Rollout, Scheme, Topology};
+use super::model::{Activation, Firmware, Forecast, NewRollout, Node, Page, Rollout, Topology};
 use super::{FIRMWARE_MAX, convert};
 use crate::service::{Gateway, RolloutError, RolloutRequest};
 use crate::shell::{NodeHandle, Stopped};
@@ -47,6 +49,8 @@ pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
         .route("/api/v1/nodes/{id}", get(get_node))
         .route("/api/v1/topology", get(get_topology))
         .route("/api/v1/firmware", get(list_firmware).post(add_firmware))
+        .route("/api/v1/firmware/{sha256}/manifest", put(put_manifest))
+        .route("/api/v1/forecasts", post(reckon))
         .route("/api/v1/rollouts", get(list_rollouts).post(start_rollout))
         .route("/api/v1/rollouts/{id}", get(get_rollout))
         .route("/api/v1/rollouts/{id}/activate", post(activate_rollout))
@@ -130,16 +134,37 @@ async fn add_firmware(
     Ok((StatusCode::CREATED, Json(added)))
 }
 
+async fn put_manifest(
+    State(gateway): Handle,
+    sha256: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<Json<Firmware>> {
+    let Path(sha256) = sha256.map_err(|error| problem(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let body = body.map_err(|error| problem(error.status(), error.body_text()))?;
+    let unreadable = || format!("firmware `{sha256}` is not a SHA-256 in hexadecimal");
+    let sum = convert::parse_sha256(&sha256).ok_or_else(|| problem(StatusCode::BAD_REQUEST, unreadable()))?;
+    let manifest = SignedManifest::read(body.to_vec(), Sha256Sum(sum));
+    let manifest = manifest.map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let added = gateway
+        .with(move |_, _, gateway| {
+            gateway.add_manifest(&sum, manifest).map(|known| convert::firmware(&known))
+        })
+        .await
+        .map_err(stopped)?;
+    let missing = || problem(StatusCode::NOT_FOUND, RolloutError::UnknownFirmware.to_string());
+    added.map(Json).ok_or_else(missing)
+}
+
 async fn list_rollouts(State(gateway): Handle) -> Answer<Json<Page<Rollout>>> {
-    let list = |_, node: &mut MeshNode, gateway: &mut Gateway| {
-        let rollouts = gateway.rollouts(node);
+    let list = |now, node: &mut MeshNode, gateway: &mut Gateway| {
+        let rollouts = gateway.rollouts(now, node);
         page(rollouts.iter().map(|rollout| convert::rollout(gateway, node, rollout)).collect())
     };
     gateway.with(list).await.map_err(stopped)
 }
 
-fn find(gateway: &mut Gateway, node: &MeshNode, id: u64) -> Option<Rollout> {
-    let rollouts = gateway.rollouts(node);
+fn find(gateway: &mut Gateway, now: Instant, node: &MeshNode, id: u64) -> Option<Rollout> {
+    let rollouts = gateway.rollouts(now, node);
     let found = rollouts.iter().find(|rollout| rollout.id == id)?;
     Some(convert::rollout(gateway, node, found))
 }
@@ -150,7 +175,8 @@ fn no_rollout(id: u64) -> Problem {
 
 async fn get_rollout(State(gateway): Handle, id: Id) -> Answer<Json<Rollout>> {
     let id = number(id)?;
-    let found = gateway.with(move |_, node, gateway| find(gateway, node, id)).await.map_err(stopped)?;
+    let found =
+        gateway.with(move |now, node, gateway| find(gateway, now, node, id)).await.map_err(stopped)?;
     found.map(Json).ok_or_else(|| no_rollout(id))
 }
 
@@ -161,17 +187,14 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
     if !(1..=64).contains(&new.concurrency) {
         return Err(bad(format!("concurrency {} is out of range: take 1 to 64", new.concurrency)));
     }
-    if new.role.len() > 64 {
+    if new.role.as_ref().is_some_and(|role| role.len() > 64) {
         return Err(bad("role is too long: take at most 64 bytes".to_owned()));
     }
     Ok(RolloutRequest {
         firmware,
         role: new.role,
         hardware: new.hardware,
-        scheme: match new.scheme {
-            Scheme::Auto | Scheme::Turbo => ota::Scheme::Turbo,
-            Scheme::Unicast => ota::Scheme::Unicast,
-        },
+        scheme: convert::own_scheme(new.scheme),
         nodes: new.nodes.map(|nodes| nodes.into_iter().map(NodeId).collect()),
         force_image: new.force_image,
         confirm_receiver: new.confirm_receiver,
@@ -183,6 +206,33 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
     })
 }
 
+fn refused(error: RolloutError) -> Problem {
+    let status = match &error {
+        RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
+        RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
+        RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
+        RolloutError::Image(_)
+        | RolloutError::Unconfirmed
+        | RolloutError::NoRole
+        | RolloutError::OtherNodes { .. }
+        | RolloutError::Start(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    problem(status, error.to_string())
+}
+
+async fn reckon(
+    State(gateway): Handle,
+    body: Result<Json<NewRollout>, JsonRejection>,
+) -> Answer<Json<Forecast>> {
+    let Json(new) = body.map_err(|error| problem(error.status(), error.body_text()))?;
+    let request = checked(new)?;
+    let asked = gateway.with(move |now, node, gateway| gateway.forecast(now, node, &request)).await;
+    let answer = asked.map_err(stopped)?.map_err(refused)?.await.map_err(|_gone| stopped(Stopped))?;
+    let forecast = answer.map_err(|why| problem(StatusCode::INTERNAL_SERVER_ERROR, why))?;
+    let shown = gateway.with(move |_, _, gateway| convert::forecast(gateway, &forecast)).await;
+    shown.map(Json).map_err(stopped)
+}
+
 async fn start_rollout(
     State(gateway): Handle,
     body: Result<Json<NewRollout>, JsonRejection>,
@@ -191,21 +241,12 @@ async fn start_rollout(
     let request = checked(new)?;
     let started = gateway
         .with(move |now, node, gateway| {
-            let rollout = gateway.start(now, node, request)?;
+            let rollout = gateway.start(now, node, &request)?;
             Ok(convert::rollout(gateway, node, &rollout))
         })
         .await
         .map_err(stopped)?;
-    let rollout = started.map_err(|error: RolloutError| {
-        let status = match &error {
-            RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
-            RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
-            RolloutError::Image(_) | RolloutError::Unconfirmed | RolloutError::Start(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
-        };
-        problem(status, error.to_string())
-    })?;
+    let rollout = started.map_err(refused)?;
     let location = format!("/api/v1/rollouts/{}", rollout.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
 }
@@ -216,38 +257,38 @@ async fn activate_rollout(
     body: Result<Json<Activation>, JsonRejection>,
 ) -> Answer<Json<Rollout>> {
     let Json(Activation { nodes }) = body.map_err(|error| problem(error.status(), error.body_text()))?;
-    control(gateway, id, move |now, node| {
-        let targets: Vec<NodeId> = node.rollout_report().iter().map(|target| target.node).collect();
+    control(gateway, id, move |now, deployment, node| {
+        let targets: Vec<NodeId> = deployment.report(node).iter().map(|target| target.node).collect();
         let nodes = nodes.map_or_else(|| targets.clone(), |nodes| nodes.into_iter().map(NodeId).collect());
         if let Some(stranger) = nodes.iter().find(|id| !targets.contains(id)) {
             let detail = format!("node {stranger} is not in this roll-out; nothing has been activated");
             return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
-        node.activate_rollout(now, &nodes);
+        deployment.activate(now, node, &nodes);
         Ok(())
     })
     .await
 }
 
 async fn pause_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |_, node| {
-        node.pause_rollout();
+    control(gateway, id, |now, deployment, node| {
+        deployment.pause(now, node);
         Ok(())
     })
     .await
 }
 
 async fn resume_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, node| {
-        node.resume_rollout(now);
+    control(gateway, id, |now, deployment, node| {
+        deployment.resume(now, node);
         Ok(())
     })
     .await
 }
 
 async fn abort_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, node| {
-        node.abort_rollout(now);
+    control(gateway, id, |now, deployment, node| {
+        deployment.abort(now, node);
         Ok(())
     })
     .await
@@ -257,14 +298,13 @@ async fn abort_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
 async fn control(
     State(gateway): Handle,
     id: Id,
-    act: impl FnOnce(Instant, &mut MeshNode) -> Answer<()> + Send + 'static,
+    act: impl FnOnce(Instant, &mut Deployment, &mut MeshNode) -> Answer<()> + Send + 'static,
 ) -> Answer<Json<Rollout>> {
     let id = number(id)?;
     let acted = gateway
         .with(move |now, node, gateway| {
-            let running = gateway.running().is_some_and(|rollout| rollout.id == id);
-            let acted = running.then(|| act(now, node)).transpose()?;
-            Ok((acted, find(gateway, node, id)))
+            let acted = gateway.control(now, node, id, |deployment, node| act(now, deployment, node));
+            Ok((acted.transpose()?, find(gateway, now, node, id)))
         })
         .await
         .map_err(stopped)??;

@@ -107,4 +107,12 @@ pub trait Application: Send + 'static {
         machine: &mut Self::Machine,
         event: &<Self::Machine as Machine>::Event,
     );
+
+    /// When to call [`Application::handle_timeout`] next.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// That time has come.
+    fn handle_timeout(&mut self, _now: Instant, _machine: &mut Self::Machine) {}
 }

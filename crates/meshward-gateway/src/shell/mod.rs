@@ -234,7 +234,8 @@ impl<A: Application> Shell<A> {
 
     /// Sleeps until there is something to do.
     async fn wake(&mut self, shutdown: impl Future<Output = ()>) -> Wake<A> {
-        let due = [self.node.poll_timeout(), self.shaped_wake].into_iter().flatten().min();
+        let timers = [self.node.poll_timeout(), self.app.poll_timeout(), self.shaped_wake];
+        let due = timers.into_iter().flatten().min();
         let sleep = due.map(|due| self.clock.wall(due));
         let Self { calls, listener, dialler, sockets, .. } = self;
         tokio::select! {
@@ -294,6 +295,10 @@ impl<A: Application> Shell<A> {
         if self.node.poll_timeout().is_some_and(|due| due <= now) {
             self.tapped(now, Tapped::Timers);
             self.node.handle_timeout(now);
+            self.drain();
+        }
+        if self.app.poll_timeout().is_some_and(|due| due <= now) {
+            self.app.handle_timeout(now, &mut self.node);
             self.drain();
         }
         self.run_flash();

@@ -4,34 +4,46 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
-use meshward_core::flash::{Layout, Region, SECTOR};
+use meshward_core::flash::{Books, Layout, Marks, Region, SECTOR};
 use meshward_core::mesh::{Limits, MeshConfig};
+use meshward_core::ota::BootRecord;
+use meshward_core::ota::journal::HEAD;
+use meshward_core::ota::trial::TrialRules;
+use meshward_core::ota::trust::{GroupKeys, KeyStore};
 use meshward_core::rng::Rng;
 use meshward_core::wire::NodeId;
 use meshward_gateway::boot;
 use meshward_gateway::flash_file::FlashFile;
-use meshward_gateway::host::{self, FirmwareConfig, HostConfig, HostError, HostStatus};
+use meshward_gateway::host::{self, FirmwareConfig, HostConfig, HostError, HostStatus, Manner, SignedConfig};
 use meshward_gateway::shell::{Shape, ShellConfig, Traffic};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stock::{self, StockHost};
-use super::{Args, GATEWAY, ROLE};
+use super::{Args, GATEWAY, LOOK, ROLE};
 
 /// How long a virtual node takes to boot.
 const BOOT_TIME: Duration = Duration::from_millis(300);
 
+/// How long a new image is on trial: a demonstration is not waited for a minute.
+const SOAK: meshward_core::time::Duration = meshward_core::time::Duration::from_secs(1);
+
 /// What all nodes say they are.
-const HARDWARE: &str = "ESP32";
+pub(super) const HARDWARE: &str = "ESP32";
+
+/// Bytes of a mark in a journal, and of a block's sum in a block table.
+const MARK: u32 = 4;
+const SUM: u32 = 16;
 
 /// A node, as its owner sees it.
 struct VirtualNode {
     id: NodeId,
     stock: bool,
     flash: PathBuf,
+    layout: Layout,
     status: watch::Receiver<HostStatus>,
 }
 
@@ -46,12 +58,13 @@ pub(super) struct NodeOutcome {
     pub(super) sha256: Option<[u8; 32]>,
     /// Whether that is the new image, byte for byte, and runs.
     pub(super) updated: bool,
+    /// When a signed update was installed.
+    pub(super) ready: Option<SystemTime>,
 }
 
 /// All nodes.
 pub(super) struct VirtualMesh {
     nodes: Vec<VirtualNode>,
-    layout: Layout,
     entry: SocketAddr,
     traffic: Arc<Traffic>,
     stop: watch::Sender<bool>,
@@ -67,6 +80,34 @@ fn compact_layout(longest: usize) -> Layout {
     let boot = |start| Region { start, len: SECTOR };
     let slots = [at(2 * SECTOR), at(2 * SECTOR + len)];
     Layout { size: 2 * SECTOR + 2 * len, slots, boot: [boot(0), boot(SECTOR)] }
+}
+
+/// A chip whose slots hold an image and a packed one beside it, with the books of a signed receiver behind them.
+fn signed_layout(longest: usize) -> (Layout, Books) {
+    let image = (longest as u32).div_ceil(SECTOR).max(1);
+    let mut layout = compact_layout(((image + image * 7 / 10 + 1) * SECTOR) as usize);
+    // As many chunks as the longest image has, however long its payloads are, in the smallest chunks that are made.
+    let chunks = (image + 1) * SECTOR / 1_024 + 8;
+    let mut next = layout.size;
+    let mut take = |sectors: u32| {
+        let region = Region { start: next, len: sectors * SECTOR };
+        next += region.len;
+        region
+    };
+    let journal = [take((HEAD + MARK * chunks).div_ceil(SECTOR)), take((SUM * (image + 1)).div_ceil(SECTOR))];
+    let books = Books { journal, marks: Marks::Words, trial: [take(1), take(1)], memory: [take(1), take(1)] };
+    layout.size = next;
+    (layout, books)
+}
+
+/// The chip of a node, and whose updates the node takes. `keys` are those of signed nodes.
+fn board(longest: usize, keys: Option<&KeyStore>) -> (Layout, Manner) {
+    if keys.is_none() {
+        return (compact_layout(longest), Manner::Stock { books: None });
+    }
+    let (layout, books) = signed_layout(longest);
+    let rules = TrialRules { soak: SOAK, ..TrialRules::default() };
+    (layout, Manner::Signed(SignedConfig { books, group_keys: GroupKeys::default(), rules }))
 }
 
 /// Ids as MACs give them: spread over all 32 bits, never the gateway's.
@@ -97,11 +138,16 @@ fn chosen(nodes: usize, stock: usize, seed: u64) -> Vec<bool> {
 }
 
 impl VirtualMesh {
-    /// Makes the chips and starts the nodes, parents first.
-    pub(super) async fn start(args: &Args, shape: Shape, base: &[u8], image: usize) -> anyhow::Result<Self> {
+    /// Makes the chips and starts the nodes, parents first. With `keys` those that are not stock take signed updates.
+    pub(super) async fn start(
+        args: &Args,
+        shape: Shape,
+        base: &[u8],
+        image: usize,
+        keys: Option<&KeyStore>,
+    ) -> anyhow::Result<Self> {
         let count = args.nodes as usize;
         let folder = tempfile::tempdir().context("cannot make a temporary folder for the flash files")?;
-        let layout = compact_layout(base.len().max(image));
         let traffic = Arc::new(Traffic::default());
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -111,7 +157,12 @@ impl VirtualMesh {
         let stock = chosen(count, args.stock as usize, args.seed);
         for ((id, parent), stock) in ids(count, args.seed).into_iter().zip(parents).zip(stock) {
             let flash = folder.path().join(format!("{id}.flash"));
-            boot::provision(&FlashFile::open(&flash, layout.size)?, &layout, base)?;
+            let (layout, manner) = board(base.len().max(image), keys.filter(|_| !stock));
+            let chip = FlashFile::open(&flash, layout.size)?;
+            boot::provision(&chip, &layout, base)?;
+            if let (Manner::Signed(signed), Some(keys)) = (&manner, keys) {
+                boot::provision_keys(&chip, &signed.books, keys)?;
+            }
             let dial = parent.and_then(|parent| addresses.get(parent));
             let seed = args.seed ^ u64::from(id.0);
             let limits = Limits { links: count + 2, ..Limits::NODE };
@@ -132,17 +183,17 @@ impl VirtualMesh {
                 tasks.spawn(stock::run(host, traffic, sender, stopped));
             } else {
                 let flash = flash.clone();
-                let firmware = Some(FirmwareConfig { role, hardware, flash, layout, books: None });
+                let firmware = Some(FirmwareConfig { role, hardware, flash, layout, manner });
                 let host = HostConfig { mesh, shell, firmware, boot_time: BOOT_TIME };
                 tasks.spawn(host::run(host, traffic, sender, stopped));
             }
             let up = status.wait_for(|status| status.listen.is_some()).await;
             let listen = up.context("a node did not start")?.listen.context("a node has no port")?;
             addresses.push(listen);
-            nodes.push(VirtualNode { id, stock, flash, status });
+            nodes.push(VirtualNode { id, stock, flash, layout, status });
         }
         let entry = *addresses.first().context("a mesh needs a node")?;
-        Ok(Self { nodes, layout, entry, traffic, stop, tasks, _folder: folder })
+        Ok(Self { nodes, entry, traffic, stop, tasks, _folder: folder })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -159,33 +210,35 @@ impl VirtualMesh {
         self.traffic.sent.load(Ordering::Relaxed)
     }
 
-    /// Reads and hashes every node's flash, waiting up to `patience` for nodes that are still booting.
+    /// Reads and hashes every node's flash, waiting up to `patience` for nodes that are still booting, or have their
+    /// image on trial.
     pub(super) async fn outcome(&self, image: &[u8], patience: Duration) -> anyhow::Result<Vec<NodeOutcome>> {
         use sha2::{Digest as _, Sha256};
         let deadline = Instant::now() + patience;
         let mut outcomes = Vec::new();
         for node in &self.nodes {
-            let flash = FlashFile::open(&node.flash, self.layout.size)?;
-            let record = boot::select(&flash, &self.layout)?;
-            let stored = match record {
-                Some(record) => boot::image(&flash, &self.layout, &record)?,
-                None => None,
+            let flash = FlashFile::open(&node.flash, node.layout.size)?;
+            let (stored, updated) = loop {
+                let counts = boot::select(&flash, &node.layout)?;
+                let stored = match counts {
+                    Some(record) => boot::image(&flash, &node.layout, &record)?,
+                    None => None,
+                };
+                let what = |record: BootRecord| (record.slot, record.md5);
+                let runs = node.status.borrow().running.map(what) == counts.map(what);
+                let updated = runs && stored.as_deref() == Some(image);
+                if updated || Instant::now() >= deadline {
+                    break (stored, updated);
+                }
+                tokio::time::sleep(LOOK).await;
             };
-            let same = stored.as_deref() == Some(image);
-            let mut status = node.status.clone();
-            if same {
-                // The image is there; it counts when the boot loader has started it.
-                let left = deadline.saturating_duration_since(Instant::now());
-                let runs = status.wait_for(|status| status.running == record);
-                drop(tokio::time::timeout(left, runs).await);
-            }
-            let status = *node.status.borrow();
             outcomes.push(NodeOutcome {
                 id: node.id,
                 stock: node.stock,
-                boots: status.boots,
+                boots: node.status.borrow().boots,
                 sha256: stored.map(|stored| Sha256::digest(&stored).into()),
-                updated: same && status.running == record,
+                updated,
+                ready: node.status.borrow().ready,
             });
         }
         Ok(outcomes)
@@ -211,6 +264,19 @@ mod tests {
             let [a, b] = layout.slots;
             assert!(a.len as usize >= longest && a.start + a.len == b.start, "{longest}");
             assert_eq!(layout.size, b.start + b.len);
+        }
+    }
+
+    #[test]
+    fn a_signed_chip_holds_an_image_and_a_packed_one() {
+        for longest in [1, 4_097, 569_296, 1_900_000] {
+            let (layout, books) = signed_layout(longest);
+            let room = layout.slots[0].len as usize - longest.next_multiple_of(SECTOR as usize);
+            assert!(room >= longest * 6 / 10, "{longest}");
+            let mut regions = [layout.boot, layout.slots, books.journal, books.trial, books.memory].concat();
+            regions.sort_by_key(|region| region.start);
+            assert!(regions.windows(2).all(|pair| pair[0].start + pair[0].len == pair[1].start));
+            assert_eq!(regions.last().map(|last| last.start + last.len), Some(layout.size));
         }
     }
 

@@ -1,7 +1,7 @@
 //! `meshward demo`: a virtual mesh over TCP on this machine, and an update of all of it.
 //!
-//! Every node is a real node with a flash file, a boot loader and a TCP port of its own, some of them, if asked
-//! for, models of the unmodified C++ library's; the gateway joins the
+//! Every node is a real node with a flash file, a boot loader and a TCP port of its own, which believes keys that are
+//! made for this run; some of them, if asked for, are models of the unmodified C++ library's. The gateway joins the
 //! first one, and is driven through its REST interface like any other. Gateway and nodes share nothing but
 //! TCP. At the end every node's flash is read and hashed: that, and nothing that a node says, is the result.
 
@@ -9,6 +9,7 @@ mod mesh;
 mod report;
 mod shape;
 mod stock;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,10 +26,11 @@ use tokio::sync::watch;
 
 use crate::capture::Capture;
 use crate::client::{Client, GatewayArgs};
-use crate::deploy::SchemeArg;
+use crate::what::SchemeArg;
 use crate::{deploy, shutdown};
-use mesh::VirtualMesh;
+use mesh::{HARDWARE, VirtualMesh};
 pub(crate) use shape::Topology;
+use trust::Signers;
 
 /// What the nodes run at first, and what they are updated to.
 const BASE: &[u8] = include_bytes!("../../../../testdata/firmware/node-c3-v1.4.2.bin");
@@ -62,7 +64,7 @@ pub(crate) struct Args {
     /// What the nodes run before; by default one that this program carries (v1.4.2).
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// How the image travels.
+    /// What is sent. With turbo and unicast all nodes take stock updates.
     #[arg(long, value_enum, default_value_t = SchemeArg::Auto)]
     scheme: SchemeArg,
     /// Seed of the random tree and of every jitter.
@@ -101,13 +103,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         latency: meshward_core::time::Duration::from_millis(args.latency),
         bytes_per_second: args.rate.saturating_mul(1_000),
     };
-    let mesh = VirtualMesh::start(&args, shape, &base, new.len()).await?;
-    let gateway = VirtualGateway::start(mesh.entry(), args.seed, capture.as_ref().map(Capture::tap)).await?;
+    let signers = Signers::new()?;
+    let keys = if args.scheme.is_stock() { None } else { Some(signers.keys()?) };
+    let mesh = VirtualMesh::start(&args, shape, &base, new.len(), keys.as_ref()).await?;
+    let manifest = signers.manifest(&new, HARDWARE, ROLE)?;
+    let tap = capture.as_ref().map(Capture::tap);
+    let gateway = VirtualGateway::start(mesh.entry(), args.seed, tap, signers).await?;
     say(format!("gateway at {}, waiting for the mesh to form", gateway.url()));
     gateway.sees(mesh.len()).await?;
 
     say(format!("updating {} nodes to {} bytes", mesh.len(), new.len()));
-    let summary = update(&args, &mesh, &gateway, &new).await?;
+    let release = Release { image: &new, base: &base, manifest };
+    let summary = update(&args, &mesh, &gateway, &release).await?;
     say(summary.sentence());
     if args.json {
         println!("{}", summary.json());
@@ -125,6 +132,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         capture.finish().await?;
     }
     Ok(summary.updated == summary.nodes)
+}
+
+/// What nodes are to run, and what they run.
+struct Release<'a> {
+    image: &'a [u8],
+    base: &'a [u8],
+    manifest: Vec<u8>,
 }
 
 /// Refuses what cannot be shown.
@@ -150,7 +164,7 @@ async fn update<'a>(
     args: &Args,
     mesh: &VirtualMesh,
     gateway: &VirtualGateway,
-    new: &'a [u8],
+    release: &Release<'a>,
 ) -> anyhow::Result<report::Summary<'a>> {
     let started = Instant::now();
     let mut passed = None;
@@ -159,11 +173,11 @@ async fn update<'a>(
             passed.get_or_insert_with(|| started.elapsed());
         }
     };
-    let rollout = gateway.deploy(args, new.to_vec(), look).await?;
-    let outcome = mesh.outcome(new, PATIENCE).await?;
+    let rollout = gateway.deploy(args, release, look).await?;
     // The nodes have the image; now all must be back in the mesh.
     gateway.sees(mesh.len()).await?;
     let seconds = started.elapsed().as_secs_f64();
+    let outcome = mesh.outcome(release.image, PATIENCE).await?;
     if !args.json {
         report::print_table(&outcome, &rollout);
     }
@@ -174,8 +188,10 @@ async fn update<'a>(
         seconds,
         pass_seconds: passed.map_or(seconds, |passed| passed.as_secs_f64()),
         tcp_bytes: mesh.bytes() + gateway.bytes(),
-        image: new,
+        image: release.image,
         scheme: rollout.scheme,
+        schemes: report::schemes(&rollout),
+        transfers: report::transfers(&rollout, &outcome),
         topology: args.topology,
         seed: args.seed,
     })
@@ -198,12 +214,12 @@ struct VirtualGateway {
 }
 
 impl VirtualGateway {
-    async fn start(entry: SocketAddr, seed: u64, tap: Option<Tap>) -> anyhow::Result<Self> {
+    async fn start(entry: SocketAddr, seed: u64, tap: Option<Tap>, signers: Signers) -> anyhow::Result<Self> {
         let traffic = Arc::new(Traffic::default());
         let peer = entry.to_string().parse()?;
         let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed, tap };
-        let (shell, handle) =
-            service::join(MeshConfig::gateway(GATEWAY, seed), shell, Arc::clone(&traffic)).await?;
+        let mesh = MeshConfig::gateway(GATEWAY, seed);
+        let (shell, handle) = service::join(mesh, shell, Arc::clone(&traffic), signers.operator).await?;
         let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = watch::channel(false);
@@ -250,14 +266,18 @@ impl VirtualGateway {
     async fn deploy(
         &self,
         args: &Args,
-        image: Vec<u8>,
+        release: &Release<'_>,
         look: impl FnMut(&Rollout),
     ) -> anyhow::Result<Rollout> {
-        let firmware = self.client.upload("demo", image).await?;
+        if !args.scheme.is_stock() {
+            self.client.upload("base", release.base.to_vec()).await?;
+        }
+        let firmware = self.client.upload("demo", release.image.to_vec()).await?;
+        self.client.manifest(&firmware.sha256, release.manifest.clone()).await?;
         let new = NewRollout {
             scheme: args.scheme.into(),
             confirm_receiver: true,
-            ..NewRollout::new(firmware.sha256, ROLE.to_owned())
+            ..NewRollout::new(firmware.sha256, Some(ROLE.to_owned()))
         };
         let started = self.client.start(&new).await?;
         deploy::watch(&self.client, started, !args.json, |_| false, look).await

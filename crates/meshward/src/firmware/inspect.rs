@@ -90,7 +90,7 @@ fn payloads(image: &[u8], base: Option<&[u8]>) -> anyhow::Result<Vec<Payload>> {
 }
 
 /// What a node knows that has these keys.
-fn read_keys(paths: &[PathBuf]) -> anyhow::Result<KeyStore> {
+pub(crate) fn read_keys(paths: &[PathBuf]) -> anyhow::Result<KeyStore> {
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the key {}", path.display()))?;

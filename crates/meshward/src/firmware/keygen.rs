@@ -63,7 +63,7 @@ fn group(args: &Args) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn random() -> anyhow::Result<[u8; 32]> {
+pub(crate) fn random() -> anyhow::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system has no random bytes")?;
     Ok(bytes)

@@ -1,9 +1,9 @@
 //! `meshward firmware …`: keys, manifests, images and payloads as files, without a gateway or a mesh.
 
-mod inspect;
-mod keygen;
+pub(crate) mod inspect;
+pub(crate) mod keygen;
 mod pack;
-mod sign;
+pub(crate) mod sign;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -43,13 +43,13 @@ pub(crate) fn run(command: Command) -> anyhow::Result<bool> {
 
 /// Who may read a file that is written.
 #[derive(Clone, Copy)]
-enum Readers {
+pub(crate) enum Readers {
     Everybody,
     Owner,
 }
 
 /// Reads an image from a `.bin` or `.bin.gz` file.
-fn read_image(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_image(path: &Path) -> anyhow::Result<Vec<u8>> {
     let file = std::fs::read(path).with_context(|| format!("cannot read the image {}", path.display()))?;
     let image = firmware::plain(&file).with_context(|| path.display().to_string())?;
     anyhow::ensure!(!image.is_empty(), "the image {} is empty", path.display());
@@ -65,7 +65,7 @@ fn ensure_new(path: &Path, force: bool) -> anyhow::Result<()> {
 
 /// Writes a file that is not there, or that is to be replaced: beside it first, so that there is always a
 /// whole one, and nobody else can read a secret for even a moment.
-fn write_file(path: &Path, bytes: &[u8], force: bool, readers: Readers) -> anyhow::Result<()> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8], force: bool, readers: Readers) -> anyhow::Result<()> {
     ensure_new(path, force)?;
     let beside = with_suffix(path, &format!(".{}.new", std::process::id()));
     let cannot = || format!("cannot write {}", path.display());
@@ -86,7 +86,7 @@ fn write_file(path: &Path, bytes: &[u8], force: bool, readers: Readers) -> anyho
 }
 
 /// `node.bin` with `.manifest` is `node.bin.manifest`.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use meshward_core::hash::Sha256Sum;
-use meshward_core::ota::trust::{KeyStore, Manifest, TEXT_MAX};
+use meshward_core::ota::trust::{KeyId, KeyStore, Manifest, TEXT_MAX};
 use meshward_core::time::UnixTime;
-use meshward_fleet::firmware::{self, IMAGE_MAX};
+use meshward_fleet::firmware::{self, IMAGE_MAX, ImageInfo};
 use meshward_fleet::signing::SigningKey;
 
 use super::{Readers, read_image, with_suffix, write_file};
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     force: bool,
 }
 
-fn text(text: &str) -> Result<String, String> {
+pub(crate) fn text(text: &str) -> Result<String, String> {
     let sound = (1..=TEXT_MAX).contains(&text.len());
     sound
         .then(|| text.to_owned())
@@ -67,10 +67,50 @@ fn time(text: &str) -> Result<UnixTime, String> {
 }
 
 /// Reads a secret key.
-pub(super) fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
+pub(crate) fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     SigningKey::from_text(&text).with_context(|| path.display().to_string())
+}
+
+/// What an author says of an image beside what the image says itself.
+pub(crate) struct Release {
+    /// The role of the nodes that it is for.
+    pub(crate) role: String,
+    /// The nodes' hardware.
+    pub(crate) hardware: String,
+    /// Rises with every release.
+    pub(crate) sequence: u64,
+    /// What people call this version.
+    pub(crate) version: String,
+    /// The Meshward protocol versions that it speaks.
+    pub(crate) protocol: (u16, u16),
+    /// Until when nodes may take it.
+    pub(crate) not_after: Option<UnixTime>,
+}
+
+/// Signs an image, which `info` is of; its manifest, and what that says.
+pub(crate) fn manifest(
+    info: &ImageInfo,
+    release: Release,
+    key: &Path,
+) -> anyhow::Result<(Vec<u8>, Manifest, KeyId)> {
+    let manifest = Manifest {
+        sha256: Sha256Sum(info.sha256),
+        md5: info.md5,
+        size: u32::try_from(info.size)?,
+        hardware: release.hardware,
+        role: release.role,
+        version: release.version,
+        sequence: release.sequence,
+        protocol: release.protocol,
+        not_after: release.not_after,
+    };
+    let author = read_key(key)?;
+    let signed = author.manifest(&manifest).with_context(|| key.display().to_string())?;
+    // Read as a node reads it, before anybody relies on it.
+    KeyStore::new(&[author.key()]).and_then(|store| store.manifest(&signed, None))?;
+    Ok((signed, manifest, author.id()))
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
@@ -78,36 +118,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let path = args.image.display();
     let info =
         firmware::inspect(&image, &args.hardware, IMAGE_MAX as u32).with_context(|| path.to_string())?;
-    let own = info.description.map(|(_, version)| version).filter(|version| !version.is_empty());
+    let own = info.description.clone().map(|(_, version)| version).filter(|version| !version.is_empty());
     let version = args.image_version.clone().or(own).with_context(|| {
         format!("the image {path} does not say its version: give it by --image-version, such as 1.4.3")
     })?;
-    let manifest = Manifest {
-        sha256: Sha256Sum(info.sha256),
-        md5: info.md5,
-        size: u32::try_from(info.size)?,
-        hardware: args.hardware.clone(),
+    let release = Release {
         role: args.role.clone(),
-        version,
+        hardware: args.hardware.clone(),
         sequence: args.sequence,
+        version,
         protocol: args.protocol,
         not_after: args.not_after,
     };
-    let key = read_key(&args.key)?;
-    let signed = key.manifest(&manifest).with_context(|| args.key.display().to_string())?;
-    // Read as a node reads it, before anybody relies on it.
-    KeyStore::new(&[key.key()]).and_then(|store| store.manifest(&signed, None))?;
+    let (signed, manifest, author) = manifest(&info, release, &args.key)?;
     let output = args.output.clone().unwrap_or_else(|| with_suffix(&args.image, ".manifest"));
     write_file(&output, &signed, args.force, Readers::Everybody)?;
     println!(
-        "{}: {} {} for {} {}, sequence {}, signed by {}",
+        "{}: {} {} for {} {}, sequence {}, signed by {author}",
         output.display(),
         path,
         manifest.version,
         manifest.hardware,
         manifest.role,
         manifest.sequence,
-        key.id(),
     );
     Ok(true)
 }

@@ -93,6 +93,15 @@ impl Manifest {
         if sound { Ok(manifest) } else { Err(Refusal::Malformed) }
     }
 
+    /// What a signed manifest says, whoever signed it: for those who hold the image itself. A node that is to take it
+    /// asks its [`KeyStore`](super::KeyStore).
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn unverified(signed: &[u8]) -> Result<Self, Refusal> {
+        Self::decode(super::cose::split(signed)?.content)
+    }
+
     /// Whether a node may take the image.
     ///
     /// # Errors

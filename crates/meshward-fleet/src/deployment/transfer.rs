@@ -1,0 +1,120 @@
+//! The image on its way: payloads to Meshward nodes, then parts to stock nodes.
+
+use meshward_core::node::Node;
+use meshward_core::ota::exchange::{self, UpdatePlan};
+use meshward_core::ota::{ImagePlan, Scheme, TargetState};
+use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::NodeId;
+
+use super::reasons::Why;
+use super::{Deployment, Family, Phase, STOCK_SILENCE};
+
+/// When payloads have not moved for so long, what has come has come.
+const DELIVERY_SILENCE: Duration = Duration::from_secs(15 * 60);
+
+impl Deployment {
+    /// Brings payloads to the Meshward nodes that lack them; also after a pause.
+    pub(super) fn send_payloads(&mut self, now: Instant, node: &mut Node) {
+        let open = self.targets.iter().filter(|(_, target)| target.is_open(Family::Meshward));
+        let plan = UpdatePlan {
+            offerings: self.offerings.clone(),
+            targets: open.map(|(id, _)| *id).collect(),
+            airtime: self.plan.airtime,
+        };
+        node.stop_update(now);
+        if let Err(error) = node.start_update(now, plan) {
+            let why = Why::NotStarted(error.to_string());
+            let open = self.targets.values_mut().filter(|target| target.is_open(Family::Meshward));
+            open.for_each(|target| target.fail(now, why.clone()));
+        }
+    }
+
+    pub(super) fn look_at_delivery(&mut self, now: Instant, node: &mut Node) -> bool {
+        let phase = node.exchange().phase();
+        if phase != self.seen {
+            (self.seen, self.moved) = (phase, now);
+        }
+        let since = self.since;
+        let lines = node.exchange().members();
+        let said = |id: &NodeId| {
+            let member = lines.get(id).filter(|member| member.heard >= since)?;
+            member.line
+        };
+        for (id, target) in self.targets.iter_mut().filter(|(_, target)| target.is_open(Family::Meshward)) {
+            if let Some(line) = said(id) {
+                target.take_line(now, &line, &self.tags);
+            }
+        }
+        let over = phase == Some(exchange::Phase::Delivered) || now.since(self.moved) >= DELIVERY_SILENCE;
+        if !over && self.is_open(Family::Meshward) {
+            return false;
+        }
+        for (id, target) in self.targets.iter_mut().filter(|(_, target)| target.is_open(Family::Meshward)) {
+            target.judge_delivery(now, said(id), node.mesh().knows(*id), &self.tags);
+        }
+        self.pace.delivered(now.since(self.since), self.forecast.as_ref(), self.plan.airtime);
+        self.begin_sending(now, node);
+        true
+    }
+
+    pub(super) fn begin_sending(&mut self, now: Instant, node: &mut Node) {
+        let stock: Vec<NodeId> = self.open(Family::Stock).collect();
+        if stock.is_empty() {
+            return self.staged(now);
+        }
+        let plan = ImagePlan {
+            scheme: self.forecast.as_ref().and_then(|forecast| forecast.stock).unwrap_or(Scheme::Turbo),
+            image: self.plan.image.to_vec(),
+            role: self.plan.role.clone().into_bytes(),
+            hardware: self.plan.hardware.clone().into_bytes(),
+            targets: stock,
+            part_size: self.plan.part_size,
+            concurrency: self.plan.concurrency.max(1),
+            // Where nobody else is waited for, stock nodes start the image as soon as they have it.
+            hold: self.plan.hold || self.is_open(Family::Meshward),
+            airtime: self.plan.airtime,
+        };
+        self.go(now, Phase::Sending);
+        match node.start_rollout(now, plan) {
+            Ok(()) => self.stock = true,
+            Err(error) => {
+                let why = Why::NotStarted(error.to_string());
+                let open = self.targets.values_mut().filter(|target| target.is_open(Family::Stock));
+                open.for_each(|target| target.fail(now, why.clone()));
+            }
+        }
+    }
+
+    fn open(&self, family: Family) -> impl Iterator<Item = NodeId> + '_ {
+        self.targets.iter().filter(move |(_, target)| target.is_open(family)).map(|(id, _)| *id)
+    }
+
+    /// Hears what the distributor says of its targets.
+    pub(super) fn hear_stock(&mut self, now: Instant, node: &Node) {
+        for report in node.rollout_report() {
+            let target = self.targets.get_mut(&report.node).filter(|target| target.is_open(Family::Stock));
+            target.into_iter().for_each(|target| target.take_stock(now, &report));
+        }
+    }
+
+    pub(super) fn look_at_stock(&mut self, now: Instant, node: &mut Node) -> bool {
+        self.hear_stock(now, node);
+        let comes = |state: TargetState| {
+            use TargetState::{Announced, Listening, Receiving, Waiting};
+            matches!(state, Waiting | Announced | Listening | Receiving)
+        };
+        if now.since(self.moved) >= STOCK_SILENCE {
+            self.give_up_stock(now, node);
+        } else if node.rollout_report().iter().any(|report| comes(report.state)) {
+            return false;
+        }
+        self.pace.sent(now.since(self.since));
+        self.staged(now);
+        true
+    }
+
+    pub(super) fn give_up_stock(&mut self, now: Instant, node: &mut Node) {
+        node.abort_rollout(now);
+        self.hear_stock(now, node);
+    }
+}

@@ -1,0 +1,411 @@
+//! A gateway's membership of a mesh: a node, what it knows of the others, and the roll-outs it runs.
+//!
+//! [`Gateway`] is the [`Application`] beside the node: it keeps the roster, the uploaded images and the
+//! history of roll-outs, all bounded, and is read and driven through a [`NodeHandle`]. One [`Deployment`] at a time
+//! sends; forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up.
+
+mod request;
+mod rollout;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use meshward_core::mesh::{MeshConfig, MeshEvent};
+use meshward_core::node::{Event, Node, NodeConfig};
+use meshward_core::ota::exchange::ImageId;
+use meshward_core::ota::{DistributorEvent, StartError};
+use meshward_core::time::Instant;
+use meshward_core::wire::NodeId;
+use meshward_fleet::deployment::{
+    Deployment, Job, PackError, Packed, Plan, SignedManifest, State, Transfers,
+};
+use meshward_fleet::firmware::ImageInfo;
+use meshward_fleet::forecast::Forecast;
+use meshward_fleet::roster::{Change, Roster};
+use meshward_fleet::signing::SigningKey;
+pub use request::{Firmware, RolloutError, RolloutRequest};
+pub use rollout::Rollout;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::shell::{Application, Clock, NodeHandle, Shell, ShellConfig, Traffic};
+
+/// Uploaded images kept at once; the oldest goes first.
+const IMAGES_MAX: usize = 8;
+/// Roll-outs remembered; the oldest goes first.
+const ROLLOUTS_MAX: usize = 50;
+/// Forecasts that are being reckoned at once.
+const FORECASTS_MAX: usize = 4;
+
+/// Who waits for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Rollout(u64),
+    Forecast(u64),
+}
+
+/// What somebody waits for who asked for a forecast: or why there is none.
+pub type Answer = Result<Forecast, String>;
+
+/// A forecast that is being reckoned.
+#[derive(Debug)]
+struct Reckoning {
+    id: u64,
+    deployment: Deployment,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Civil time at the origin of the node's clock.
+    origin: SystemTime,
+    roster: Roster,
+    images: VecDeque<Firmware>,
+    /// Images of which the operator has said that they take updates themselves; of those that are kept.
+    confirmed: BTreeSet<[u8; 32]>,
+    rollouts: VecDeque<Rollout>,
+    next_rollout: u64,
+    /// Of the newest roll-out, until it has finished.
+    running: Option<Deployment>,
+    reckonings: Vec<Reckoning>,
+    next_reckoning: u64,
+    operator: Arc<SigningKey>,
+    /// Of the last order that was signed here.
+    last_counter: u64,
+    jobs: mpsc::Sender<(Owner, Job)>,
+}
+
+impl Gateway {
+    fn new(clock: &Clock, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
+        let running = std::time::Duration::from_micros(clock.now().as_micros());
+        Self {
+            origin: SystemTime::now() - running,
+            roster: Roster::default(),
+            images: VecDeque::new(),
+            confirmed: BTreeSet::new(),
+            rollouts: VecDeque::new(),
+            next_rollout: 1,
+            running: None,
+            reckonings: Vec::new(),
+            next_reckoning: 1,
+            operator: Arc::new(operator),
+            last_counter: 0,
+            jobs,
+        }
+    }
+
+    /// The nodes that the mesh has shown.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Civil time at an instant.
+    pub fn civil(&self, at: Instant) -> SystemTime {
+        self.origin + std::time::Duration::from_micros(at.as_micros())
+    }
+
+    /// Keeps an image; uploading one twice keeps it once, with the manifest that it had.
+    pub fn add_firmware(&mut self, name: String, image: Arc<[u8]>, info: ImageInfo) -> Firmware {
+        let manifest = self.find_image(&info.sha256).and_then(|known| known.manifest.clone());
+        self.images.retain(|known| known.info.sha256 != info.sha256);
+        if self.images.len() >= IMAGES_MAX {
+            self.images.pop_front();
+        }
+        let firmware = Firmware { name, info, image, manifest };
+        self.images.push_back(firmware.clone());
+        firmware
+    }
+
+    /// Keeps the manifest of an image; `None` when there is no such image.
+    pub fn add_manifest(&mut self, sha256: &[u8; 32], manifest: SignedManifest) -> Option<Firmware> {
+        let known = self.images.iter_mut().find(|known| known.info.sha256 == *sha256)?;
+        known.manifest = Some(manifest);
+        Some(known.clone())
+    }
+
+    /// The uploaded images, oldest first.
+    pub fn firmware(&self) -> impl Iterator<Item = &Firmware> {
+        self.images.iter()
+    }
+
+    fn find_image(&self, sha256: &[u8; 32]) -> Option<&Firmware> {
+        self.images.iter().find(|known| known.info.sha256 == *sha256)
+    }
+
+    /// The name of the uploaded image that nodes call so.
+    pub fn image_name(&self, id: ImageId) -> Option<&str> {
+        let is = |known: &&Firmware| known.info.sha256.starts_with(&id.0);
+        self.images.iter().find(is).map(|known| &*known.name)
+    }
+
+    /// Starts a roll-out and returns it.
+    ///
+    /// # Errors
+    /// [`RolloutError`], and nothing was sent.
+    pub fn start(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        request: &RolloutRequest,
+    ) -> Result<Rollout, RolloutError> {
+        if self.running.is_some() {
+            return Err(RolloutError::Start(StartError::Busy));
+        }
+        let (firmware, plan) = self.plan(request)?;
+        // Only stock nodes take an unsigned image.
+        if plan.manifest.is_none() && !plan.confirmed {
+            return Err(RolloutError::Unconfirmed);
+        }
+        let (role, hardware, confirmed) = (plan.role.clone(), plan.hardware.clone(), plan.confirmed);
+        let deployment = Deployment::start(now, node, plan).map_err(RolloutError::Start)?;
+        if confirmed {
+            self.confirmed.insert(request.firmware);
+        }
+        self.confirmed.retain(|known| self.images.iter().any(|image| image.info.sha256 == *known));
+        if self.rollouts.len() >= ROLLOUTS_MAX {
+            self.rollouts.pop_front();
+        }
+        let mut rollout = Rollout {
+            id: self.next_rollout,
+            firmware,
+            role,
+            hardware,
+            scheme: request.scheme,
+            hold: request.hold,
+            started: now,
+            finished: None,
+            phase: deployment.phase(),
+            paused: false,
+            forecast: None,
+            eta: None,
+            transfers: Transfers::default(),
+            nodes: Vec::new(),
+        };
+        rollout.refresh(now, node, &deployment);
+        self.next_rollout += 1;
+        tracing::info!(rollout = rollout.id, nodes = rollout.nodes.len(), "roll-out started");
+        self.rollouts.push_back(rollout.clone());
+        self.running = Some(deployment);
+        self.tend(now, node);
+        Ok(rollout)
+    }
+
+    /// Reckons what a roll-out would take. The answer comes when the nodes have been asked; if this is dropped
+    /// before, nobody waits any more.
+    ///
+    /// # Errors
+    /// [`RolloutError`], and nobody was asked.
+    pub fn forecast(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        request: &RolloutRequest,
+    ) -> Result<oneshot::Receiver<Answer>, RolloutError> {
+        if self.reckonings.len() >= FORECASTS_MAX {
+            return Err(RolloutError::Crowded);
+        }
+        let (_, plan) = self.plan(request)?;
+        let plan = Plan { forecast_only: true, ..plan };
+        let deployment = Deployment::start(now, node, plan).map_err(RolloutError::Start)?;
+        let (sender, receiver) = oneshot::channel();
+        let id = self.next_reckoning;
+        self.next_reckoning += 1;
+        self.reckonings.push(Reckoning { id, deployment, answer: Some(sender) });
+        self.tend(now, node);
+        Ok(receiver)
+    }
+
+    /// All remembered roll-outs as they are now, newest first.
+    pub fn rollouts(&mut self, now: Instant, node: &Node) -> Vec<Rollout> {
+        if let Some((rollout, deployment)) = self.rollouts.back_mut().zip(self.running.as_ref()) {
+            rollout.refresh(now, node, deployment);
+        }
+        self.rollouts.iter().rev().cloned().collect()
+    }
+
+    /// Acts on the roll-out under way, if it is the one with this number.
+    pub fn control<R>(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        id: u64,
+        act: impl FnOnce(&mut Deployment, &mut Node) -> R,
+    ) -> Option<R> {
+        let newest = self.rollouts.back().is_some_and(|rollout| rollout.id == id);
+        let acted = self.running.as_mut().filter(|_| newest).map(|deployment| act(deployment, node));
+        self.tend(now, node);
+        acted
+    }
+
+    /// A job is done, or could not be.
+    fn packed(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        owner: Owner,
+        packed: Option<Result<Packed, PackError>>,
+    ) {
+        let newest = self.rollouts.back().map(|rollout| rollout.id);
+        let deployment = match owner {
+            Owner::Rollout(id) => self.running.as_mut().filter(|_| newest == Some(id)),
+            Owner::Forecast(id) => {
+                let mine = self.reckonings.iter_mut().find(|reckoning| reckoning.id == id);
+                mine.map(|reckoning| &mut reckoning.deployment)
+            }
+        };
+        if let Some(deployment) = deployment {
+            match packed {
+                Some(packed) => deployment.handle_packed(now, node, packed),
+                None => deployment.abort(now, node),
+            }
+        }
+        self.tend(now, node);
+    }
+
+    /// Hands out what is to be packed, and notes what has finished.
+    fn tend(&mut self, now: Instant, node: &mut Node) {
+        let newest = self.rollouts.back().map_or(0, |rollout| rollout.id);
+        let running = self.running.iter_mut().map(|deployment| (Owner::Rollout(newest), deployment));
+        let reckonings = self.reckonings.iter_mut();
+        let reckonings =
+            reckonings.map(|reckoning| (Owner::Forecast(reckoning.id), &mut reckoning.deployment));
+        for (owner, deployment) in running.chain(reckonings) {
+            if let Some(job) = deployment.poll_job()
+                && self.jobs.try_send((owner, job)).is_err()
+            {
+                tracing::error!("there is nobody who packs payloads: the roll-out ends");
+                deployment.abort(now, node);
+            }
+        }
+        if let Some(deployment) = self.running.take_if(|deployment| deployment.is_finished()) {
+            self.last_counter = deployment.last_counter();
+            self.note_end(now, node, &deployment);
+        }
+        self.reckonings.retain_mut(|reckoning| !answered(reckoning, node));
+    }
+
+    fn note_end(&mut self, now: Instant, node: &Node, deployment: &Deployment) {
+        let Some(rollout) = self.rollouts.back_mut() else { return };
+        rollout.refresh(now, node, deployment);
+        (rollout.finished, rollout.eta) = (Some(now), None);
+        let updated = rollout.count(|state| *state == State::Updated);
+        tracing::info!(rollout = rollout.id, updated, of = rollout.nodes.len(), "roll-out finished");
+    }
+
+    fn topology_changed(&mut self, now: Instant, node: &Node) {
+        for change in self.roster.update(now, &node.mesh().tree()) {
+            match change {
+                Change::Joined(id) => tracing::info!(node = %id, "joined"),
+                Change::Left(id) => tracing::info!(node = %id, "left"),
+                Change::Moved(id) => tracing::debug!(node = %id, "has another parent"),
+            }
+        }
+    }
+
+    fn deployments(&mut self) -> impl Iterator<Item = &mut Deployment> {
+        let reckonings = self.reckonings.iter_mut().map(|reckoning| &mut reckoning.deployment);
+        self.running.iter_mut().chain(reckonings)
+    }
+}
+
+/// Whether a forecast is not waited for any more: it was given, or whoever asked has gone.
+fn answered(reckoning: &mut Reckoning, node: &Node) -> bool {
+    if reckoning.answer.as_ref().is_none_or(oneshot::Sender::is_closed) {
+        return true;
+    }
+    let deployment = &reckoning.deployment;
+    if !deployment.is_finished() {
+        return false;
+    }
+    let failed = || {
+        let lines = deployment.report(node);
+        let why = lines.into_iter().find_map(|line| match line.state {
+            State::Failed(why) => Some(why.to_string()),
+            _ => None,
+        });
+        why.unwrap_or_else(|| "nothing was reckoned".to_owned())
+    };
+    let answer = deployment.forecast().cloned().ok_or_else(failed);
+    if let Some(sender) = reckoning.answer.take() {
+        // Whoever asked may have gone just now.
+        drop(sender.send(answer));
+    }
+    true
+}
+
+impl Application for Gateway {
+    type Machine = Node;
+
+    fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
+        match event {
+            Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.topology_changed(now, node),
+            Event::Mesh(MeshEvent::LinkDown { peer, reason, .. }) => {
+                let peer = peer.unwrap_or(NodeId::NONE);
+                tracing::info!(%peer, %reason, "a link to the mesh ended");
+            }
+            Event::Mesh(event) => tracing::debug!(?event),
+            Event::Message { from, text, .. } => {
+                tracing::debug!(%from, text = %String::from_utf8_lossy(text), "message");
+            }
+            Event::Package { envelope, .. } => tracing::debug!(kind = envelope.kind, "package"),
+            Event::Update(_) => {}
+            Event::Rollout(DistributorEvent::ForeignSender(sender)) => {
+                tracing::warn!(%sender, "another node sends firmware for the same role: the roll-out waits");
+            }
+            Event::Rollout(event) => tracing::debug!(?event),
+            Event::Exchange(event) => tracing::debug!(?event),
+        }
+        self.deployments().for_each(|deployment| deployment.handle_event(now, node, event));
+        self.tend(now, node);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let reckonings = self.reckonings.iter().map(|reckoning| &reckoning.deployment);
+        self.running.iter().chain(reckonings).filter_map(Deployment::poll_timeout).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, node: &mut Node) {
+        let due = |deployment: &Deployment| deployment.poll_timeout().is_some_and(|due| due <= now);
+        let deployments = self.deployments().filter(|deployment| due(deployment));
+        deployments.for_each(|deployment| deployment.handle_timeout(now, node));
+        self.tend(now, node);
+    }
+}
+
+/// Packs what is to be packed, one job after the other, until the gateway has gone.
+async fn pack(mut jobs: mpsc::Receiver<(Owner, Job)>, gateway: NodeHandle<Gateway>) {
+    while let Some((owner, job)) = jobs.recv().await {
+        let packed = tokio::task::spawn_blocking(move || job.run()).await;
+        if let Err(error) = &packed {
+            tracing::error!(%error, "packing ended abnormally");
+        }
+        let told =
+            gateway.with(move |now, node, gateway| gateway.packed(now, node, owner, packed.ok())).await;
+        if told.is_err() {
+            return;
+        }
+    }
+}
+
+/// Joins a mesh: the shell to be run, and the way to the gateway inside. `operator` signs what it sends.
+///
+/// # Errors
+/// When the listening address cannot be had.
+pub async fn join(
+    mesh: MeshConfig,
+    shell: ShellConfig,
+    traffic: Arc<Traffic>,
+    operator: SigningKey,
+) -> std::io::Result<(Shell<Gateway>, NodeHandle<Gateway>)> {
+    let clock = Clock::start();
+    if let Some(tap) = &shell.tap {
+        tap.booted(clock.now(), &mesh);
+    }
+    let node = Node::new(NodeConfig { mesh, firmware: None });
+    let (sender, jobs) = mpsc::channel(1 + FORECASTS_MAX);
+    let gateway = Gateway::new(&clock, operator, sender);
+    let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;
+    tokio::spawn(pack(jobs, handle.clone()));
+    Ok((shell, handle))
+}

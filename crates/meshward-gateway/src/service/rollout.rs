@@ -1,0 +1,59 @@
+//! A roll-out as the gateway remembers it.
+
+use meshward_core::node::Node;
+use meshward_core::time::{Duration, Instant};
+use meshward_fleet::deployment::{Deployment, Phase, State, TargetReport, Transfers};
+use meshward_fleet::forecast::{Forecast, Scheme};
+
+use super::Firmware;
+
+/// A roll-out that has begun.
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    /// Counts from 1.
+    pub id: u64,
+    /// What is brought.
+    pub firmware: Firmware,
+    /// To which role.
+    pub role: String,
+    /// To which hardware.
+    pub hardware: String,
+    /// What is sent.
+    pub scheme: Scheme,
+    /// Whether nodes restart only when they are activated.
+    pub hold: bool,
+    /// When it began.
+    pub started: Instant,
+    /// When the last node was done.
+    pub finished: Option<Instant>,
+    /// Where it is; this and the rest is kept up to date while it runs.
+    pub phase: Phase,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// What was reckoned.
+    pub forecast: Option<Forecast>,
+    /// How long is left, as far as anybody can say.
+    pub eta: Option<Duration>,
+    /// What the transfers took.
+    pub transfers: Transfers,
+    /// A line per node.
+    pub nodes: Vec<TargetReport>,
+}
+
+impl Rollout {
+    /// How many nodes are in a state.
+    pub fn count(&self, state: impl Fn(&State) -> bool) -> usize {
+        self.nodes.iter().filter(|report| state(&report.state)).count()
+    }
+
+    pub(super) fn refresh(&mut self, now: Instant, node: &Node, deployment: &Deployment) {
+        self.phase = deployment.phase();
+        self.paused = deployment.is_paused();
+        self.eta = deployment.eta(now, node);
+        self.transfers = deployment.transfers();
+        self.nodes = deployment.report(node);
+        if self.forecast.is_none() {
+            self.forecast = deployment.forecast().cloned();
+        }
+    }
+}
