@@ -26,7 +26,7 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(30);
 /// Nodes that are ready and were told to restart are told again this often.
 const ORDER_AGAIN: Duration = Duration::from_secs(10);
 /// A target that says nothing for so long after the delivery is named as silent.
-const SILENT: Duration = Duration::from_secs(180);
+const SILENT: Duration = Duration::from_secs(330);
 
 /// What an operator wants.
 #[derive(Debug)]

@@ -13,6 +13,8 @@ use serde::Serialize;
 
 pub use run::run;
 
+use crate::image::Behaviour;
+use crate::plant::Plant;
 use crate::signed::Packing;
 
 /// Where an update is, as the host that is hit sees it.
@@ -142,6 +144,18 @@ pub struct Cell {
     pub loss: u32,
     /// The seed of all that is left to chance.
     pub seed: u64,
+    /// What the image does.
+    pub behaviour: Behaviour,
+    /// A bug on purpose, to see it found.
+    pub plant: Option<Plant>,
+}
+
+impl Cell {
+    /// A healthy image, packed by LZMA, without losses.
+    pub const fn new(phase: Phase, failure: Failure) -> Self {
+        let behaviour = Behaviour::Healthy;
+        Self { phase, failure, packing: Packing::Lzma, loss: 0, seed: 0, behaviour, plant: None }
+    }
 }
 
 /// All cells, for each of these seeds: half of the seeds without losses, and each packing in its turn.
@@ -151,7 +165,12 @@ pub fn cells(seeds: u64) -> Vec<Cell> {
         let packing = [Packing::Lzma, Packing::Full, Packing::Delta][(seed % 3) as usize];
         let loss = if seed % 2 == 0 { 0 } else { 10 };
         for phase in Phase::ALL {
-            cells.extend(Failure::ALL.map(|failure| Cell { phase, failure, packing, loss, seed }));
+            cells.extend(Failure::ALL.map(|failure| Cell {
+                packing,
+                loss,
+                seed,
+                ..Cell::new(phase, failure)
+            }));
         }
     }
     cells

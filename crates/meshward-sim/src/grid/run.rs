@@ -8,7 +8,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use super::{Cell, Failure, Outcome, Phase, Verdict};
-use crate::image::{Behaviour, content, select};
+use crate::image::{content, select};
 use crate::script::{Silence, Step};
 use crate::signed::Release;
 use crate::update::{Outcome as Told, UpdateStory};
@@ -40,7 +40,7 @@ const PARTED: Duration = Duration::from_secs(120);
 
 /// Runs a cell.
 pub fn run(cell: &Cell) -> Outcome {
-    let release = Release::made(IMAGE, 10, Behaviour::Healthy);
+    let release = Release::made(IMAGE, 10, cell.behaviour);
     let mut grid = Grid::new(*cell, release);
     let hit = grid.reach().then(|| grid.world.now());
     if hit.is_some() {
@@ -65,7 +65,8 @@ struct Grid {
 
 impl Grid {
     fn new(cell: Cell, release: Release) -> Self {
-        let mut world = World::new(WorldConfig { seed: cell.seed, ..WorldConfig::default() });
+        let mut world =
+            World::new(WorldConfig { seed: cell.seed, plant: cell.plant, ..WorldConfig::default() });
         let setup = Arc::new(release.setup());
         for (index, parent) in PARENTS.iter().enumerate() {
             let (seat, id, parent) = (Seat(index), 1_001 + index as u32, parent.map(Seat));

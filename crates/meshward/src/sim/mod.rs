@@ -1,8 +1,9 @@
 //! `meshward sim …`: runs of the simulator, and figures from it.
 //!
 //! Exit codes of `swarm` and `replay`: 0 pass, 2 the program crashed, 3 something happened that must not,
-//! 4 something did not happen in time; of `powercut` 0 and 3. The worst of several runs counts, in this order.
+//! 4 something did not happen in time; of `grid` 0, 3 and 4, of `powercut` 0 and 3. The worst of several runs counts, in this order.
 
+mod grid;
 mod latency;
 mod speed;
 
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Latency(latency::Args),
     /// Cut the power of a node at every flash command of an update, twice, and turn bits over.
     Powercut(PowercutArgs),
+    /// Let everything fail in every phase of a signed update, and look what becomes of each node.
+    Grid(grid::Args),
 }
 
 /// Options of `meshward sim swarm`.
@@ -141,6 +144,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Speed(args) => speed::run(&args),
         Command::Latency(args) => latency::run(&args),
         Command::Powercut(args) => powercut(&args),
+        Command::Grid(args) => grid::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -250,7 +250,7 @@ impl Exchange {
 
     /// A neighbour has synced on a link.
     pub(crate) fn handle_link_up(&mut self, now: Instant, link: LinkId) {
-        if self.receiver.is_some() || self.source.is_some() {
+        if self.receiver.is_some() || self.peers.source() == self.id {
             self.hello(link);
         }
         self.stir(now);

@@ -67,8 +67,10 @@ impl Peers {
 
     /// A neighbour has said what it holds.
     pub(super) fn hello(&mut self, link: LinkId, near: Near) {
-        self.near.insert(link, near);
-        self.upstream = None;
+        let before = self.near.insert(link, near);
+        if before.is_none_or(|before| before.id != near.id) {
+            self.upstream = None;
+        }
     }
 
     pub(super) fn link_down(&mut self, link: LinkId) {
@@ -102,12 +104,17 @@ impl Peers {
         found
     }
 
+    /// Who is told news, as far as that has been found out.
+    pub(super) fn known_upstream(&self) -> Option<Server> {
+        self.upstream.flatten()
+    }
+
     fn find_upstream(&self, mesh: &Mesh) -> Option<Server> {
         let path = mesh.path_to(self.source);
         let fits = |(index, id): (usize, &NodeId)| {
-            let near = index == 0 && self.is_near(*id);
-            let far = index > 0 && !self.silent.contains(id);
-            (near || far || *id == self.source).then_some(Server { id: *id, near })
+            let near = index == 0 && (self.is_near(*id) || *id == self.source);
+            let far = index > 0 && (!self.silent.contains(id) || *id == self.source);
+            (near || far).then_some(Server { id: *id, near })
         };
         path.iter().enumerate().find_map(fits)
     }

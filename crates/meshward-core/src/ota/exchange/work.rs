@@ -241,6 +241,11 @@ impl Exchange {
             (self.reports, self.told) = (Reports::after(&self.reports), None);
             return;
         };
+        self.send_reports(now, server);
+    }
+
+    /// Sends the reports that are due.
+    pub(super) fn send_reports(&mut self, now: Instant, server: Server) {
         while let Some(records) = self.reports.take(now) {
             self.send_want(now, server, Want::default(), &records);
             self.reports.sent(now, (!server.near).then_some(records));

@@ -162,7 +162,7 @@ fn what_the_mesh_holds_it_completes_without_its_source() {
 #[test]
 fn a_new_gateway_sends_only_what_nobody_holds() {
     let release = release();
-    for (seed, loss) in [(1, 0), (2, 50_000), (3, 200_000)] {
+    for (seed, loss) in [(1, 0), (2, 50_000), (3, 200_000), (13, 100_000), (16, 100_000), (20, 200_000)] {
         let mut world = edge(seed, 14, &release);
         let (first, second) = (Seat(13), Seat(12));
         world.perform(Step::Fault(Rule::everywhere(Act::Lose, loss)));
