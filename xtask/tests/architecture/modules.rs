@@ -6,7 +6,7 @@
 use crate::code::{code_only, paths};
 
 /// The modules of the core and their ranks.
-const RANKS: [(&str, u32); 11] = [
+const RANKS: [(&str, u32); 12] = [
     ("time", 0),
     ("rng", 0),
     ("hash", 0),
@@ -18,6 +18,7 @@ const RANKS: [(&str, u32); 11] = [
     ("telemetry", 4),
     ("node", 5),
     ("fuzzing", 6),
+    ("guide", 6),
 ];
 
 const SOURCES: &str = "crates/meshward-core/src/";
