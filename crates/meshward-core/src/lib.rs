@@ -50,6 +50,10 @@
 //! assert!(a.mesh().knows(NodeId(2)) && b.mesh().knows(NodeId(1)));
 //! ```
 //!
+//! # For authors of firmware
+//!
+//! [`guide`] says what the calls of the C++ library become, with examples that run.
+//!
 //! # Modules, lowest first
 //!
 //! [`time`], [`rng`] and [`hash`]; [`wire`], what travels on a link; [`mesh`], links, tree, routing and clock;
@@ -61,6 +65,9 @@ extern crate alloc;
 
 pub mod codec;
 pub mod flash;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod guide;
 pub mod hash;
 pub mod mesh;
 pub mod node;

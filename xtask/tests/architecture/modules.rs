@@ -6,7 +6,7 @@
 use crate::code::{code_only, paths};
 
 /// The modules of the core and their ranks.
-const RANKS: [(&str, u32); 10] = [
+const RANKS: [(&str, u32); 12] = [
     ("time", 0),
     ("rng", 0),
     ("hash", 0),
@@ -17,6 +17,8 @@ const RANKS: [(&str, u32); 10] = [
     ("ota", 4),
     ("telemetry", 4),
     ("node", 5),
+    ("fuzzing", 6),
+    ("guide", 6),
 ];
 
 const SOURCES: &str = "crates/meshward-core/src/";

@@ -1,6 +1,7 @@
 //! Replays the seeds of the fuzz targets, with the bodies of the targets.
 
 use meshward_core::codec::fuzzing as codec;
+use meshward_core::fuzzing as node;
 use meshward_core::ota::trust::fuzzing as trust;
 use meshward_core::ota::{journal, receiver};
 use meshward_core::wire::fuzzing;
@@ -89,4 +90,9 @@ fn staging_journal() {
 #[test]
 fn receiver_operations() {
     replay("receiver", receiver::fuzzing::operations);
+}
+
+#[test]
+fn exchange_between_nodes() {
+    replay("exchange", node::exchange);
 }

@@ -1,9 +1,11 @@
 //! What must hold for frames nobody has thought of.
 
+use meshward_core::ota::exchange::{self, About, Chunk, Chunks, Head, Line, News, Record, Stage, Want};
+use meshward_core::ota::{ImageId, Tag};
 use meshward_core::time::MeshTime;
 use meshward_core::wire::{
-    Announce, Clock, Data, DataRequest, NodeId, NodeSync, Offer, PlainSync, Splitter, Stamp, Tree, User,
-    fuzzing, normalise, peek, read,
+    Announce, Clock, Data, DataRequest, NodeId, NodeSync, Offer, Parcel, PlainSync, Splitter, Stamp, To,
+    Tree, User, fuzzing, kind, normalise, peek, read,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -129,6 +131,83 @@ fn offer() -> impl Strategy<Value = Offer<'static>> {
     )
 }
 
+fn tag() -> impl Strategy<Value = Option<Tag>> {
+    prop_oneof![Just(None), (1..=u32::MAX).prop_map(|tag| Some(Tag(tag)))]
+}
+
+fn node_id() -> impl Strategy<Value = NodeId> {
+    any::<u32>().prop_map(NodeId)
+}
+
+/// A number of three bytes.
+fn number() -> impl Strategy<Value = u32> {
+    0..1_u32 << 24
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let image = any::<[u8; 8]>().prop_map(ImageId);
+    (bytes(400), bytes(400), vec(image, 0..4)).prop_map(|(manifest, descriptor, except)| Head {
+        manifest: manifest.into_owned(),
+        descriptor: descriptor.into_owned(),
+        except,
+    })
+}
+
+fn update_offer() -> impl Strategy<Value = exchange::Offer> {
+    (tag(), node_id(), number(), any::<[bool; 3]>(), proptest::option::of(head())).prop_map(
+        |(tag, source, held, [ask, ask_about, thanks], head)| exchange::Offer {
+            tag,
+            source,
+            held,
+            ask,
+            ask_about,
+            thanks,
+            head,
+        },
+    )
+}
+
+fn about() -> impl Strategy<Value = About> {
+    let running = proptest::option::of(any::<[u8; 8]>().prop_map(ImageId));
+    let counters = vec(any::<(u32, u64)>(), 0..=4);
+    let numbers = (any::<[u32; 4]>(), any::<u64>(), any::<(u16, u16)>());
+    (running, numbers, any::<[bool; 2]>(), "[a-zé]{0,16}", "[a-zé]{0,16}", counters).prop_map(
+        |(running, numbers, [rollback, updates], hardware, role, counters)| {
+            let ([size, slot, staging, chunks], sequence, protocol) = numbers;
+            About {
+                running,
+                size,
+                sequence,
+                slot,
+                staging,
+                chunks,
+                protocol,
+                rollback,
+                updates,
+                hardware,
+                role,
+                counters,
+            }
+        },
+    )
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let line = (tag(), proptest::sample::select(&Stage::ALL[..]), any::<u8>(), number())
+        .prop_map(|(tag, stage, reason, done)| News::Line(Line { tag, stage, reason, done }));
+    (node_id(), prop_oneof![line, about().prop_map(News::About)])
+        .prop_map(|(node, news)| Record { node, news })
+}
+
+fn want() -> impl Strategy<Value = Want> {
+    let missing = prop_oneof![
+        Just(Chunks::default()),
+        (number(), vec(any::<u8>(), 1..=Chunks::BYTES_MAX)).prop_map(|(first, bits)| Chunks { first, bits }),
+    ];
+    (tag(), any::<[bool; 2]>(), missing, vec(record(), 0..4))
+        .prop_map(|(tag, [head, thanks], missing, records)| Want { tag, head, thanks, missing, records })
+}
+
 /// A frame that we wrote: everybody takes it, and reads it as we do.
 fn check_written(frame: &[u8]) {
     assert!(peek(frame).is_some(), "{}", frame.escape_ascii());
@@ -240,5 +319,50 @@ proptest! {
         let frame = data.encode();
         check_written(&frame);
         prop_assert_eq!(Data::decode(&frame).unwrap(), data);
+    }
+    #[test]
+    fn parcels_survive(kind in kind::OFFER..=kind::ORDER, from in 1..u32::MAX, dest: Option<u32>, all: bool, body in bytes(1_600)) {
+        let to = match dest {
+            Some(dest) => To::One(NodeId(dest)),
+            None if all => To::All,
+            None => To::Neighbour,
+        };
+        let parcel = Parcel { kind, from: NodeId(from), to, body: body.into_owned() };
+        let frame = parcel.encode();
+        check_written(&frame);
+        prop_assert_eq!(Parcel::decode(&frame).unwrap(), parcel);
+    }
+
+    #[test]
+    fn what_nodes_say_of_updates_survives(offer in update_offer(), want in want(), tag in 1..=u32::MAX, index in number(), data in bytes(1_500)) {
+        prop_assert_eq!(exchange::Offer::decode(&offer.encode()), Some(offer.clone()));
+        prop_assert_eq!(Want::decode(&want.encode()), Some(want.clone()));
+        let chunk = Chunk { tag: Tag(tag), index, bytes: &data };
+        let body = chunk.encode();
+        prop_assert_eq!(Chunk::decode(&body), Some(chunk));
+    }
+
+    #[test]
+    fn bodies_nobody_has_thought_of_are_read_or_refused(
+        any in vec(any::<u8>(), 0..200), offer in update_offer(), want in want(), at: prop::sample::Index, byte: u8
+    ) {
+        for mut body in [any, offer.encode(), want.encode()] {
+            exchange::fuzzing::messages(&body);
+            if !body.is_empty() {
+                let at = at.index(body.len());
+                body[at] = byte;
+                exchange::fuzzing::messages(&body);
+                exchange::fuzzing::messages(&body[..at]);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_node_bears_any_story(story in vec(any::<u8>(), 0..400)) {
+        meshward_core::fuzzing::exchange(&story);
     }
 }

@@ -20,7 +20,8 @@ fn grid_has_a_line_for_every_run() {
     let output = run(&["sim", "grid", "--seeds", "1", "--json"]);
     let lines = text(&output.stdout);
     assert!(output.status.success(), "{lines}");
-    let runs: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let runs: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(runs.len(), 8 * 12);
     assert!(runs.iter().all(|run| run["verdict"] == "green" && run["updated"] == run["targets"]), "{lines}");
 }

@@ -5,12 +5,14 @@
 //! it may be on its way: so nothing crosses a link twice.
 
 use super::message::Chunks;
+use super::peers::Manner;
 use crate::time::{Duration, Instant};
 
 /// How long a gap waits for others before it is told.
 const GAP: Duration = Duration::from_millis(700);
-/// How long the one who was asked may give nothing.
+/// How long the one who was asked may give nothing, and where there is no source that others wait for.
 const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE_HURRIED: Duration = Duration::from_secs(4);
 /// Chunks have stopped when none has gone by for so long, and for so many times the usual pause.
 const QUIET: Duration = Duration::from_secs(10);
 const QUIET_PAUSES: u64 = 4;
@@ -30,6 +32,7 @@ pub(super) struct Asker {
     /// What was asked for, and until when it may take.
     asked: Chunks,
     due: Instant,
+    patience: Duration,
     /// When a gap was first seen that was not asked for.
     gap: Option<Instant>,
 }
@@ -37,7 +40,7 @@ pub(super) struct Asker {
 impl Asker {
     pub(super) fn new(now: Instant) -> Self {
         let asked = Chunks::default();
-        Self { reach: 0, last: now, pause: None, over: false, asked, due: now, gap: None }
+        Self { reach: 0, last: now, pause: None, over: false, asked, due: now, patience: PATIENCE, gap: None }
     }
 
     /// A chunk went by for all.
@@ -60,11 +63,16 @@ impl Asker {
         !core::mem::replace(&mut self.over, true)
     }
 
+    /// Whether nothing is expected to go by.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// A chunk has come from whoever was asked.
     pub(super) fn came(&mut self, now: Instant, chunk: u32) {
         if self.asked.contains(chunk) {
             self.asked.remove(chunk);
-            self.due = now + PATIENCE;
+            self.due = now + self.patience;
         }
     }
 
@@ -74,12 +82,11 @@ impl Asker {
     }
 
     /// What to ask for now, of a payload of `chunks`; and whether the one who was asked before has given nothing.
-    /// `near` when the one to be asked is a neighbour.
     pub(super) fn ask(
         &mut self,
         now: Instant,
         chunks: u32,
-        near: bool,
+        manner: Manner,
         missing: impl Fn(u32) -> bool,
     ) -> Option<(Chunks, bool)> {
         let open = self.asked.iter().any(&missing);
@@ -91,7 +98,7 @@ impl Asker {
         }
         self.over |= self.quiet_at() <= now;
         let limit = if self.over { chunks } else { self.reach.min(chunks) };
-        let most = if near { usize::MAX } else { FAR_MAX };
+        let most = if manner.near { usize::MAX } else { FAR_MAX };
         let wanted = Chunks::of((0..limit).filter(|chunk| missing(*chunk)).take(most));
         if wanted.is_empty() {
             (self.asked, self.gap) = (Chunks::default(), None);
@@ -100,7 +107,8 @@ impl Asker {
         if !self.over && !open && now < *self.gap.get_or_insert(now) + GAP {
             return None;
         }
-        (self.asked, self.due, self.gap) = (wanted.clone(), now + PATIENCE, None);
+        self.patience = if manner.hurried { PATIENCE_HURRIED } else { PATIENCE };
+        (self.asked, self.due, self.gap) = (wanted.clone(), now + self.patience, None);
         Some((wanted, open))
     }
 
@@ -125,6 +133,9 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    const NEAR: Manner = Manner { near: true, hurried: false };
+    const FAR: Manner = Manner { near: false, hurried: false };
+
     fn at(millis: u64) -> Instant {
         Instant::ORIGIN + Duration::from_millis(millis)
     }
@@ -138,13 +149,13 @@ mod tests {
         let mut asker = Asker::new(at(0));
         (0..10).filter(|chunk| ![3, 4].contains(chunk)).for_each(|chunk| asker.passed(at(100), chunk));
         let missing = |chunk: u32| [3, 4].contains(&chunk) || chunk >= 10;
-        assert_eq!(asker.ask(at(100), 100, true, missing), None, "more may follow");
+        assert_eq!(asker.ask(at(100), 100, NEAR, missing), None, "more may follow");
         assert_eq!(asker.poll_timeout(), Some(at(800)));
-        assert_eq!(list(asker.ask(at(800), 100, true, missing)), [3, 4]);
-        assert_eq!(asker.ask(at(2_000), 100, true, missing), None, "they are on their way");
+        assert_eq!(list(asker.ask(at(800), 100, NEAR, missing)), [3, 4]);
+        assert_eq!(asker.ask(at(2_000), 100, NEAR, missing), None, "they are on their way");
         asker.came(at(3_000), 3);
         assert_eq!(asker.poll_timeout(), Some(at(15_000)));
-        let failed = asker.ask(at(15_000), 100, true, |chunk| chunk == 4 || chunk >= 10);
+        let failed = asker.ask(at(15_000), 100, NEAR, |chunk| chunk == 4 || chunk >= 10);
         assert_eq!(failed.map(|(_, failed)| failed), Some(true));
     }
 
@@ -154,14 +165,14 @@ mod tests {
         asker.passed(at(0), 0);
         asker.passed(at(2_000), 1);
         let missing = |chunk: u32| chunk >= 2;
-        assert_eq!(asker.ask(at(3_000), 20, true, missing), None);
+        assert_eq!(asker.ask(at(3_000), 20, NEAR, missing), None);
         let quiet = asker.poll_timeout().unwrap();
         assert_eq!(quiet, at(2_000 + 10_000 + 8_000));
-        assert_eq!(list(asker.ask(quiet, 20, true, missing)), (2..20).collect::<Vec<_>>());
+        assert_eq!(list(asker.ask(quiet, 20, NEAR, missing)), (2..20).collect::<Vec<_>>());
         let mut asker = Asker::new(at(0));
         asker.pass_is_over();
-        assert_eq!(list(asker.ask(at(0), 20, false, |_| true)), (0..8).collect::<Vec<_>>(), "from afar");
-        assert_eq!(asker.ask(at(1), 20, false, |_| false), None);
+        assert_eq!(list(asker.ask(at(0), 20, FAR, |_| true)), (0..8).collect::<Vec<_>>(), "from afar");
+        assert_eq!(asker.ask(at(1), 20, FAR, |_| false), None);
         assert_eq!(asker.poll_timeout(), None);
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::mesh::LinkId;
 use crate::ota::Tag;
-use crate::ota::receiver::ChunkOutcome;
+use crate::ota::receiver::{ChunkOutcome, State};
 use crate::ota::trust::Refusal;
 use crate::time::Instant;
 use crate::wire::{NodeId, Parcel, To, kind};
@@ -94,7 +94,7 @@ impl Exchange {
         let Some(receiver) = &self.receiver else { return false };
         !self.refused.contains(&tag)
             && receiver.held().is_none_or(|held| held.tag != tag)
-            && !matches!(receiver.state(), crate::ota::receiver::State::Starting)
+            && !matches!(receiver.state(), State::Starting)
     }
 
     /// Takes a payload that is offered, if it is for this node.
@@ -105,6 +105,11 @@ impl Exchange {
             return;
         }
         let tag = Tag::of(&head.descriptor);
+        self.told = None;
+        let has_it = receiver.held().is_some_and(|held| held.tag == tag);
+        if has_it && !matches!(receiver.state(), State::Failed(_) | State::Reverted { .. }) {
+            return;
+        }
         match receiver.offer(&head.manifest, &head.descriptor) {
             Ok(()) => self.refused.retain(|refused| *refused != tag),
             // Later perhaps.
@@ -118,7 +123,6 @@ impl Exchange {
                 }
             }
         }
-        self.told = None;
     }
 
     fn handle_want(&mut self, now: Instant, from: NodeId, want: Want) {
@@ -142,7 +146,14 @@ impl Exchange {
     /// News of a node: it goes on towards the source, or has come there.
     fn handle_record(&mut self, now: Instant, record: Record) {
         if self.peers.source() != self.id {
-            return self.reports.note(now, &record, false);
+            self.reports.note(now, &record, false);
+            // Many reports may come at once: what makes a whole one does not wait for the rest.
+            if self.reports.has_whole()
+                && let Some(server) = self.peers.known_upstream()
+            {
+                self.send_reports(now, server);
+            }
+            return;
         }
         let Record { node, news } = record;
         if node == NodeId::NONE || (self.members.len() >= MEMBERS_MAX && !self.members.contains_key(&node)) {

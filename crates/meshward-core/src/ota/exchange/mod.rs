@@ -11,6 +11,8 @@
 mod about;
 mod asker;
 mod clients;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod message;
 mod peers;
@@ -94,6 +96,7 @@ pub struct Exchange {
     refused: Vec<Tag>,
     /// The line that was told last.
     told: Option<Line>,
+    told_at: Instant,
     /// Whether the shell has said that the node works.
     self_test: Option<bool>,
     /// Whether the source has been heard since the reset, and a neighbour that holds the image's manifest.
@@ -158,6 +161,7 @@ impl Exchange {
             fetching: None,
             refused: Vec::new(),
             told: None,
+            told_at: Instant::ORIGIN,
             self_test: None,
             source_heard: false,
             neighbour_heard: false,
@@ -248,7 +252,7 @@ impl Exchange {
 
     /// A neighbour has synced on a link.
     pub(crate) fn handle_link_up(&mut self, now: Instant, link: LinkId) {
-        if self.receiver.is_some() || self.source.is_some() {
+        if self.receiver.is_some() || self.peers.source() == self.id {
             self.hello(link);
         }
         self.stir(now);

@@ -35,6 +35,22 @@ pub(super) struct Server {
     pub(super) near: bool,
 }
 
+impl Server {
+    /// How it is asked, with the source in the tree or without.
+    pub(super) const fn manner(&self, source: bool) -> Manner {
+        Manner { near: self.near, hurried: !source }
+    }
+}
+
+/// How somebody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Over one link, over which nothing gets lost.
+    pub(super) near: bool,
+    /// One of several who may have it, and not for long: nothing else is on the channel.
+    pub(super) hurried: bool,
+}
+
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -67,8 +83,10 @@ impl Peers {
 
     /// A neighbour has said what it holds.
     pub(super) fn hello(&mut self, link: LinkId, near: Near) {
-        self.near.insert(link, near);
-        self.upstream = None;
+        let before = self.near.insert(link, near);
+        if before.is_none_or(|before| before.id != near.id) {
+            self.upstream = None;
+        }
     }
 
     pub(super) fn link_down(&mut self, link: LinkId) {
@@ -102,12 +120,17 @@ impl Peers {
         found
     }
 
+    /// Who is told news, as far as that has been found out.
+    pub(super) fn known_upstream(&self) -> Option<Server> {
+        self.upstream.flatten()
+    }
+
     fn find_upstream(&self, mesh: &Mesh) -> Option<Server> {
         let path = mesh.path_to(self.source);
         let fits = |(index, id): (usize, &NodeId)| {
-            let near = index == 0 && self.is_near(*id);
-            let far = index > 0 && !self.silent.contains(id);
-            (near || far || *id == self.source).then_some(Server { id: *id, near })
+            let near = index == 0 && (self.is_near(*id) || *id == self.source);
+            let far = index > 0 && (!self.silent.contains(id) || *id == self.source);
+            (near || far).then_some(Server { id: *id, near })
         };
         path.iter().enumerate().find_map(fits)
     }

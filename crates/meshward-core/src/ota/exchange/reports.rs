@@ -10,11 +10,11 @@ use super::message::Record;
 use crate::time::{Duration, Instant};
 
 /// How long news waits for more.
-const ROUND: Duration = Duration::from_millis(200);
+const ROUND: Duration = Duration::from_millis(100);
 /// Bytes of news in one report.
 const REPORT_BYTES: usize = 700;
 /// Reports that wait; news that comes when they are full is lost, and is asked for again by who misses it.
-const REPORTS_MAX: usize = 6;
+const REPORTS_MAX: usize = 4;
 /// After how long thanks are overdue, and how often a report is repeated.
 const THANKS: Duration = Duration::from_secs(5);
 const TRIES: u8 = 4;
@@ -54,6 +54,11 @@ impl Reports {
         }
         let due = if soon || self.waiting.len() > 1 { now } else { now + ROUND };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
+    }
+
+    /// Whether there is more than goes into one report.
+    pub(super) fn has_whole(&self) -> bool {
+        self.waiting.len() > 1
     }
 
     /// The records of a report that is due.
@@ -111,12 +116,12 @@ mod tests {
     fn news_waits_for_more_and_long_reports_are_cut() {
         let mut reports = Reports::default();
         reports.note(at(0), &record(1), false);
-        reports.note(at(150), &record(2), false);
-        assert_eq!(reports.take(at(199)), None);
+        reports.note(at(50), &record(2), false);
+        assert_eq!(reports.take(at(99)), None);
         let mut both = Vec::new();
         record(1).encode(&mut both);
         record(2).encode(&mut both);
-        assert_eq!(reports.take(at(200)), Some(both.clone()));
+        assert_eq!(reports.take(at(100)), Some(both.clone()));
         reports.sent(at(300), None);
         assert_eq!((reports.take(at(900)), reports.poll_timeout()), (None, None));
         (0..100).for_each(|node| reports.note(at(1_000), &record(node), false));

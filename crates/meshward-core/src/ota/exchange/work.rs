@@ -19,6 +19,8 @@ use crate::wire::{NodeId, To, kind};
 /// Between two looks at the node's own health, and while it is on trial and has not reached the source.
 const HEALTH: Duration = Duration::from_secs(30);
 const HEALTH_ON_TRIAL: Duration = Duration::from_secs(5);
+/// Between two words about chunks that come one by one.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 impl Exchange {
     /// Does what there is to do.
@@ -155,17 +157,18 @@ impl Exchange {
         let Self { askers, receiver, clients, peers, .. } = self;
         let (tag, asker) = askers.get_mut(place)?;
         let server = peers.server(mesh, *tag)?;
+        let manner = server.manner(peers.upstream(mesh).is_some());
         let held = receiver.as_ref().filter(|receiver| receiver.held().is_some_and(|held| held.tag == *tag));
         let asked = match held {
             Some(receiver) if receiver.bitmap().is_none() => return None,
             Some(receiver) => {
                 let chunks = receiver.held().map_or(0, |held| held.chunks);
-                asker.ask(now, chunks, server.near, |chunk| !receiver.has(chunk))
+                asker.ask(now, chunks, manner, |chunk| !receiver.has(chunk))
             }
             None => {
                 let wanted = clients.wanted(*tag);
                 let end = wanted.iter().last().map_or(0, |last| last + 1);
-                asker.ask(now, end, server.near, |chunk| wanted.contains(chunk))
+                asker.ask(now, end, manner, |chunk| wanted.contains(chunk))
             }
         };
         let (due, tag) = (asker.poll_timeout(), *tag);
@@ -208,10 +211,15 @@ impl Exchange {
         let same =
             |told: &Line| (told.stage, told.reason, told.tag) == (stage, reason, held.map(|held| held.tag));
         // Short stages between two that last are nobody's business.
-        if stage == Stage::Starting || self.told.as_ref().is_some_and(same) {
+        let done = held.map_or(0, |held| held.chunks - held.missing);
+        // Who gets chunks one by one says so now and then: a new gateway waits for those who still do.
+        let moves = self.askers.first().is_some_and(|(_, asker)| asker.is_over())
+            && self.told.is_some_and(|told| told.done != done)
+            && now.since(self.told_at) >= PROGRESS;
+        if stage == Stage::Starting || (self.told.as_ref().is_some_and(same) && !moves) {
             return;
         }
-        let done = held.map_or(0, |held| held.chunks - held.missing);
+        self.told_at = now;
         let line = Line { tag: held.map(|held| held.tag), stage, reason, done };
         self.told = Some(line);
         // There is nobody behind a leaf whose news could go with its own.
@@ -241,6 +249,11 @@ impl Exchange {
             (self.reports, self.told) = (Reports::after(&self.reports), None);
             return;
         };
+        self.send_reports(now, server);
+    }
+
+    /// Sends the reports that are due.
+    pub(super) fn send_reports(&mut self, now: Instant, server: Server) {
         while let Some(records) = self.reports.take(now) {
             self.send_want(now, server, Want::default(), &records);
             self.reports.sent(now, (!server.near).then_some(records));

@@ -1,5 +1,6 @@
 //! What must hold for a receiver whatever is done to it: the body of a fuzz target, shared with the test that
-//! replays its corpus. It panics when it does not hold; nothing else calls it.
+//! replays its corpus. It panics when it does not hold; nothing else calls it. The board, the releases and the
+//! boot loader also serve the story of a whole node (`crate::fuzzing`).
 //!
 //! The input is a story: offers, chunks, orders, answers of the flash, health, resets, flipped bits. The node may
 //! refuse what it likes, but it never panics, never touches the running image, never breaks a rule of the flash,
@@ -29,18 +30,18 @@ use crate::wire::NodeId;
 /// Steps of a story; the rest is not heard.
 const STEPS: usize = 400;
 /// Commands to the flash after which somebody turns in circles.
-const COMMANDS: usize = 4_000;
-const CHUNK: usize = 512;
+pub(crate) const COMMANDS: usize = 4_000;
+pub(crate) const CHUNK: usize = 512;
 const IMAGE: usize = 5_000;
 
 const fn sectors(first: u32, count: u32) -> Region {
     Region { start: first * SECTOR, len: count * SECTOR }
 }
 
-const LAYOUT: Layout =
+pub(crate) const LAYOUT: Layout =
     Layout { size: 16 * SECTOR, slots: [sectors(2, 4), sectors(6, 4)], boot: [sectors(0, 1), sectors(1, 1)] };
 
-fn books(marks: Marks) -> Books {
+pub(crate) fn books(marks: Marks) -> Books {
     let journal = [sectors(10, 1), sectors(11, 1)];
     Books {
         journal,
@@ -55,20 +56,20 @@ fn image(seed: u8) -> Vec<u8> {
 }
 
 /// The story, byte by byte; nothing at its end.
-struct Story<'a>(&'a [u8]);
+pub(crate) struct Story<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Story<'a> {
-    fn next(&mut self) -> Option<u8> {
+    pub(crate) fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         self.next().unwrap_or(0)
     }
 
-    fn bytes(&mut self) -> &'a [u8] {
+    pub(crate) fn bytes(&mut self) -> &'a [u8] {
         let len = usize::from(self.byte()).min(self.0.len());
         let (bytes, rest) = self.0.split_at(len);
         self.0 = rest;
@@ -77,17 +78,32 @@ impl<'a> Story<'a> {
 }
 
 /// A release: the image, and how it is offered.
-struct Release {
-    image: Vec<u8>,
-    table: Vec<u8>,
-    manifest: Vec<u8>,
-    descriptor: Vec<u8>,
+pub(crate) struct Release {
+    pub(crate) image: Vec<u8>,
+    pub(crate) table: Vec<u8>,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) descriptor: Vec<u8>,
+}
+
+impl Release {
+    /// A chunk of its payload, the block table's first.
+    pub(crate) fn chunk(&self, index: usize) -> Option<&[u8]> {
+        match index.checked_sub(self.table.len().div_ceil(CHUNK)) {
+            None => self.table.chunks(CHUNK).nth(index),
+            Some(index) => self.image.chunks(CHUNK).nth(index),
+        }
+    }
+}
+
+/// A chip with an image in slot A that counts, and the keys of a factory.
+pub(crate) struct Chip {
+    pub(crate) books: Books,
+    pub(crate) cells: Vec<u8>,
+    pub(crate) old: Vec<u8>,
 }
 
 struct World {
-    books: Books,
-    cells: Vec<u8>,
-    old: Vec<u8>,
+    chip: Chip,
     releases: [Release; 2],
     receiver: Receiver,
     running: Slot,
@@ -111,7 +127,7 @@ fn sign(kind: KeyKind, domain: Domain, content: &[u8]) -> Vec<u8> {
     assemble(id, content, &signature)
 }
 
-fn release(seed: u8, sequence: u64) -> Release {
+pub(crate) fn release(seed: u8, sequence: u64) -> Release {
     let image = image(seed);
     let table: Vec<u8> = image.chunks(BLOCK).flat_map(|block| BlockHash::of(block).0).collect();
     let (sha256, size) = (Sha256Sum::of(&image), image.len() as u32);
@@ -155,8 +171,8 @@ pub fn operations(input: &[u8]) {
     }
 }
 
-impl World {
-    fn new(marks: Marks) -> Option<Self> {
+impl Chip {
+    pub(crate) fn new(marks: Marks) -> Option<Self> {
         let books = books(marks);
         let old = image(1);
         let mut cells = vec![ERASED; LAYOUT.size as usize];
@@ -170,10 +186,93 @@ impl World {
         for op in write_record(&LAYOUT, &record).iter().chain(&Receiver::provision(&books, &keys)) {
             run(&mut cells, op)?;
         }
+        Some(Self { books, cells, old })
+    }
+
+    fn read(&self, start: u32, len: u32) -> Option<&[u8]> {
+        self.cells.get(start as usize..(start + len) as usize)
+    }
+
+    fn content(&self, record: &BootRecord) -> Option<&[u8]> {
+        let slot = LAYOUT.slot(record.slot);
+        (record.size <= slot.len).then(|| self.read(slot.start, record.size)).flatten()
+    }
+
+    /// The boot loader, and what the receiver of the image is told that it starts; `None` when no image boots.
+    pub(crate) fn boot(&mut self, reason: ResetReason, releases: &[Release]) -> Option<Config> {
+        let records = LAYOUT.boot.map(|sector| BootRecord::decode(self.read(sector.start, BootRecord::LEN)?));
+        let [first, second] =
+            self.books.trial.map(|sector| self.read(sector.start, TrialCopies::LEN).unwrap_or_default());
+        let whole =
+            |record: &BootRecord| self.content(record).is_some_and(|image| Md5Sum::of(image) == record.md5);
+        let Choice { write, start, committed } =
+            choose(Some(&self.books), records, TrialCopies::read(first, second), whole)?;
+        let image = self.content(&start)?;
+        let mut signed = releases.iter().map(|release| &release.image).chain([&self.old]);
+        assert!(signed.any(|own| own == image), "an image that nobody signed is started");
+        for op in write.into_iter().flatten() {
+            run(&mut self.cells, &op);
+        }
+        let previous = records.into_iter().flatten().find(|record| record.sequence != committed.sequence);
+        Some(config(self.books, start, committed, previous, reason))
+    }
+
+    /// Holds a command against what the board allows while the image in slot `running` runs.
+    pub(crate) fn check(&self, running: Slot, op: &FlashOp) {
+        let (address, len) = match op {
+            FlashOp::Erase { address } => (*address, SECTOR),
+            FlashOp::Program { address, data } => {
+                let len = data.len() as u32;
+                let whole = (*address | len).is_multiple_of(UNIT);
+                assert!(whole || self.books.marks == Marks::Words, "a part of a unit: {op:?}");
+                (*address, len)
+            }
+            FlashOp::Read { .. } => return,
+        };
+        let slot = LAYOUT.slot(running);
+        let apart = address + len <= slot.start || slot.start + slot.len <= address;
+        assert!(apart, "the running image is written over: {op:?}");
+    }
+
+    /// Executes a command, and says what became of it; `None` when the flash refuses it.
+    pub(crate) fn run(&mut self, op: &FlashOp) -> Option<Completion<'_>> {
+        run(&mut self.cells, op)?;
+        match op {
+            FlashOp::Read { address, len } => self.read(*address, *len).map(Completion::Data),
+            _ => Some(Completion::Done),
+        }
+    }
+}
+
+/// An order of this verb, signed by whom it takes. It mostly has a counter that has not been used.
+pub(crate) fn order(keys: &KeyStore, image: Sha256Sum, verb: u8, counter: u8) -> Vec<u8> {
+    let added = public(&KeyPair::from_seed(Seed::new([counter | 1; 32])));
+    let verb = match (verb % 11, added) {
+        (0, _) => Verb::Activate(image),
+        (1, _) => Verb::Revert(image),
+        (2, _) => Verb::Cancel(image),
+        (3, _) => Verb::Pause(image),
+        (4, _) => Verb::Resume(image),
+        (5, _) => Verb::Quarantine(image),
+        (6, _) => Verb::Unquarantine(image),
+        (7, Some(public)) => Verb::Keys(KeyChange::Add { kind: KeyKind::Operator, public }),
+        (8, Some(public)) => Verb::Keys(KeyChange::Revoke(public.id())),
+        _ => Verb::Policy(Policy { updates: verb & 16 == 0, soak: 9, limit: 60 }),
+    };
+    let last = keys.keys().map(|(_, key)| key.counter).max().unwrap_or(0);
+    let counter = if counter & 0x80 == 0 { last + 1 } else { u64::from(counter & 0x7F) };
+    let order = Order { counter, verb, issued_at: None, not_after: None, nodes: None };
+    sign(verb.needs(), Domain::Order, &order.encode())
+}
+
+impl World {
+    fn new(marks: Marks) -> Option<Self> {
+        let mut chip = Chip::new(marks)?;
         let releases = [release(2, 2), release(3, 3)];
-        let receiver = Receiver::new(config(books, record, record, None, ResetReason::PowerOn));
-        let now = Instant::ORIGIN;
-        let mut world = Self { books, cells, old, releases, receiver, running: Slot::A, now, flipped: false };
+        let config = chip.boot(ResetReason::PowerOn, &releases)?;
+        let (running, now) = (config.running.slot, Instant::ORIGIN);
+        let receiver = Receiver::new(config);
+        let mut world = Self { chip, releases, receiver, running, now, flipped: false };
         world.settle(COMMANDS)?;
         Some(world)
     }
@@ -222,10 +321,8 @@ impl World {
     }
 
     fn chunk(&mut self, link: LinkId, which: u8) {
-        let Release { image, table, .. } = self.release(which);
         let index = usize::from(which / 2);
-        let chunk = if index == 0 { Some(&table[..]) } else { image.chunks(CHUNK).nth(index - 1) };
-        if let Some(chunk) = chunk.map(<[u8]>::to_vec) {
+        if let Some(chunk) = self.release(which).chunk(index).map(<[u8]>::to_vec) {
             self.receiver.handle_chunk(link, index as u32, &chunk);
         }
     }
@@ -240,25 +337,9 @@ impl World {
     }
 
     fn order(&mut self, verb: u8, counter: u8) {
-        let image = Sha256Sum::of(if verb & 0x40 == 0 { &self.release(verb / 16).image } else { &self.old });
-        let added = public(&KeyPair::from_seed(Seed::new([counter | 1; 32])));
-        let verb = match (verb % 11, added) {
-            (0, _) => Verb::Activate(image),
-            (1, _) => Verb::Revert(image),
-            (2, _) => Verb::Cancel(image),
-            (3, _) => Verb::Pause(image),
-            (4, _) => Verb::Resume(image),
-            (5, _) => Verb::Quarantine(image),
-            (6, _) => Verb::Unquarantine(image),
-            (7, Some(public)) => Verb::Keys(KeyChange::Add { kind: KeyKind::Operator, public }),
-            (8, Some(public)) => Verb::Keys(KeyChange::Revoke(public.id())),
-            _ => Verb::Policy(Policy { updates: verb & 16 == 0, soak: 9, limit: 60 }),
-        };
-        // Mostly one that has not been used.
-        let last = self.receiver.keys().keys().map(|(_, key)| key.counter).max().unwrap_or(0);
-        let counter = if counter & 0x80 == 0 { last + 1 } else { u64::from(counter & 0x7F) };
-        let order = Order { counter, verb, issued_at: None, not_after: None, nodes: None };
-        let signed = sign(verb.needs(), Domain::Order, &order.encode());
+        let old = verb & 0x40 != 0;
+        let image = if old { &self.chip.old } else { &self.release(verb / 16).image };
+        let signed = order(self.receiver.keys(), Sha256Sum::of(image), verb, counter);
         let _refused = self.receiver.handle_order(self.now, &signed);
     }
 
@@ -283,14 +364,10 @@ impl World {
                 return self.events();
             };
             assert_eq!(self.receiver.poll_flash(), None, "one command at a time");
-            self.check(&op);
-            match (run(&mut self.cells, &op), &op) {
-                (Some(()), FlashOp::Read { address, len }) => {
-                    let read = self.cells.get(*address as usize..(*address + *len) as usize);
-                    self.receiver.handle_flash(self.now, Completion::Data(read.unwrap_or_default()));
-                }
-                (Some(()), _) => self.receiver.handle_flash(self.now, Completion::Done),
-                (None, _) => {
+            self.chip.check(self.running, &op);
+            match self.chip.run(&op) {
+                Some(completion) => self.receiver.handle_flash(self.now, completion),
+                None => {
                     assert!(self.flipped, "the flash refuses {op:?}");
                     self.receiver.handle_flash(self.now, Completion::Failed);
                 }
@@ -312,22 +389,6 @@ impl World {
         panic!("events without end");
     }
 
-    fn check(&self, op: &FlashOp) {
-        let (address, len) = match op {
-            FlashOp::Erase { address } => (*address, SECTOR),
-            FlashOp::Program { address, data } => {
-                let len = data.len() as u32;
-                let whole = (*address | len).is_multiple_of(UNIT);
-                assert!(whole || self.books.marks == Marks::Words, "a part of a unit: {op:?}");
-                (*address, len)
-            }
-            FlashOp::Read { .. } => return,
-        };
-        let slot = LAYOUT.slot(self.running);
-        let apart = address + len <= slot.start || slot.start + slot.len <= address;
-        assert!(apart, "the running image is written over: {op:?}");
-    }
-
     fn reset(&mut self, reason: u8) -> Option<()> {
         self.boot(match reason % 6 {
             0 => ResetReason::PowerOn,
@@ -344,43 +405,25 @@ impl World {
         if let Some(FlashOp::Program { address, mut data }) = self.receiver.poll_flash() {
             let kept = data.len() * usize::from(how) / 256;
             data.truncate(kept & !3);
-            run(&mut self.cells, &FlashOp::Program { address, data });
+            run(&mut self.chip.cells, &FlashOp::Program { address, data });
         }
         self.boot(ResetReason::PowerOn)
     }
 
     fn flip(&mut self, sector: u8, at: u8) {
         let address = usize::from(sector % 16) * SECTOR as usize + usize::from(at) * 7;
-        if let Some(cell) = self.cells.get_mut(address) {
+        if let Some(cell) = self.chip.cells.get_mut(address) {
             *cell ^= 1 << (at % 8);
             self.flipped = true;
         }
     }
 
-    /// The boot loader, and the receiver of what it starts.
     fn boot(&mut self, reason: ResetReason) -> Option<()> {
-        let read = |start: u32, len: u32| self.cells.get(start as usize..(start + len) as usize);
-        let records = LAYOUT.boot.map(|sector| BootRecord::decode(read(sector.start, BootRecord::LEN)?));
-        let [first, second] =
-            self.books.trial.map(|sector| read(sector.start, TrialCopies::LEN).unwrap_or_default());
-        let content = |record: &BootRecord| {
-            let slot = LAYOUT.slot(record.slot);
-            (record.size <= slot.len).then(|| read(slot.start, record.size)).flatten()
-        };
-        let whole =
-            |record: &BootRecord| content(record).is_some_and(|image| Md5Sum::of(image) == record.md5);
-        let choice = choose(Some(&self.books), records, TrialCopies::read(first, second), whole);
-        assert!(choice.is_some() || self.flipped, "no image boots");
-        let Choice { write, start, committed } = choice?;
-        let image = content(&start)?;
-        let signed = self.releases.iter().map(|release| &release.image).chain([&self.old]);
-        assert!(signed.into_iter().any(|own| own == image), "an image that nobody signed is started");
-        for op in write.into_iter().flatten() {
-            run(&mut self.cells, &op);
-        }
-        self.running = start.slot;
-        let previous = records.into_iter().flatten().find(|record| record.sequence != committed.sequence);
-        self.receiver = Receiver::new(config(self.books, start, committed, previous, reason));
+        let config = self.chip.boot(reason, &self.releases);
+        assert!(config.is_some() || self.flipped, "no image boots");
+        let config = config?;
+        self.running = config.running.slot;
+        self.receiver = Receiver::new(config);
         Some(())
     }
 

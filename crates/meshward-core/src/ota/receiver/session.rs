@@ -148,12 +148,16 @@ impl Receiver {
     /// goes on. What is being received is not disturbed.
     pub fn offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
         let outcome = self.try_offer(manifest, descriptor);
-        self.refused = outcome.err();
+        // What is occupied with something else shows that.
+        self.refused = outcome.err().filter(|refusal| *refusal != Refusal::Occupied);
         outcome
     }
 
     fn try_offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
-        if matches!(self.task, Task::Recover(_) | Task::Restart) || self.trial.is_some() {
+        // The slot beside the committed image is that of an image on trial, also when its trial is over and the
+        // flash did not take that.
+        let on_trial = self.config.running.slot != self.config.committed.slot;
+        if matches!(self.task, Task::Recover(_) | Task::Restart) || on_trial {
             return Err(Refusal::Occupied);
         }
         let head = Head { manifest, descriptor };

