@@ -169,8 +169,7 @@ fn signed_nodes_and_stock_nodes_are_updated_by_one_verb() {
     let deploy = [&["ota", "deploy", new, "--confirm-receiver"][..], &signed].concat();
     let rollout = gateway.json(&deploy);
     let node = |at: usize, field: &str| rollout["nodes"][at][field].as_str().unwrap_or("–").to_owned();
-    for (at, family, scheme) in [(0, "meshward", "delta"), (1, "meshward", "delta"), (2, "stock", "turbo")]
-    {
+    for (at, family, scheme) in [(0, "meshward", "delta"), (1, "meshward", "delta"), (2, "stock", "turbo")] {
         assert_eq!(
             [node(at, "state"), node(at, "family"), node(at, "scheme")],
             ["updated", family, scheme],

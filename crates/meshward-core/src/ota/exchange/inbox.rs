@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use super::message::{Chunk, Head, News, Offer, Record, Want};
 use super::peers::Near;
 use super::{
-    Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERED_MAX, ORDERS_MAX, SURVEY_ONCE,
-    WAITING_MAX,
+    CHUNKS_MAX, Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERED_MAX, ORDERS_MAX,
+    SURVEY_ONCE, WAITING_MAX,
 };
 use crate::mesh::LinkId;
 use crate::ota::Tag;
@@ -137,7 +137,7 @@ impl Exchange {
         if want.head && !self.heads.contains(&from) && self.heads.len() < HEADS_MAX {
             self.heads.push(from);
         }
-        if let Some(tag) = want.tag.filter(|_| !want.head) {
+        if let Some(tag) = want.tag.filter(|_| !want.head && want.missing.first < CHUNKS_MAX) {
             self.clients.want(from, tag, want.missing);
         }
         want.records.into_iter().for_each(|record| self.handle_record(now, record));

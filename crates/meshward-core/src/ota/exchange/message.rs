@@ -27,7 +27,7 @@ pub struct Offer {
     pub tag: Option<Tag>,
     /// Who began the roll-out, and hears how it goes; nobody when that is not known.
     pub source: NodeId,
-    /// Chunks that the sender holds and has found right.
+    /// Chunks that the sender holds.
     pub held: u32,
     /// Whoever gets this says how far it is.
     pub ask: bool,

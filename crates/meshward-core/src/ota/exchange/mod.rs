@@ -38,6 +38,7 @@ use super::Package;
 use super::receiver::{self, Piece, Receiver};
 use crate::flash::{Completion, FlashOp};
 use crate::mesh::{LinkId, Mesh};
+use crate::ota::trust::{CHUNK_SIZES, PAYLOAD_MAX};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeId;
 use asker::Asker;
@@ -50,6 +51,8 @@ use source::{OFFERINGS_MAX, Source};
 const MEMBERS_MAX: usize = 2_500;
 /// Chunks that wait for the flash; what comes when they are so many is asked for again.
 const WAITING_MAX: usize = 2;
+/// No payload has so many chunks: whoever wants one beyond wants nothing.
+const CHUNKS_MAX: u32 = PAYLOAD_MAX.div_ceil(*CHUNK_SIZES.start() as u32);
 /// Orders that wait for the receiver.
 const ORDERS_MAX: usize = 2;
 /// Orders that are known from those heard last: each is passed on once.

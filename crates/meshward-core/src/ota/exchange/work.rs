@@ -128,6 +128,8 @@ impl Exchange {
 
     /// Asks for what is missing, of the own payload and of others' for clients.
     fn ask(&mut self, now: Instant, mesh: &Mesh) {
+        // Whoever is not in the tree wants nothing.
+        self.clients.retain(|id| mesh.knows(id));
         let own = self.tag();
         let holds = |tag: Tag| {
             Some(tag) == own || self.source.as_ref().is_some_and(|source| source.payload(tag).is_some())
@@ -136,7 +138,8 @@ impl Exchange {
         self.askers.retain(|(tag, _)| Some(*tag) == own || foreign.contains(tag));
         for tag in own.into_iter().chain(foreign) {
             let known = self.askers.iter().any(|(asked, _)| *asked == tag);
-            if !known && (Some(tag) == own || self.askers.len() <= FOREIGN_MAX) {
+            let others = self.askers.iter().filter(|(asked, _)| Some(*asked) != own).count();
+            if !known && (Some(tag) == own || others < FOREIGN_MAX) {
                 let mut asker = Asker::new(now);
                 if Some(tag) != own {
                     // Clients have waited for their own.
