@@ -126,6 +126,12 @@ fn groups(forecast: &serde_json::Value) -> Vec<(String, usize)> {
     forecast["groups"].as_array().unwrap().iter().map(group).collect()
 }
 
+/// Whether a chip's owner gave it keys.
+fn has_keys(flash: &std::path::Path) -> bool {
+    let chip = FlashFile::open(flash, Layout::FOUR_MEGABYTES.size).unwrap();
+    boot::has_keys(&chip, &meshward_core::flash::Books::FOUR_MEGABYTES).unwrap()
+}
+
 #[test]
 fn signed_nodes_and_stock_nodes_are_updated_by_one_verb() {
     let folder = tempfile::tempdir().unwrap();
@@ -195,9 +201,7 @@ fn signed_nodes_and_stock_nodes_are_updated_by_one_verb() {
     // A chip that has been given keys keeps them: what is not signed does not get in by a restart.
     assert_eq!(second.terminate(), Some(0));
     let (_second, _) = start(42, Some(&port), &[]);
-    let flash = Layout::FOUR_MEGABYTES;
-    let chip = FlashFile::open(&folder.path().join("42.flash"), flash.size).unwrap();
-    assert!(boot::has_keys(&chip, &meshward_core::flash::Books::FOUR_MEGABYTES).unwrap());
+    assert!(has_keys(&folder.path().join("42.flash")));
 }
 
 #[test]
