@@ -154,6 +154,23 @@ fn a_small_mesh_is_updated_by_every_packing() {
 }
 
 #[test]
+fn a_node_behind_stock_relays_answers_as_soon_as_others() {
+    let release = release();
+    // Which of the nodes between passes news on cannot be known: none of them does.
+    let parents = [None, Some(0), Some(1), Some(2), Some(3)];
+    let mut world = mesh(5, &parents, &release, |index| match index {
+        0 => Kind::Gateway,
+        4 => Kind::Signed,
+        _ => Kind::Stock,
+    });
+    world.perform(Step::Update(Seat(0), story(&world, &release, &[Packing::Lzma])));
+    world.run_for(seconds(2));
+    let gateway = world.machine(Seat(0)).and_then(|machine| machine.node()).unwrap();
+    let member = gateway.exchange().members().get(&world.id(Seat(4)));
+    assert!(member.is_some_and(|member| member.about.is_some()), "{member:?}");
+}
+
+#[test]
 fn a_lossy_mesh_is_updated_with_stock_relays_in_between() {
     let release = release();
     for (loss, seed) in [(0, 1), (100_000, 2), (200_000, 3), (200_000, 4)] {

@@ -134,8 +134,11 @@ impl Exchange {
                 Offer { thanks: true, source: self.peers.source(), ..Offer::default() }.encode(),
             );
         }
-        if want.head && !self.heads.contains(&from) && self.heads.len() < HEADS_MAX {
-            self.heads.push(from);
+        if let Some(head) = want.tag.filter(|_| want.head).map(|tag| (from, tag))
+            && !self.heads.contains(&head)
+            && self.heads.len() < HEADS_MAX
+        {
+            self.heads.push(head);
         }
         if let Some(tag) = want.tag.filter(|_| !want.head && want.missing.first < CHUNKS_MAX) {
             self.clients.want(from, tag, want.missing);
@@ -149,7 +152,7 @@ impl Exchange {
             self.reports.note(now, &record, false);
             // Many reports may come at once: what makes a whole one does not wait for the rest.
             if self.reports.has_whole()
-                && let Some(server) = self.peers.known_upstream()
+                && let Some(server) = self.peers.known_reporter()
             {
                 self.send_reports(now, server);
             }

@@ -91,8 +91,8 @@ pub struct Exchange {
     ordered: Vec<Tag>,
     /// When everybody was asked last what it is.
     surveyed: Option<Instant>,
-    /// Who waits for the head of the payload that is held.
-    heads: Vec<NodeId>,
+    /// Who waits for the head of which payload.
+    heads: Vec<(NodeId, Tag)>,
     /// The piece that the receiver looks for, since when.
     fetching: Option<(Piece, Instant)>,
     /// Payloads that the receiver has refused: not asked for again.

@@ -58,7 +58,7 @@ pub(super) struct Peers {
     silent: Vec<NodeId>,
     /// Who began the roll-out; nobody while that is not known.
     source: NodeId,
-    /// Who is told news, once that has been found out.
+    /// Who is asked first, once that has been found out.
     upstream: Option<Option<Server>>,
     /// Counts up when the one who is asked gives nothing.
     turn: usize,
@@ -110,7 +110,15 @@ impl Peers {
         self.near.values().any(|near| near.id == id)
     }
 
-    /// Who is told news: the nearest Meshward node on the way to the source.
+    /// Who is told news: a Meshward neighbour on the way to the source, who merges it with other news, or else the
+    /// source itself, for who lies between is not known.
+    pub(super) fn reporter(&mut self, mesh: &Mesh) -> Option<Server> {
+        let source = self.source;
+        self.upstream(mesh)
+            .map(|server| if server.near { server } else { Server { id: source, near: false } })
+    }
+
+    /// Who is asked first: the nearest Meshward node on the way to the source, as far as is known.
     pub(super) fn upstream(&mut self, mesh: &Mesh) -> Option<Server> {
         if let Some(known) = self.upstream {
             return known;
@@ -120,9 +128,9 @@ impl Peers {
         found
     }
 
-    /// Who is told news, as far as that has been found out.
-    pub(super) fn known_upstream(&self) -> Option<Server> {
-        self.upstream.flatten()
+    /// The neighbour who is told news, as far as that has been found out.
+    pub(super) fn known_reporter(&self) -> Option<Server> {
+        self.upstream.flatten().filter(|server| server.near)
     }
 
     fn find_upstream(&self, mesh: &Mesh) -> Option<Server> {

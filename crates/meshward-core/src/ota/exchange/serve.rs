@@ -114,19 +114,14 @@ impl Exchange {
     pub(super) fn serve(&mut self, now: Instant, mesh: &Mesh) {
         self.fetched(now);
         self.give_heads(now);
-        if let Some(source) = self.source.as_ref().filter(|source| !source.serves()) {
-            let ours: Vec<Tag> = source.payloads.iter().map(|payload| payload.tag).collect();
-            // Those who have chunks get them from one another first.
-            if self.clients.tags().all(|tag| ours.contains(&tag)) {
-                return;
-            }
-        }
         // What is put into queues here shows there only afterwards.
         let mut given: usize = 0;
         while given < 4 && self.fetching.is_none() {
             let Self { clients, source, receiver, .. } = self;
             let held = receiver.as_ref().and_then(|receiver| receiver.held()).map(|held| held.tag);
-            let in_source = |tag| source.as_ref().is_some_and(|source| source.payload(tag).is_some());
+            // Those who have chunks get them from one another first.
+            let giving = source.as_ref().filter(|source| source.serves());
+            let in_source = |tag| giving.is_some_and(|source| source.payload(tag).is_some());
             let stored = |tag, chunk| {
                 held == Some(tag) && receiver.as_ref().is_some_and(|receiver| receiver.can_give(chunk))
             };
@@ -151,9 +146,8 @@ impl Exchange {
         let reached: usize = takers.iter().map(|id| mesh.reached_through(*id)).sum();
         let Some(source) = &mut self.source else { return };
         if takers.len() > 1 && source.is_most(reached) {
-            let wanted: Vec<u32> =
-                takers.first().map_or(Vec::new(), |_| self.clients.wanted(tag).iter().collect());
-            let most = wanted.into_iter().filter(|chunk| {
+            let wanted = self.clients.wanted(tag);
+            let most = wanted.iter().filter(|chunk| {
                 let takers = self.clients.takers(tag, *chunk);
                 source.is_most(takers.map(|id| mesh.reached_through(id)).sum())
             });
@@ -172,33 +166,24 @@ impl Exchange {
         }
     }
 
-    /// Asks the receiver for the signed messages when somebody waits for them.
+    /// Gives those who wait for signed messages those of the roll-out, and asks the receiver for its own.
     fn give_heads(&mut self, now: Instant) {
-        if self.heads.is_empty() {
-            return;
-        }
-        if let Some(payload) = self.source.as_ref().and_then(|source| source.payloads.last()) {
-            let offer = Offer {
-                tag: Some(payload.tag),
-                source: self.id,
-                held: payload.chunks,
-                head: Some(payload.head.clone()),
-                ..Offer::default()
-            };
-            return core::mem::take(&mut self.heads)
-                .into_iter()
-                .for_each(|id| self.single(kind::OFFER, id, offer.encode()));
-        }
-        let holds = self.tag().is_some();
-        if self.fetching.is_some() {
-            return;
-        }
-        match &mut self.receiver {
-            Some(receiver) if holds => {
-                self.fetching = Some((Piece::Head, now));
-                receiver.fetch(Piece::Head);
+        let own = self.tag();
+        for (id, tag) in core::mem::take(&mut self.heads) {
+            let payload = self.source.as_ref().and_then(|source| source.payload(tag));
+            if let Some(payload) = payload {
+                let (head, held) = (Some(payload.head.clone()), payload.chunks);
+                let offer = Offer { tag: Some(tag), source: self.id, held, head, ..Offer::default() };
+                self.single(kind::OFFER, id, offer.encode());
+            } else if own == Some(tag) {
+                self.heads.push((id, tag));
             }
-            _ => self.heads.clear(),
+        }
+        if let Some(receiver) = self.receiver.as_mut().filter(|_| !self.heads.is_empty())
+            && self.fetching.is_none()
+        {
+            self.fetching = Some((Piece::Head, now));
+            receiver.fetch(Piece::Head);
         }
     }
 
@@ -218,24 +203,54 @@ impl Exchange {
             (Piece::Chunk(index), Some(bytes)) => self.hand_on(&Chunk { tag, index, bytes: &bytes }),
             // What is wrong is not given to anybody.
             (Piece::Chunk(index), None) => self.clients.passed(tag, index),
-            (Piece::Head, bytes) => {
-                let bytes = bytes.unwrap_or_default();
-                let Some(head) = journal::Head::decode(&bytes) else { return self.heads.clear() };
-                let head = Head {
-                    manifest: head.manifest.to_vec(),
-                    descriptor: head.descriptor.to_vec(),
-                    except: Vec::new(),
-                };
-                let offer = Offer {
-                    tag: Some(tag),
-                    source: self.peers.source(),
-                    head: Some(head),
-                    ..Offer::default()
-                };
-                core::mem::take(&mut self.heads)
-                    .into_iter()
-                    .for_each(|id| self.single(kind::OFFER, id, offer.encode()));
-            }
+            (Piece::Head, bytes) => self.give_own_head(tag, &bytes.unwrap_or_default()),
+        }
+    }
+
+    /// Gives the receiver's signed messages, as they stand in its journal, to those who wait for them.
+    fn give_own_head(&mut self, tag: Tag, journal: &[u8]) {
+        let waiting = core::mem::take(&mut self.heads);
+        let Some(journal::Head { manifest, descriptor }) = journal::Head::decode(journal) else { return };
+        let (manifest, descriptor) = (manifest.to_vec(), descriptor.to_vec());
+        let head = Some(Head { manifest, descriptor, except: Vec::new() });
+        let offer = Offer { tag: Some(tag), source: self.peers.source(), head, ..Offer::default() };
+        let body = offer.encode();
+        waiting.into_iter().for_each(|(id, _)| self.single(kind::OFFER, id, body.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::tests::offering;
+    use super::super::{Exchange, UpdatePlan, Want};
+    use super::*;
+    use crate::hash::Sha256Sum;
+    use crate::mesh::MeshConfig;
+    use alloc::vec;
+
+    #[test]
+    fn who_asks_what_signs_a_payload_is_told_of_that_one() {
+        let (gateway, node, now) = (NodeId(1), NodeId(5), Instant::ORIGIN);
+        let mesh = Mesh::new(MeshConfig::gateway(gateway, 1));
+        let offerings = vec![offering(None), offering(Some(Sha256Sum([7; 32])))];
+        let tags: Vec<Tag> = offerings.iter().map(|offering| Tag::of(&offering.descriptor)).collect();
+        let mut exchange = Exchange::new(gateway, None);
+        let plan = UpdatePlan { offerings, targets: vec![node], airtime: 100 };
+        exchange.start(now, plan, &mesh).unwrap();
+        while exchange.poll_transmit().is_some() {}
+        for tag in tags.into_iter().chain([Tag(1)]) {
+            let body = Want { tag: Some(tag), head: true, ..Want::default() }.encode();
+            let parcel = Parcel { kind: kind::WANT, from: node, to: To::One(gateway), body };
+            exchange.handle_parcel(now, LinkId(1), parcel);
+            exchange.work(now, &mesh);
+            let told = match exchange.poll_transmit() {
+                Some(Package::Single { dest, frame, .. }) if dest == node => Parcel::decode(&frame).ok(),
+                _ => None,
+            };
+            let head = told.and_then(|parcel| Offer::decode(&parcel.body)).and_then(|offer| offer.head);
+            let known = (tag != Tag(1)).then_some(tag);
+            assert_eq!(head.map(|head| Tag::of(&head.descriptor)), known);
+            assert_eq!(exchange.poll_transmit(), None);
         }
     }
 }

@@ -261,6 +261,11 @@ impl Source {
                 }
             }
             Phase::Passing { .. } if self.queue.is_empty() && self.pacer.is_drained() => Phase::Repairing,
+            // Nobody hears it: who comes back says what it lacks.
+            Phase::Passing { .. } if !self.targets.values().any(|target| target.present) => {
+                self.queue.clear();
+                Phase::Repairing
+            }
             Phase::Repairing if self.is_over(now) => Phase::Delivered,
             // Somebody is back.
             Phase::Delivered if !self.is_over(now) => Phase::Repairing,
@@ -273,8 +278,10 @@ impl Source {
         };
         (self.phase, self.since) = (next, now);
         if next == Phase::Repairing {
-            // They are asked together, by an Ask to all.
-            self.targets.values_mut().for_each(|target| target.asked = now);
+            // They are asked together, by an Ask to all. While chunks went by they had nothing to say.
+            for target in self.targets.values_mut().filter(|target| target.present) {
+                (target.asked, target.news) = (now, now);
+            }
         }
     }
 
@@ -416,5 +423,70 @@ impl Source {
         let begin = begin.into_iter().filter(|due| self.phase == Phase::Offering && later(due)).min();
         let over = open().map(|target| target.news + SILENCE).filter(later).min();
         [asks, begin, over].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::codec::{Codec, Sizes};
+    use crate::hash::Sha256Sum;
+    use crate::mesh::MeshConfig;
+    use crate::ota::trust::{KeyId, assemble};
+    use alloc::vec;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    /// A payload of three chunks, signed by nobody: a patch of an image, or whole.
+    pub(in crate::ota::exchange) fn offering(base: Option<Sha256Sum>) -> Offering {
+        let descriptor = Descriptor {
+            image: Sha256Sum([1; 32]),
+            base,
+            codec: Codec::None,
+            sizes: Sizes { packed: 2_000, plain: 2_000 },
+            sha256: Sha256Sum([1; 32]),
+            chunk_size: 1_024,
+            table: Sha256Sum([2; 32]),
+            seal: None,
+        };
+        let descriptor = assemble(KeyId([0; KeyId::LEN]), &descriptor.encode(), &[0; 64]);
+        Offering { manifest: vec![0; 100], descriptor, table: vec![0; 16], payload: vec![0; 2_000] }
+    }
+
+    /// Nodes 2 and 3, both receiving since the first second, in the middle of a pass.
+    fn passing(present: bool) -> Source {
+        let mesh = Mesh::new(MeshConfig::gateway(NodeId(1), 1));
+        let targets = vec![NodeId(2), NodeId(3)];
+        let plan = UpdatePlan { offerings: vec![offering(None)], targets, airtime: 100 };
+        let mut source = Source::new(at(0), plan, &mesh).unwrap();
+        let tag = Some(source.payloads[0].tag);
+        for id in [2, 3] {
+            source.heard(at(1), NodeId(id), Line { tag, stage: Stage::Receiving, reason: 0, done: 0 });
+            source.targets.get_mut(&NodeId(id)).unwrap().present = present;
+        }
+        source.phase = Phase::Passing { sent: 0, chunks: 3 };
+        source
+    }
+
+    #[test]
+    fn who_only_listened_for_long_is_not_silent() {
+        let mut source = passing(true);
+        let end = 1_000;
+        while source.next(at(end)).is_some() {}
+        assert_eq!(source.phase(), Phase::Repairing, "the pass took longer than anybody may be silent");
+        while source.next(at(end + 300)).is_some() {}
+        assert_eq!(source.phase(), Phase::Repairing);
+        while source.next(at(end + 330)).is_some() {}
+        assert_eq!(source.phase(), Phase::Delivered, "now they are");
+    }
+
+    #[test]
+    fn nothing_is_sent_into_an_empty_mesh() {
+        let mut source = passing(false);
+        source.queue = vec![(0, 2), (0, 1)];
+        assert_eq!(source.next(at(10)), None);
+        assert_eq!((source.phase(), source.queue.len()), (Phase::Repairing, 0));
     }
 }

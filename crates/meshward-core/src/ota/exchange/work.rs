@@ -247,7 +247,7 @@ impl Exchange {
         if self.reports.poll_timeout().is_none_or(|due| due > now) {
             return;
         }
-        let Some(server) = self.peers.upstream(mesh) else {
+        let Some(server) = self.peers.reporter(mesh) else {
             // Nobody to tell: whoever is back asks.
             (self.reports, self.told) = (Reports::after(&self.reports), None);
             return;
