@@ -1,6 +1,7 @@
 //! Nodes start the image: signed orders for Meshward nodes, the last part for stock nodes, until each has shown what
-//! became of it. Meshward nodes go first, because the order reaches all at once while the mesh is whole; stock nodes
-//! follow when those are back, or had time for it.
+//! became of it. Stock nodes go first, because they restart only 2 s after they have their last part, and one that
+//! waits for it is taken for reset when its parent restarts; the order goes out behind, so that the mesh restarts in
+//! one go.
 //!
 //! An order goes to all once, and then, the same bytes, to each node alone that still has the image waiting. It names
 //! its nodes where not everybody is meant: what was signed for one wave cannot be played to the next. Its counter is
@@ -23,12 +24,15 @@ use super::{Deployment, Family, Phase, STOCK_SILENCE};
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// An order is repeated after so long.
 const REPEAT: Duration = Duration::from_secs(10);
-/// What nodes run is asked again after so long; and after this, when all say that they have started the image, or
-/// when the mesh has changed and then has not for so long: who is back knows nobody whom to tell.
+/// What nodes run is asked again after so long, and after this when all say that they have started the image.
 const SURVEY: Duration = Duration::from_secs(15);
 const SURVEY_SOON: Duration = Duration::from_secs(1);
+/// When the mesh has changed, and then has not for so long, orders are repeated and nodes asked: who is back may not
+/// have heard, and knows nobody whom to tell.
 const SETTLED: Duration = Duration::from_secs(2);
-/// For so long stock nodes wait for Meshward nodes that restart.
+/// A last part has so long to arrive before the order follows it: less than the library waits with it.
+const LINGER: Duration = Duration::from_millis(1_500);
+/// For so long Meshward nodes wait for stock nodes to have their last part.
 const PRECEDENCE: Duration = Duration::from_secs(30);
 
 /// An order as it was signed.
@@ -53,6 +57,11 @@ impl Orders {
     pub(super) const fn new(last_counter: u64) -> Self {
         let never = Instant::ORIGIN;
         Self { last: last_counter, signed: Vec::new(), repeated: never, surveyed: never, changed: never }
+    }
+
+    /// Whether the mesh has changed since `last`, and then has not for a while.
+    fn is_settled(&self, now: Instant, last: Instant) -> bool {
+        last < self.changed && now >= self.changed + SETTLED
     }
 
     /// The mesh has changed.
@@ -99,9 +108,9 @@ impl Deployment {
             };
             self.targets.iter().filter(ready).map(|(id, _)| *id).collect::<Vec<NodeId>>()
         };
-        let (mut stock, ours) = (waits(Family::Stock), waits(Family::Meshward));
-        if !ours.is_empty() || self.is_restarting(now) {
-            stock.clear();
+        let (stock, mut ours) = (waits(Family::Stock), waits(Family::Meshward));
+        if !stock.is_empty() || self.is_finishing(now) {
+            ours.clear();
         }
         for id in &stock {
             // The distributor says what becomes of them.
@@ -115,11 +124,16 @@ impl Deployment {
         }
     }
 
-    /// Whether Meshward nodes that were ordered just now have still to leave and to come back.
-    fn is_restarting(&self, now: Instant) -> bool {
-        self.targets.values().filter(|target| target.is_open(Family::Meshward)).any(|target| {
-            target.ordered.is_some_and(|(first, _)| now.since(first) < PRECEDENCE)
-                && matches!(target.state, State::Finishing | State::Restarting)
+    /// Whether stock nodes that may start the image have still to get their last part.
+    fn is_finishing(&self, now: Instant) -> bool {
+        self.targets.values().filter(|target| target.is_open(Family::Stock)).any(|target| {
+            let told = target.ordered.is_some_and(|(first, _)| now.since(first) < PRECEDENCE);
+            let sent = match target.state {
+                State::Finishing => now.since(target.since) >= LINGER,
+                State::Restarting | State::Verifying => true,
+                _ => false,
+            };
+            told && !sent
         })
     }
 
@@ -192,7 +206,8 @@ impl Deployment {
 
     /// Orders those again who have not heard; with a new order where the old one's counter has been used up.
     fn repeat(&mut self, now: Instant, node: &mut Node) {
-        if now < self.orders.repeated + REPEAT {
+        let settled = self.orders.is_settled(now, self.orders.repeated);
+        if !settled && now < self.orders.repeated + REPEAT {
             return;
         }
         self.orders.repeated = now;
@@ -240,7 +255,7 @@ impl Deployment {
                 && line.is_some_and(|line| matches!(line.stage, Stage::Trial | Stage::Confirmed))
         };
         let pause = if waiting.iter().all(started) { SURVEY_SOON } else { SURVEY };
-        let settled = now >= self.orders.changed + SETTLED && self.orders.surveyed < self.orders.changed;
+        let settled = self.orders.is_settled(now, self.orders.surveyed);
         if !waiting.is_empty() && (settled || now >= self.orders.surveyed.max(self.since) + pause) {
             self.orders.surveyed = now;
             node.survey(now);

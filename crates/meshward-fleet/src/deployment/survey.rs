@@ -8,7 +8,7 @@ use meshward_core::wire::NodeId;
 const ROUNDS: u32 = 2;
 /// A round is over when nobody has answered for so long, and so much longer for each hop: answers wait for others.
 const QUIET: Duration = Duration::from_millis(1_500);
-const QUIET_PER_HOP: Duration = Duration::from_millis(400);
+const QUIET_PER_HOP: Duration = Duration::from_millis(200);
 /// No survey takes longer.
 const MAX: Duration = Duration::from_secs(60);
 

@@ -173,8 +173,9 @@ impl Target {
         let stage = line.map(|line| line.stage);
         let reason = line.map_or(0, |line| line.reason);
         match stage {
-            Some(Stage::Trial | Stage::Confirmed) if runs => return self.set(now, State::Updated),
             Some(Stage::Reverted) => return self.fail(now, Why::Reverted(reason)),
+            // On trial, confirmed, or asked for something else by now.
+            _ if runs => return self.set(now, State::Updated),
             Some(Stage::Failed) => return self.fail(now, Why::Ended(reason)),
             _ => {}
         }

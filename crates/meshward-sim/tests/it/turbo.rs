@@ -131,3 +131,21 @@ fn one_pass_serves_a_canary_then_a_wave_then_the_rest() {
     assert!(singly < 3 * part, "one pass, and last parts: {singly} bytes");
     assert!((1..20).all(|seat| state(&world, seat) == Some(TargetState::Updated)));
 }
+
+#[test]
+fn a_node_that_asks_for_its_last_part_gets_it_when_it_is_activated() {
+    let (mut world, new) = mesh(5, 10, 20_000);
+    let plan = ImagePlan { hold: true, scheme: Scheme::Unicast, ..(*plan_for_all(&world, &new)).clone() };
+    world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
+    let all = |world: &World, state: TargetState| {
+        world.rollout_report(Seat(0)).iter().all(|target| target.state == state)
+    };
+    while !all(&world, TargetState::Ready) {
+        assert!(world.now() < meshward_core::time::Instant::ORIGIN + seconds(3_000), "all wait");
+        world.run_for(seconds(1));
+    }
+    world.perform(Step::Activate(Seat(0), (1..10).map(Seat).collect()));
+    world.run_for(seconds(60));
+    assert!((1..10).all(|seat| runs(&world, Seat(seat), &new)));
+    assert!(all(&world, TargetState::Updated), "{:?}", world.rollout_report(Seat(0)));
+}

@@ -8,4 +8,5 @@ mod demo;
 mod firmware;
 mod processes;
 mod program;
+mod signed;
 mod sim;

@@ -233,7 +233,7 @@ impl Distributor {
     pub fn activate(&mut self, now: Instant, nodes: &[NodeId]) {
         if let Some(session) = &mut self.session {
             let named = session.targets.iter_mut().filter(|(id, _)| nodes.contains(id));
-            named.for_each(|(_, target)| target.release());
+            named.for_each(|(_, target)| target.release(now));
         }
         self.work(now);
     }

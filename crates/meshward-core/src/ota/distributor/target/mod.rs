@@ -25,6 +25,8 @@ const STALL: Duration = Duration::from_secs(15);
 const LAST_PART_SPACING: Duration = Duration::from_secs(5);
 /// How long a restarted node may stay away, and an unfinished one.
 const RETURNS_WITHIN: Duration = Duration::from_secs(180);
+/// A node that waits for a part asks every 30 s: for so long it is known to wait.
+const STILL_ASKS: Duration = Duration::from_secs(35);
 /// From a node's return to its Announce, so that its neighbours have told their trees.
 const SETTLE: Duration = Duration::from_millis(200);
 /// Announces or questions to one node without an answer for which others wait.
@@ -257,8 +259,13 @@ impl Target {
     }
 
     /// It may be given its last part.
-    pub(super) fn release(&mut self) {
-        if !core::mem::replace(&mut self.released, true) && self.state == TargetState::Ready {
+    pub(super) fn release(&mut self, now: Instant) {
+        if core::mem::replace(&mut self.released, true) || self.state != TargetState::Ready {
+            return;
+        }
+        // One that asks for it minds no question.
+        let waits = self.heard && now.since(self.asked_at) < STILL_ASKS;
+        if !waits {
             // It may have given up meanwhile; the Announce behind the question wakes it.
             self.heard = false;
             self.due = true;
