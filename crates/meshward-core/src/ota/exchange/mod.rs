@@ -15,6 +15,7 @@ mod clients;
 pub mod fuzzing;
 mod inbox;
 mod message;
+mod payload;
 mod peers;
 mod plan;
 mod reports;

@@ -8,14 +8,14 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::message::{Head, Line};
+use super::message::Line;
+use super::payload::Payload;
 use super::stage::Stage;
-use super::{ImageId, Offering, Phase, PlanError, Tag, UpdatePlan};
+use super::{ImageId, Phase, PlanError, Tag, UpdatePlan};
 use crate::mesh::Mesh;
 use crate::ota::distributor::loss::Loss;
 use crate::ota::distributor::pacing::{Pacer, hop_time};
 use crate::ota::distributor::shape::Shape;
-use crate::ota::trust::Descriptor;
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeId, To};
 
@@ -36,47 +36,6 @@ const SILENCE: Duration = Duration::from_secs(330);
 const LEVELLING: Duration = Duration::from_secs(25);
 /// Bytes of a chunk's message around its base64.
 const CHUNK_OVERHEAD: u64 = 60;
-
-/// A payload, cut up.
-#[derive(Debug)]
-pub(super) struct Payload {
-    pub(super) tag: Tag,
-    pub(super) head: Head,
-    table: Vec<u8>,
-    bytes: Vec<u8>,
-    size: usize,
-    tables: u32,
-    pub(super) chunks: u32,
-}
-
-impl Payload {
-    fn new(offering: Offering) -> Option<Self> {
-        let descriptor = Descriptor::unverified(&offering.descriptor).ok()?;
-        let fits = descriptor.sizes.packed as usize == offering.payload.len()
-            && descriptor.table_len() as usize == offering.table.len();
-        fits.then(|| Self {
-            tag: Tag::of(&offering.descriptor),
-            size: descriptor.chunk_size.into(),
-            tables: descriptor.table_chunks(),
-            chunks: descriptor.chunks(),
-            head: Head {
-                manifest: offering.manifest,
-                descriptor: offering.descriptor,
-                except: descriptor.base.map(ImageId::from).into_iter().collect(),
-            },
-            table: offering.table,
-            bytes: offering.payload,
-        })
-    }
-
-    pub(super) fn chunk(&self, index: u32) -> Option<&[u8]> {
-        let (from, index) = match index.checked_sub(self.tables) {
-            None => (&self.table, index),
-            Some(index) => (&self.bytes, index),
-        };
-        from.chunks(self.size.max(1)).nth(index as usize)
-    }
-}
 
 /// A node that is to have the image.
 #[derive(Clone, Copy, Debug)]
@@ -249,8 +208,24 @@ impl Source {
         self.shoot(now).or_else(|| self.ask(now))
     }
 
-    /// Goes to the next phase when it is time.
+    /// Goes on as many phases as it is time for: nothing else may come that would look again.
     fn advance(&mut self, now: Instant) {
+        while let Some(next) = self.following(now) {
+            (self.phase, self.since) = (next, now);
+            if next == Phase::Repairing {
+                // They are asked together, by an Ask to all. While chunks went by they had nothing to say.
+                for target in self.targets.values_mut().filter(|target| target.present) {
+                    (target.asked, target.news) = (now, now);
+                }
+            }
+        }
+        if let Phase::Passing { sent, chunks } = &mut self.phase {
+            (*sent, *chunks) = (self.queued - self.queue.len() as u32, self.queued);
+        }
+    }
+
+    /// The phase that follows, if it is time for it.
+    fn following(&mut self, now: Instant) -> Option<Phase> {
         let next = match self.phase {
             Phase::Offering if self.may_begin(now) => {
                 self.fill_queue();
@@ -269,20 +244,9 @@ impl Source {
             Phase::Repairing if self.is_over(now) => Phase::Delivered,
             // Somebody is back.
             Phase::Delivered if !self.is_over(now) => Phase::Repairing,
-            Phase::Passing { .. } => {
-                let sent = self.queued - self.queue.len() as u32;
-                self.phase = Phase::Passing { sent, chunks: self.queued };
-                return;
-            }
-            _ => return,
+            _ => return None,
         };
-        (self.phase, self.since) = (next, now);
-        if next == Phase::Repairing {
-            // They are asked together, by an Ask to all. While chunks went by they had nothing to say.
-            for target in self.targets.values_mut().filter(|target| target.present) {
-                (target.asked, target.news) = (now, now);
-            }
-        }
+        Some(next)
     }
 
     /// Whether all who are there have taken the offer or not, and have levelled what they had.
@@ -432,7 +396,8 @@ pub(super) mod tests {
     use crate::codec::{Codec, Sizes};
     use crate::hash::Sha256Sum;
     use crate::mesh::MeshConfig;
-    use crate::ota::trust::{KeyId, assemble};
+    use crate::ota::exchange::Offering;
+    use crate::ota::trust::{Descriptor, KeyId, assemble};
     use alloc::vec;
 
     fn at(seconds: u64) -> Instant {
@@ -480,6 +445,23 @@ pub(super) mod tests {
         assert_eq!(source.phase(), Phase::Repairing);
         while source.next(at(end + 330)).is_some() {}
         assert_eq!(source.phase(), Phase::Delivered, "now they are");
+    }
+
+    #[test]
+    fn a_refusal_by_all_ends_it_at_once() {
+        let mut source = passing(true);
+        source.phase = Phase::Offering;
+        for id in [2, 3] {
+            let tag = Some(source.payloads[0].tag);
+            source.heard(at(2), NodeId(id), Line { tag, stage: Stage::Refused, reason: 4, done: 0 });
+        }
+        assert_eq!(source.next(at(2)), None);
+        assert_eq!(
+            source.phase(),
+            Phase::Delivered,
+            "nobody looks again by itself: {:?}",
+            source.poll_timeout()
+        );
     }
 
     #[test]
