@@ -57,8 +57,8 @@
 //! # Modules, lowest first
 //!
 //! [`time`], [`rng`] and [`hash`]; [`wire`], what travels on a link; [`mesh`], links, tree, routing and clock;
-//! [`flash`], commands to flash; [`codec`], what payloads are packed with; [`ota`], firmware; [`node`], their
-//! sum. A module imports only from those before it.
+//! [`flash`], commands to flash; [`codec`], what payloads are packed with; [`ota`], firmware;
+//! [`telemetry`], what a node tells about itself; [`node`], their sum. A module imports only from those before it.
 #![no_std]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 extern crate alloc;
@@ -73,5 +73,6 @@ pub mod mesh;
 pub mod node;
 pub mod ota;
 pub mod rng;
+pub mod telemetry;
 pub mod time;
 pub mod wire;

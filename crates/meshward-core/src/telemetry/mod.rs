@@ -1,0 +1,5 @@
+//! What a node tells about itself.
+
+mod metric;
+
+pub use metric::{Metric, Shape};
