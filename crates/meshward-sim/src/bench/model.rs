@@ -19,7 +19,7 @@ count in any column: this compares schemes at sizes that one channel cannot carr
 
 *Time* runs from the start until the last node has booted the new image, with signed updates until the gateway sees all of them in its tree again; mean ± standard deviation over the seeds in which all nodes did; \
 – where there was none within 8 hours, or no data moved for 15 minutes. *Transfer* is until the last node had the new image in its slot, the gateway's questions included. *MB on links* counts every link that a byte crosses; *control* is the share of it that is not firmware \
-data. *× bound* is the time over K · a · N: each of K parts crosses each of N links once, a being t of a whole part or chunk, and the block table's chunks counted in K. *Completed* counts nodes over all seeds.
+data. *× bound* is the time over K · a · N: each of K parts crosses each of N links once, a being t of a whole part or chunk, and the block table's chunks counted in K. *Channel × bound* counts only the time in which the channel was busy. *Completed* counts nodes over all seeds.
 ";
 
 /// Bytes of the image of most rows: large enough for ratios, small enough for hundreds of runs.

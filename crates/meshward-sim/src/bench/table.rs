@@ -40,6 +40,8 @@ pub struct Row {
     pub control_bytes: u64,
     /// `seconds_mean` over K · a · N.
     pub bound_ratio: Option<f64>,
+    /// The time in which the channel was busy, over K · a · N.
+    pub channel_ratio: Option<f64>,
     /// Nodes that run the image in the end, over all seeds.
     pub completed: usize,
     /// Nodes that should.
@@ -56,6 +58,8 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
     let transfer = transfers.iter().sum::<f64>() / transfers.len().max(1) as f64;
     let first = runs.first();
     let some = |value: f64| (!times.is_empty()).then(|| rounded(value));
+    let busy = |run: &Run| run.seconds.map_or(0.0, |seconds| seconds * run.channel_busy / run.bound_seconds);
+    let busy = runs.iter().map(busy).sum::<f64>() / times.len().max(1) as f64;
     Row {
         n: case.n,
         topology: case.topology.name(),
@@ -72,6 +76,7 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
         link_bytes: mean(&|run| run.link_bytes as f64) as u64,
         control_bytes: mean(&|run| run.control_bytes as f64) as u64,
         bound_ratio: some(mean_time / first.map_or(f64::INFINITY, |run| run.bound_seconds)),
+        channel_ratio: some(busy),
         completed: runs.iter().map(|run| run.completed).sum(),
         of: case.n * runs.len(),
     }
@@ -85,8 +90,8 @@ fn rounded(value: f64) -> f64 {
 /// The table for people.
 pub fn markdown(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| N | topology (mean depth) | image | loss | syncs | scheme | time | transfer | channel busy | MB on links | control | × bound | completed |\n\
-         | ---: | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| N | topology (mean depth) | image | loss | syncs | scheme | time | transfer | channel busy | MB on links | control | × bound | channel × bound | completed |\n\
+         | ---: | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for row in rows {
         let Row { n, topology, mean_depth, image, loss, sync, scheme, .. } = row;
@@ -97,12 +102,13 @@ pub fn markdown(rows: &[Row]) -> String {
         };
         let transfer = row.transfer_mean.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.1} s"));
         let ratio = row.bound_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let channel = row.channel_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         let megabytes = row.link_bytes as f64 / 1e6;
         let control = 100.0 * row.control_bytes as f64 / row.link_bytes.max(1) as f64;
         // Writing to a string cannot fail.
         let _always_ok = writeln!(
             out,
-            "| {n} | {topology} ({mean_depth:.1}) | {} KB | {loss} % | {} | {scheme} | {time} | {transfer} | {:.0} % | {megabytes:.2} | {control:.1} % | {ratio} | {completed} of {of} |",
+            "| {n} | {topology} ({mean_depth:.1}) | {} KB | {loss} % | {} | {scheme} | {time} | {transfer} | {:.0} % | {megabytes:.2} | {control:.1} % | {ratio} | {channel} | {completed} of {of} |",
             image / 1024,
             if *sync { "count" } else { "free" },
             100.0 * channel_busy,

@@ -8,8 +8,9 @@ use super::message::Chunks;
 use super::peers::Manner;
 use crate::time::{Duration, Instant};
 
-/// How long a gap waits for others before it is told.
+/// How long a gap waits for others before it is told, and for how many times the usual pause between chunks.
 const GAP: Duration = Duration::from_millis(700);
+const GAP_PAUSES: u64 = 3;
 /// How long the one who was asked may give nothing, and where there is no source that others wait for.
 const PATIENCE: Duration = Duration::from_secs(12);
 const PATIENCE_HURRIED: Duration = Duration::from_secs(4);
@@ -76,9 +77,17 @@ impl Asker {
         }
     }
 
+    fn pauses(&self, count: u64) -> Duration {
+        self.pause.map_or(Duration::ZERO, |pause| pause.saturating_mul(count))
+    }
+
     fn quiet_at(&self) -> Instant {
-        let pauses = self.pause.map_or(Duration::ZERO, |pause| pause.saturating_mul(QUIET_PAUSES));
-        self.last + QUIET + pauses
+        self.last + QUIET + self.pauses(QUIET_PAUSES)
+    }
+
+    /// How long a gap waits for others, to be told in one message.
+    fn patience_for_gaps(&self) -> Duration {
+        GAP.max(self.pauses(GAP_PAUSES))
     }
 
     /// What to ask for now, of a payload of `chunks`; and whether the one who was asked before has given nothing.
@@ -104,7 +113,7 @@ impl Asker {
             (self.asked, self.gap) = (Chunks::default(), None);
             return None;
         }
-        if !self.over && !open && now < *self.gap.get_or_insert(now) + GAP {
+        if !self.over && !open && now < *self.gap.get_or_insert(now) + self.patience_for_gaps() {
             return None;
         }
         self.patience = if manner.hurried { PATIENCE_HURRIED } else { PATIENCE };
@@ -122,7 +131,7 @@ impl Asker {
         if !self.asked.is_empty() {
             return Some(self.due);
         }
-        let gap = self.gap.map(|gap| gap + GAP);
+        let gap = self.gap.map(|gap| gap + self.patience_for_gaps());
         let quiet = (!self.over).then(|| self.quiet_at());
         gap.into_iter().chain(quiet).min()
     }
@@ -157,6 +166,21 @@ mod tests {
         assert_eq!(asker.poll_timeout(), Some(at(15_000)));
         let failed = asker.ask(at(15_000), 100, NEAR, |chunk| chunk == 4 || chunk >= 10);
         assert_eq!(failed.map(|(_, failed)| failed), Some(true));
+    }
+
+    #[test]
+    fn gaps_of_slow_chunks_wait_for_more_of_them() {
+        let mut asker = Asker::new(at(0));
+        (0..4).for_each(|chunk| asker.passed(at(1_000 * u64::from(chunk)), chunk));
+        asker.passed(at(5_000), 5);
+        let missing = |chunk: u32| [4, 7].contains(&chunk) || chunk >= 9;
+        assert_eq!(asker.ask(at(5_000), 100, NEAR, missing), None);
+        assert!(asker.poll_timeout() > Some(at(8_000)), "{:?}", asker.poll_timeout());
+        (6..9)
+            .filter(|chunk| *chunk != 7)
+            .for_each(|chunk| asker.passed(at(1_000 * u64::from(chunk)), chunk));
+        let due = asker.poll_timeout().unwrap();
+        assert_eq!(list(asker.ask(due, 100, NEAR, missing)), [4, 7], "in one message");
     }
 
     #[test]

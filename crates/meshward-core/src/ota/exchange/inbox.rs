@@ -6,7 +6,7 @@ use super::message::{Chunk, Head, News, Offer, Record, Want};
 use super::peers::Near;
 use super::{
     CHUNKS_MAX, Exchange, ExchangeEvent, HEADS_MAX, MEMBERS_MAX, Member, ORDERED_MAX, ORDERS_MAX,
-    SURVEY_ONCE, WAITING_MAX,
+    SURVEY_ONCE, Stage, WAITING_MAX,
 };
 use crate::mesh::LinkId;
 use crate::ota::Tag;
@@ -79,7 +79,12 @@ impl Exchange {
         if !first && !to_one {
             return;
         }
-        self.told = None;
+        // What all are asked about a payload is for those who have not told, and who lacks little has it soon.
+        if to_one || offer.ask_about {
+            self.told = None;
+        } else {
+            self.told_at = now;
+        }
         if offer.ask_about {
             self.surveyed = Some(now);
             self.tell_about(now);
@@ -105,12 +110,16 @@ impl Exchange {
             return;
         }
         let tag = Tag::of(&head.descriptor);
-        self.told = None;
         let has_it = receiver.held().is_some_and(|held| held.tag == tag);
         if has_it && !matches!(receiver.state(), State::Failed(_) | State::Reverted { .. }) {
+            self.told = None;
             return;
         }
-        match receiver.offer(&head.manifest, &head.descriptor) {
+        let answer = receiver.offer(&head.manifest, &head.descriptor);
+        if answer.is_err() {
+            self.told = None;
+        }
+        match answer {
             Ok(()) => self.refused.retain(|refused| *refused != tag),
             // Later perhaps.
             Err(Refusal::Occupied) => {}
@@ -168,6 +177,9 @@ impl Exchange {
             News::About(about) => member.about = Some(about),
             News::Line(line) => {
                 member.line = Some(line);
+                if line.stage == Stage::Trial {
+                    self.note_trial(now);
+                }
                 if let Some(source) = &mut self.source {
                     source.heard(now, node, line);
                 }

@@ -101,12 +101,19 @@ pub struct Exchange {
     /// The line that was told last.
     told: Option<Line>,
     told_at: Instant,
+    /// Where the receiver is, since when, and when that is told if it lasts.
+    entered: (Stage, Instant),
+    tell_due: Option<Instant>,
     /// Whether the shell has said that the node works.
     self_test: Option<bool>,
     /// Whether the source has been heard since the reset, and a neighbour that holds the image's manifest.
     source_heard: bool,
     neighbour_heard: bool,
     health_due: Instant,
+    /// Since when the node is on trial, and has not heard the source that is in the tree.
+    unsure: Option<Instant>,
+    /// When nodes on trial are to be told that the source hears them.
+    greeting: Option<Instant>,
     /// When the machine restarts at the latest.
     restart: Option<Instant>,
     /// Whether the neighbours are to hear who began the roll-out.
@@ -166,10 +173,14 @@ impl Exchange {
             refused: Vec::new(),
             told: None,
             told_at: Instant::ORIGIN,
+            entered: (Stage::Starting, Instant::ORIGIN),
+            tell_due: None,
             self_test: None,
             source_heard: false,
             neighbour_heard: false,
             health_due: Instant::ORIGIN,
+            unsure: None,
+            greeting: None,
             restart: None,
             tells_neighbours: false,
             ask_due: None,

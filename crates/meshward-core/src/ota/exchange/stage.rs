@@ -54,6 +54,11 @@ impl Stage {
         Self::Failed,
     ];
 
+    /// Whether it usually passes by itself within seconds.
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::Starting | Self::Offered | Self::Verifying | Self::Installing)
+    }
+
     /// Its number on the wire.
     pub const fn number(self) -> u8 {
         self as u8

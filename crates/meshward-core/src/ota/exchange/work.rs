@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::asker::Asker;
-use super::message::{Line, News, Record, Want};
+use super::message::{Line, News, Offer, Record, Want};
 use super::peers::Server;
 use super::reports::Reports;
 use super::serve::FETCH;
@@ -19,8 +19,14 @@ use crate::wire::{NodeId, To, kind};
 /// Between two looks at the node's own health, and while it is on trial and has not reached the source.
 const HEALTH: Duration = Duration::from_secs(30);
 const HEALTH_ON_TRIAL: Duration = Duration::from_secs(5);
+/// The source tells all who are on trial that it hears them, so long after the first of them has told.
+const GREETING: Duration = Duration::from_secs(8);
+/// Who has not heard the source by itself for so long, though it is in the tree, probes it.
+const UNHEARD: Duration = Duration::from_secs(20);
 /// Between two words about chunks that come one by one.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// A stage that usually passes is told when it has lasted so long, or somebody asks.
+const LASTS: Duration = Duration::from_secs(2);
 
 impl Exchange {
     /// Does what there is to do.
@@ -35,6 +41,7 @@ impl Exchange {
         self.receiver_events(now, mesh);
         self.look_after_health(now, mesh);
         self.run_source(now);
+        self.greet(now);
         self.serve(now, mesh);
         self.tell_neighbours();
         self.ask(now, mesh);
@@ -106,8 +113,23 @@ impl Exchange {
         receiver.handle_health(now, health);
         let unsure = on_trial && health.gateway_in_tree && !self.source_heard;
         self.health_due = now + if unsure { HEALTH_ON_TRIAL } else { HEALTH };
-        if unsure {
+        let unsure_since = unsure.then(|| *self.unsure.get_or_insert(now));
+        self.unsure = unsure_since;
+        if unsure_since.is_some_and(|since| now.since(since) >= UNHEARD) {
             self.packages.push_back(Package::Probe(source));
+        }
+    }
+
+    /// Somebody who is on trial has told: it is to know that the source hears it, and others may tell as well.
+    pub(super) fn note_trial(&mut self, now: Instant) {
+        self.greeting.get_or_insert(now + GREETING);
+    }
+
+    /// Tells all who are on trial that they have been heard.
+    fn greet(&mut self, now: Instant) {
+        if self.greeting.is_some_and(|due| due <= now) {
+            self.greeting = None;
+            self.broadcast_offer(&Offer { source: self.id, ..Offer::default() });
         }
     }
 
@@ -204,6 +226,7 @@ impl Exchange {
 
     /// Notes what is new of this node itself.
     fn tell(&mut self, now: Instant, mesh: &Mesh) {
+        self.tell_due = None;
         // Without anybody to tell, what is new is told later.
         if self.peers.upstream(mesh).is_none() {
             return;
@@ -213,13 +236,21 @@ impl Exchange {
         let (stage, reason) = (Stage::of(&state), state.reason());
         let same =
             |told: &Line| (told.stage, told.reason, told.tag) == (stage, reason, held.map(|held| held.tag));
-        // Short stages between two that last are nobody's business.
+        if self.entered.0 != stage {
+            self.entered = (stage, now);
+        }
         let done = held.map_or(0, |held| held.chunks - held.missing);
         // Who gets chunks one by one says so now and then: a new gateway waits for those who still do.
         let moves = self.askers.first().is_some_and(|(_, asker)| asker.is_over())
             && self.told.is_some_and(|told| told.done != done)
             && now.since(self.told_at) >= PROGRESS;
         if stage == Stage::Starting || (self.told.as_ref().is_some_and(same) && !moves) {
+            return;
+        }
+        // What passes within seconds is nobody's business.
+        let lasts = self.entered.1 + LASTS;
+        if stage.is_passing() && self.told.is_some() && now < lasts {
+            self.tell_due = Some(lasts);
             return;
         }
         self.told_at = now;
@@ -283,9 +314,63 @@ impl Exchange {
         let source = self.source.as_ref().and_then(|source| source.poll_timeout());
         let restart = self.restart.map(|due| due.min(self.now + RESTART_LOOK));
         let fetch = self.fetching.map(|(_, since)| since + FETCH);
-        [receiver, health, source, self.ask_due, self.reports.poll_timeout(), restart, fetch]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            receiver,
+            health,
+            source,
+            self.greeting,
+            self.ask_due,
+            self.tell_due,
+            self.reports.poll_timeout(),
+            restart,
+            fetch,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::UpdatePlan;
+    use super::super::source::tests::offering;
+    use super::*;
+    use crate::mesh::{LinkId, MeshConfig};
+    use crate::wire::Parcel;
+    use alloc::vec;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn all_who_are_on_trial_are_told_together_that_they_are_heard() {
+        let gateway = NodeId(1);
+        let mesh = Mesh::new(MeshConfig::gateway(gateway, 1));
+        let mut exchange = Exchange::new(gateway, None);
+        let plan = UpdatePlan { offerings: vec![offering(None)], targets: vec![NodeId(5)], airtime: 100 };
+        exchange.start(at(0), plan, &mesh).unwrap();
+        let greetings = |exchange: &mut Exchange, now: Instant| {
+            exchange.work(now, &mesh);
+            let packages = core::iter::from_fn(|| exchange.poll_transmit());
+            let frames = packages.filter_map(|package| match package {
+                Package::Broadcast { frame, .. } => Parcel::decode(&frame).ok(),
+                _ => None,
+            });
+            let offers = frames.filter_map(|parcel| Offer::decode(&parcel.body));
+            offers.filter(|offer| offer.source == gateway && offer.tag.is_none()).count()
+        };
+        assert_eq!(greetings(&mut exchange, at(1)), 0);
+        for (second, node) in [(2, 5), (4, 6)] {
+            let line = Line { tag: None, stage: Stage::Trial, reason: 0, done: 0 };
+            let mut body = Want::default().encode();
+            Record { node: NodeId(node), news: News::Line(line) }.encode(&mut body);
+            let parcel = Parcel { kind: kind::WANT, from: NodeId(node), to: To::One(gateway), body };
+            exchange.handle_parcel(at(second), LinkId(1), parcel);
+            assert_eq!(greetings(&mut exchange, at(second)), 0, "others may follow");
+        }
+        assert_eq!(greetings(&mut exchange, at(10)), 1);
+        assert_eq!(greetings(&mut exchange, at(60)), 0, "once");
     }
 }
