@@ -191,6 +191,13 @@ impl Wire for f64 {
     }
 }
 
+/// A real in decimal, as a C++ node writes it: `41.2` for the float that came for 41.2.
+pub fn decimal(real: f64) -> String {
+    let mut out = Vec::new();
+    real.write(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 impl Wire for bool {
     fn read(value: Value<'_>) -> Field<Self> {
         if value.is_bool() { Field::Value(value.as_bool()) } else { Field::Wrong(raw(value)) }

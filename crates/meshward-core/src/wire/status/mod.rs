@@ -8,6 +8,26 @@
 //! They come as packages, and as text in messages of types 8 and 9, which is how the library itself sends 610
 //! to 613: [`Sent::decode`] takes both. What they mean is for the fleet to say. Refuses other types, and a
 //! package that nobody sent.
+//!
+//! A node that is told to say how it is:
+//!
+//! ```
+//! use meshward_core::wire::status::{Code, Package, Sent, Status};
+//! use meshward_core::wire::{NodeId, To};
+//!
+//! let frame = br#"{"from":1,"dest":7,"routing":1,"type":400,"cmd":200,"target":7,"params":"{}","cid":5}"#;
+//! let sent = Sent::decode(frame)?;
+//! let Package::Command(command) = sent.package else { panic!("it is a command") };
+//! assert_eq!(command.code(), Some(Code::GetStatus));
+//!
+//! let status = Status { uptime_s: 3600.into(), firmware: "1.4.2".into(), ..Status::default() };
+//! let answer = Package::from(status.answering(command.id.get().unwrap_or(0), "ok"));
+//! assert_eq!(
+//!     answer.encode(NodeId(7), To::One(sent.from)),
+//!     br#"{"from":7,"dest":1,"routing":1,"type":202,"uptime":3600,"fw":"1.4.2","respTo":5,"respMsg":"ok"}"#
+//! );
+//! # Ok::<(), meshward_core::wire::DecodeError>(())
+//! ```
 
 mod command;
 mod field;
@@ -19,7 +39,7 @@ mod node;
 mod tests;
 
 pub use command::{Answer, Code, Command, PARAMS_BYTES_MAX};
-pub use field::{Field, List, Odd, Oddity, RAW_BYTES_MAX, Raw, TEXT_BYTES_MAX, Text};
+pub use field::{Field, List, Odd, Oddity, RAW_BYTES_MAX, Raw, TEXT_BYTES_MAX, Text, decimal};
 pub use mesh::{
     ALERTS_MAX, Alert, Alerts, BridgeStatus, Bridged, CONNECTIONS_MAX, Connection, Coordination, Election,
     GatewayAck, GatewayData, GatewayHeartbeat, ListedNode, NODES_MAX, NodeList, NtpTime, PAYLOAD_BYTES_MAX,

@@ -67,6 +67,14 @@ fn what_is_not_a_number_is_kept_as_it_came() {
 }
 
 #[test]
+fn reals_are_told_as_they_were_written() {
+    for text in ["-0.35", "41.2", "23.75", "1013.25", "0.333333", "1e-5", "20"] {
+        let sensor = decoded!(Sensor, 200, &format!("\"temp\":{text}"));
+        assert_eq!(decimal(sensor.temperature.get().unwrap()), text);
+    }
+}
+
+#[test]
 fn old_names_count_where_the_new_ones_are_missing() {
     for (json, want) in [
         ("\"timeout\":3", Some(3)),
