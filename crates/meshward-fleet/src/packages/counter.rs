@@ -155,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_after_a_wrap_begins_at_0() {
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        let mut uptime = Uptime::first(MILLIS_WRAP - 30_000, at(0));
+        assert_eq!((uptime.update(30_000, at(60)), uptime.total_ms()), (Life::Ran, MILLIS_WRAP + 30_000));
+        assert_eq!((uptime.update(90_000, at(120)), uptime.total_ms()), (Life::Ran, MILLIS_WRAP + 90_000));
+        assert_eq!((uptime.update(1_000, at(180)), uptime.total_ms()), (Life::Restarted, 1_000));
+    }
+
+    #[test]
     fn a_counter_that_falls_has_wrapped_or_was_reset() {
         use Life::{Ran, Restarted, Unknown};
         use Width::{Bits16, Bits32};
