@@ -117,6 +117,52 @@ metrics! {
     Humidity "humidity_percent" "%" 1 Gauge 0..=1_000;
     /// The pressure of the air.
     Pressure "pressure_hpa" "hPa" 1 Gauge 1_000..=20_000;
+    /// The status byte of types 202 and 604, which no two documents explain alike.
+    StatusByte "status_byte" "" 0 Name 0..=255;
+    /// The Wi-Fi byte of types 202 and 604 as it came, whatever it was read as.
+    WifiByte "wifi_byte" "" 0 Name 0..=255;
+    /// Turns of the main loop.
+    LoopRate "loops_per_s" "1/s" 0 Gauge 0..=100_000_000;
+    /// Tasks that wait.
+    Tasks "tasks_waiting" "" 0 Gauge 0..=65_535;
+    /// The largest block of heap that is free.
+    LargestBlock "largest_block_bytes" "B" 0 Gauge 0..=67_108_864;
+    /// What goes through the node.
+    Throughput "throughput_bytes_per_s" "B/s" 0 Gauge 0..=16_777_215;
+    /// How long the node takes to respond, on average.
+    Response "response_us" "µs" 0 Gauge 0..=4_294_967_295;
+    /// How long it took at worst.
+    ResponseMax "response_max_us" "µs" 0 Gauge 0..=4_294_967_295;
+    /// How good the node finds its links.
+    LinkQuality "link_quality_percent" "%" 0 Gauge 0..=100;
+    /// How stable the node finds the mesh.
+    Stability "stability_permille" "‰" 0 Gauge 0..=1_000;
+    /// Nodes that the node knows.
+    NodesKnown "nodes_known" "" 0 Gauge 0..=10_000;
+    /// The node's own judgement of its heap.
+    MemoryHealth "memory_health_percent" "%" 0 Gauge 0..=100;
+    /// The node's own judgement of its network.
+    NetworkHealth "network_health_percent" "%" 0 Gauge 0..=100;
+    /// The node's own judgement of its speed.
+    PerformanceHealth "performance_health_percent" "%" 0 Gauge 0..=100;
+    /// The node's own judgement of its temperature.
+    TemperatureHealth "temperature_health_percent" "%" 0 Gauge 0..=100;
+    /// Heap that the node loses, as it says.
+    MemoryLoss "memory_loss_bytes_per_h" "B/h" 0 Gauge 0..=67_108_864;
+    /// Links that ended in the last hour, as the node says.
+    Reconnects "reconnects_per_h" "1/h" 0 Gauge 0..=255;
+    /// Tasks that ran too late.
+    DeadlinesMissed "deadlines_missed" "" 0 Counter 0..=9_007_199_254_740_991;
+    /// Crashes and restarts, as the node counts.
+    Crashes "crashes" "" 0 Counter 0..=9_007_199_254_740_991;
+    /// When the node thinks that it will fail.
+    TimeToFailure "time_to_failure_h" "h" 0 Gauge 0..=65_535;
+    /// How a bridge hears its router.
+    RouterRssi "router_rssi_dbm" "dBm" 0 Gauge -127..=0;
+    /// The channel of a bridge's router.
+    RouterChannel "router_channel" "" 0 Name 0..=14;
+    /// How busy a bridge says it is.
+    BridgeLoad "bridge_load_percent" "%" 0 Gauge 0..=100;
 }
 
 impl Metric {

@@ -196,7 +196,7 @@ impl<'a> Value<'a> {
     }
 
     /// The number that the value is.
-    fn number(&self) -> Option<Number> {
+    pub(super) fn number(&self) -> Option<Number> {
         Some(Number::parse(self.0)?.stored())
     }
 

@@ -3,7 +3,7 @@
 //! A frame is the JSON text of one package and a NUL. [`Splitter`] cuts the byte stream of a link into
 //! frames; [`read`] finds out who a frame is for and whether it may be forwarded as the bytes it is; the
 //! packages ([`NodeSync`], [`Clock`], [`User`], [`Announce`], [`DataRequest`], [`Data`]) decode what is
-//! ours.
+//! ours, and [`status`] what nodes tell about themselves.
 //!
 //! The oracle for every reading is ArduinoJson 7, which the C++ nodes use, not RFC 8259: it takes single
 //! quotes and garbage after the object, and it writes control characters raw. A frame in *canonical* form
@@ -36,6 +36,7 @@ mod number;
 mod parcel;
 mod plain;
 mod scan;
+pub mod status;
 mod sync;
 mod text;
 mod tree;
@@ -86,6 +87,48 @@ pub mod kind {
     pub const OTA_REQUEST: i32 = 11;
     /// One part of a firmware, see [`Data`](super::Data).
     pub const OTA_DATA: i32 = 12;
+    /// The library's plug-in that tells how nodes fare, see [`Performance`](super::status::Performance).
+    pub const PERFORMANCE: i32 = 13;
+    /// The library's plug-in that sends what nodes log, see [`RemoteLog`](super::status::RemoteLog).
+    pub const REMOTE_LOG: i32 = 14;
+    /// Alteriom: sensors, see [`Sensor`](super::status::Sensor).
+    pub const SENSOR: i32 = 200;
+    /// Alteriom: what [`COMMAND`] was in older versions.
+    pub const COMMAND_OLD: i32 = 201;
+    /// Alteriom: status and answers, see [`Status`](super::status::Status).
+    pub const STATUS: i32 = 202;
+    /// Alteriom: measurements of a node, see [`Metrics`](super::status::Metrics).
+    pub const METRICS: i32 = 204;
+    /// Alteriom: do something, see [`Command`](super::status::Command).
+    pub const COMMAND: i32 = 400;
+    /// Alteriom: nodes, see [`NodeList`](super::status::NodeList).
+    pub const NODE_LIST: i32 = 600;
+    /// Alteriom: links, see [`Topology`](super::status::Topology).
+    pub const TOPOLOGY: i32 = 601;
+    /// Alteriom: complaints, see [`Alerts`](super::status::Alerts).
+    pub const ALERTS: i32 = 602;
+    /// Alteriom: a message of another mesh, see [`Bridged`](super::status::Bridged).
+    pub const BRIDGED: i32 = 603;
+    /// Alteriom: more status, see [`EnhancedStatus`](super::status::EnhancedStatus).
+    pub const ENHANCED_STATUS: i32 = 604;
+    /// Alteriom: a node judges itself, see [`HealthCheck`](super::status::HealthCheck).
+    pub const HEALTH_CHECK: i32 = 605;
+    /// Alteriom: how a bridge fares, see [`BridgeStatus`](super::status::BridgeStatus).
+    pub const BRIDGE_STATUS: i32 = 610;
+    /// Alteriom: who would be the bridge, see [`Election`](super::status::Election).
+    pub const BRIDGE_ELECTION: i32 = 611;
+    /// Alteriom: who is the bridge now, see [`Takeover`](super::status::Takeover).
+    pub const BRIDGE_TAKEOVER: i32 = 612;
+    /// Alteriom: bridges among themselves, see [`Coordination`](super::status::Coordination).
+    pub const BRIDGE_COORDINATION: i32 = 613;
+    /// Alteriom: civil time, see [`NtpTime`](super::status::NtpTime).
+    pub const NTP_TIME: i32 = 614;
+    /// Alteriom: something for the Internet, see [`GatewayData`](super::status::GatewayData).
+    pub const GATEWAY_DATA: i32 = 620;
+    /// Alteriom: what became of it, see [`GatewayAck`](super::status::GatewayAck).
+    pub const GATEWAY_ACK: i32 = 621;
+    /// Alteriom: a gateway is there, see [`GatewayHeartbeat`](super::status::GatewayHeartbeat).
+    pub const GATEWAY_HEARTBEAT: i32 = 622;
     /// Meshward: an update is offered, see [`Parcel`](super::Parcel).
     pub const OFFER: i32 = 220;
     /// Meshward: what a node wants of an update, and how far it is.

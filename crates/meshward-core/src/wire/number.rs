@@ -118,6 +118,28 @@ impl Number {
         }
     }
 
+    /// The integer that it is when its decimals are cut off; `None` beyond 64 bits.
+    pub(super) fn to_i64(self) -> Option<i64> {
+        let real = match self {
+            Self::Unsigned(value) => return i64::try_from(value).ok(),
+            Self::Signed(value) => return Some(value),
+            Self::Float(value) => f64::from(value),
+            Self::Double(value) => value,
+        };
+        // The bounds are powers of two, which a double hits; NaN is in no range.
+        (-9.223_372_036_854_776e18..9.223_372_036_854_776e18).contains(&real).then_some(real as i64)
+    }
+
+    /// The nearest double.
+    pub(super) fn to_f64(self) -> f64 {
+        match self {
+            Self::Unsigned(value) => value as f64,
+            Self::Signed(value) => value as f64,
+            Self::Float(value) => f64::from(value),
+            Self::Double(value) => value,
+        }
+    }
+
     /// Whether the number is not zero.
     pub(super) fn is_nonzero(self) -> bool {
         match self {

@@ -5,6 +5,7 @@ use meshward_core::fuzzing as node;
 use meshward_core::ota::trust::fuzzing as trust;
 use meshward_core::ota::{journal, receiver};
 use meshward_core::wire::fuzzing;
+use meshward_core::wire::status::fuzzing as status_packages;
 use std::path::Path;
 
 /// Feeds every file of the corpus `target` to `body`.
@@ -40,6 +41,11 @@ fn normalise() {
 #[test]
 fn packages() {
     replay("packages", fuzzing::packages);
+}
+
+#[test]
+fn status() {
+    replay("status", status_packages::status);
 }
 
 #[test]
