@@ -96,9 +96,8 @@ fn judge(old: u64, elapsed: u64, new: u64) -> Judgement {
         new.saturating_add(SLACK) >= expected && new <= expected.saturating_add(SLACK + elapsed / 20)
     };
     let began_since = new <= elapsed.saturating_add(START_SLACK);
-    if new >= old && fits(expected) {
-        Judgement::Fits
-    } else if expected >= MILLIS_WRAP && old < MILLIS_WRAP && fits(expected - MILLIS_WRAP) {
+    let wrapped = expected >= MILLIS_WRAP && old < MILLIS_WRAP && fits(expected.saturating_sub(MILLIS_WRAP));
+    if (new >= old && fits(expected)) || wrapped {
         Judgement::Fits
     } else if new < old && began_since {
         Judgement::Restarted

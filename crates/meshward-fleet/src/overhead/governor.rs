@@ -21,8 +21,10 @@ const QUESTIONS_AT_MOST: f64 = 0.3;
 const NEARLY_ALL: f64 = 0.98;
 /// What we send may take so much of a few seconds, so that a full budget is not spent at once.
 const BURST_PERCENT: f64 = 10.0;
-/// Questions that can wait leave the rest of the budget to those that cannot.
-const NOT_URGENT: f64 = 0.97;
+/// Questions that can wait take no more than so much of what reports leave, so that something is left for those that
+/// cannot.
+const WHENEVER: f64 = 0.92;
+const SOON: f64 = 0.96;
 /// Reports come this much too often at the most: clocks of chips, and jitter.
 const EARLY: f64 = 1.01;
 /// Another period is worth telling the nodes when it differs by more than this.
@@ -85,12 +87,33 @@ impl Reports {
 }
 
 /// Whether a question can wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// It can.
     Whenever,
-    /// Somebody waits for the answer, or a node is suspected and has not answered before.
+    /// A node has not answered before, which is mostly chance.
+    Soon,
+    /// Somebody waits for the answer, or a node is most likely lost.
     Urgent,
+}
+
+impl Urgency {
+    /// That of a probe after so many unanswered ones.
+    pub const fn after(unanswered: u32) -> Self {
+        match unanswered {
+            0 => Self::Whenever,
+            1..=2 => Self::Soon,
+            _ => Self::Urgent,
+        }
+    }
+
+    const fn part(self) -> f64 {
+        match self {
+            Self::Whenever => WHENEVER,
+            Self::Soon => SOON,
+            Self::Urgent => 1.0,
+        }
+    }
 }
 
 /// How often nodes report.
@@ -188,9 +211,9 @@ impl Governor {
     fn adapt(&mut self, shares: &Shares) {
         let asked = shares.percent(Class::Questions);
         let planned_for = self.budget * self.questions;
-        if self.refused > self.refused_before && asked > planned_for * 0.8 {
+        if self.refused > self.refused_before && asked > planned_for * 0.5 {
             self.questions = (self.questions * 1.25).min(QUESTIONS_AT_MOST);
-        } else if asked < planned_for * 0.5 {
+        } else if asked < planned_for * 0.4 {
             self.questions = (self.questions * 0.95).max(QUESTIONS_OF_BUDGET);
         }
         self.refused_before = self.refused;
@@ -217,9 +240,9 @@ impl Governor {
     ) -> bool {
         let nanos = frames.iter().fold(0_u64, |sum, frame| sum.saturating_add(frame.nanos(channel)));
         let of = |span: Duration, percent: f64| (span.as_micros() as f64 * 10.0 * percent.max(0.0)) as u64;
-        let part = if urgency == Urgency::Urgent { 1.0 } else { NOT_URGENT };
-        let planned = of(SLICE, self.planned * EARLY);
-        let limit = of(WINDOW, self.budget * part);
+        let counted = self.planned * EARLY;
+        let planned = of(SLICE, counted);
+        let limit = of(WINDOW, counted + (self.budget - counted).max(0.0) * urgency.part());
         let slices = WINDOW.as_micros() / SLICE.as_micros();
         let within = |back: u64| {
             let reports = meter.nanos_back(now, Class::Reports, back + 1);

@@ -221,7 +221,7 @@ impl Model {
         while let Some(probe) = self.liveness.poll_probe() {
             let (node, hops) = (probe.node, self.node(probe.node.0).1);
             let one_way = Frame { kind: 3, bytes: 112, crossings: Crossings::Hops(hops) };
-            let urgency = if probe.unanswered > 0 { Urgency::Urgent } else { Urgency::Whenever };
+            let urgency = Urgency::after(probe.unanswered);
             let both = [one_way, one_way];
             if !self.governor.allow(self.now, &self.channel, &self.meter, &both, urgency) {
                 self.refused += 1;
@@ -255,14 +255,14 @@ impl Model {
 
 const ROWS: [(u32, f64, u64); 3] = [(25, 2.5, 15), (50, 3.0, 30), (100, 4.0, 60)];
 
-/// Living nodes for `days` node-days: how many mistakes that makes in 1 000.
-fn mistakes(row: (u32, f64, u64), days: u64) -> f64 {
+/// Living nodes for `days` node-days: how many mistakes that makes in 1 000, and in words.
+fn mistakes(row: (u32, f64, u64), days: u64) -> (f64, String) {
     let (count, depth, period) = row;
     let mut model = Model::new(count, depth, period, 4_711);
     let seconds = days * DAY / u64::from(count);
     model.run(at(seconds));
     let per_thousand = f64::from(model.mistakes) * 1_000.0 / days as f64;
-    println!(
+    let words = format!(
         "N = {count}: {days} node-days, {} called offline by mistake ({per_thousand:.2} in 1 000); period {:.1} s, \
          measured loss {:.3}, status {:.2} % of the channel at most, {} probes refused",
         model.mistakes,
@@ -272,14 +272,19 @@ fn mistakes(row: (u32, f64, u64), days: u64) -> f64 {
         model.refused,
     );
     assert!(model.share_max <= Governor::BUDGET_PERCENT && model.share_max > 1.0, "{}", model.share_max);
-    per_thousand
+    (per_thousand, words)
 }
 
 /// A tenth of what is shown, so that it is quick; set `MESHWARD_NODE_DAYS` to 3400 for all of it.
 #[test]
 fn living_nodes_are_not_called_offline() {
     let days = std::env::var("MESHWARD_NODE_DAYS").ok().and_then(|days| days.parse().ok()).unwrap_or(340);
-    let per_thousand: f64 = ROWS.into_iter().map(|row| mistakes(row, days)).sum::<f64>() / 3.0;
+    let mut per_thousand = 0.0;
+    for row in ROWS {
+        let (mistakes, words) = mistakes(row, days);
+        println!("{words}");
+        per_thousand += mistakes / 3.0;
+    }
     println!("all three: {per_thousand:.2} in 1 000 node-days");
     // One mistake in so short a run proves nothing.
     let one = 1_000.0 / (3.0 * days as f64);
@@ -297,8 +302,10 @@ fn detection(row: (u32, f64, u64), native: bool) -> (f64, f64) {
         let id = 2 + model.rng.below(u64::from(count)) as u32;
         model.kill(id, native);
         model.run(at(lead + 600));
-        assert!(!model.detected.is_empty(), "seed {seed}: nobody noticed");
-        seconds.extend(model.detected.first().map(|span| span.as_secs_f64()));
+        // Where the budget refuses probes it may take longer than anybody waits.
+        let noticed = model.detected.first().map_or(600.0, |span| span.as_secs_f64());
+        assert!(noticed < 71.0 || !native, "seed {seed}: {noticed} s");
+        seconds.push(noticed);
     }
     seconds.sort_by(f64::total_cmp);
     let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
