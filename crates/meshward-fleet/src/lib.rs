@@ -1,18 +1,27 @@
 //! Everything a gateway decides, without IO and without a clock.
 //!
 //! [`firmware`] looks at images before a byte of them is sent; [`payload`] packs and [`sealing`] reads the key that
-//! seals them; [`signing`] signs what nodes believe; [`roster`] remembers which nodes the mesh has shown;
-//! [`forecast`] reckons what an update costs, and chooses what is sent to whom; [`deployment`] drives a gateway's
-//! node through one. [`reading`] is one thing learnt of a node, with its age and where it comes from; [`packages`] learns
-//! from what C++ nodes tell, and [`commands`] waits for what they answer. All are told what happened and when; none reads a socket, a file or a clock.
+//! seals them; [`signing`] signs what nodes believe; [`forecast`] reckons what an update costs, and chooses what is
+//! sent to whom; [`deployment`] drives a gateway's node through one.
+//!
+//! [`reading`] is one thing learnt of a node, with its age and where it comes from; [`packages`] learns from what C++
+//! nodes tell, and [`commands`] waits for what they answer. [`registry`] knows nodes for good, [`topology`] where they
+//! are, [`liveness`] whether they live, [`cause`] what their loss is due to; [`overhead`] keeps all this cheap, and
+//! [`findings`] is what somebody should look at. All are told what happened and when; none reads a socket, a file or a
+//! clock.
 
+pub mod cause;
 pub mod commands;
 pub mod deployment;
+pub mod findings;
 pub mod firmware;
 pub mod forecast;
+pub mod liveness;
+pub mod overhead;
 pub mod packages;
 pub mod payload;
 pub mod reading;
-pub mod roster;
+pub mod registry;
 pub mod sealing;
 pub mod signing;
+pub mod topology;

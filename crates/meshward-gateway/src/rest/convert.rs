@@ -9,7 +9,7 @@ use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{self, Phase, State, TargetReport, Why};
 use meshward_fleet::forecast::{self, Form, Kind, Service};
-use meshward_fleet::roster::Entry;
+use meshward_fleet::registry::Record;
 
 use super::model::{
     Family, Firmware, Forecast, Group, Link, Manifest, Node, NodeState, Rollout, RolloutNode,
@@ -36,21 +36,22 @@ pub(super) fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     Some(sum)
 }
 
-pub(super) fn node(gateway: &Gateway, id: NodeId, entry: &Entry) -> Node {
+pub(super) fn node(gateway: &Gateway, id: NodeId, record: &Record) -> Node {
+    let place = gateway.topology().place(id);
     Node {
         id: id.0,
-        state: if entry.place.is_some() { NodeState::Online } else { NodeState::Offline },
-        since: timestamp(gateway.civil(entry.since)),
-        joins: entry.joins,
-        parent: entry.place.map(|place| place.parent.0),
-        hops: entry.place.map(|place| place.hops),
-        root: entry.place.is_some_and(|place| place.root),
-        time_authority: entry.place.is_some_and(|place| place.time_authority),
+        state: if record.present { NodeState::Online } else { NodeState::Offline },
+        since: timestamp(gateway.civil(record.since)),
+        joins: record.joins,
+        parent: place.map(|place| place.parent.0),
+        hops: place.map(|place| place.hops),
+        root: place.is_some_and(|place| place.root),
+        time_authority: place.is_some_and(|place| place.time_authority),
     }
 }
 
 pub(super) fn nodes(gateway: &Gateway) -> Vec<Node> {
-    gateway.roster().iter().map(|(id, entry)| node(gateway, id, entry)).collect()
+    gateway.registry().iter().map(|(id, record)| node(gateway, id, record)).collect()
 }
 
 pub(super) fn topology(gateway: &Gateway, mesh: &MeshNode) -> Topology {

@@ -86,7 +86,7 @@ async fn get_node(State(gateway): Handle, id: Result<Path<u32>, PathRejection>) 
     let found = gateway
         .with(move |_, _, gateway| {
             let id = NodeId(id);
-            gateway.roster().get(id).map(|entry| convert::node(gateway, id, entry))
+            gateway.registry().get(id).map(|record| convert::node(gateway, id, record))
         })
         .await
         .map_err(stopped)?;

@@ -1,6 +1,6 @@
 //! A gateway's membership of a mesh: a node, what it knows of the others, and the roll-outs it runs.
 //!
-//! [`Gateway`] is the [`Application`] beside the node: it keeps the roster, the uploaded images and the
+//! [`Gateway`] is the [`Application`] beside the node: it keeps the registry and the tree, the uploaded images and the
 //! history of roll-outs, all bounded, and is read and driven through a [`NodeHandle`]. One [`Deployment`] at a time
 //! sends; forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up.
 
@@ -22,8 +22,9 @@ use meshward_fleet::deployment::{
 };
 use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::forecast::Forecast;
-use meshward_fleet::roster::{Change, Roster};
+use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
+use meshward_fleet::topology::{Topology, What};
 pub use request::{Firmware, RolloutError, RolloutRequest};
 pub use rollout::Rollout;
 use tokio::sync::{mpsc, oneshot};
@@ -60,7 +61,8 @@ struct Reckoning {
 pub struct Gateway {
     /// Civil time at the origin of the node's clock.
     origin: SystemTime,
-    roster: Roster,
+    registry: Registry,
+    topology: Topology,
     images: VecDeque<Firmware>,
     /// Images of which the operator has said that they take updates themselves; of those that are kept.
     confirmed: BTreeSet<[u8; 32]>,
@@ -77,11 +79,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn new(clock: &Clock, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
+    fn new(own: NodeId, clock: &Clock, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
         let running = std::time::Duration::from_micros(clock.now().as_micros());
         Self {
             origin: SystemTime::now() - running,
-            roster: Roster::default(),
+            registry: Registry::default(),
+            topology: Topology::new(own),
             images: VecDeque::new(),
             confirmed: BTreeSet::new(),
             rollouts: VecDeque::new(),
@@ -96,8 +99,13 @@ impl Gateway {
     }
 
     /// The nodes that the mesh has shown.
-    pub fn roster(&self) -> &Roster {
-        &self.roster
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Where they are.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// Civil time at an instant.
@@ -294,11 +302,15 @@ impl Gateway {
     }
 
     fn topology_changed(&mut self, now: Instant, node: &Node) {
-        for change in self.roster.update(now, &node.mesh().tree()) {
-            match change {
-                Change::Joined(id) => tracing::info!(node = %id, "joined"),
-                Change::Left(id) => tracing::info!(node = %id, "left"),
-                Change::Moved(id) => tracing::debug!(node = %id, "has another parent"),
+        let update = self.topology.handle_tree(now, &node.mesh().tree());
+        update.joined.iter().for_each(|id| self.registry.joined(now, *id));
+        update.left.iter().for_each(|id| self.registry.left(now, *id));
+        for event in update.events {
+            match event.what {
+                What::Joined { .. } => tracing::info!(node = %event.node, "joined"),
+                What::Left { .. } => tracing::info!(node = %event.node, "left"),
+                What::ParentChanged { .. } => tracing::debug!(node = %event.node, "has another parent"),
+                what => tracing::info!(node = %event.node, what = what.name()),
             }
         }
     }
@@ -404,7 +416,7 @@ pub async fn join(
     }
     let node = Node::new(NodeConfig { mesh, firmware: None });
     let (sender, jobs) = mpsc::channel(1 + FORECASTS_MAX);
-    let gateway = Gateway::new(&clock, operator, sender);
+    let gateway = Gateway::new(node.id(), &clock, operator, sender);
     let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;
     tokio::spawn(pack(jobs, handle.clone()));
     Ok((shell, handle))

@@ -1,0 +1,405 @@
+//! How often nodes report, and whether a probe or a query may go now.
+//!
+//! Reports come by themselves and cannot be refused, so their period is chosen that they take nine tenths of the
+//! budget at most; where questions need more than the tenth that is left, or reports came oftener than they should, it
+//! grows before the budget breaks. What the gateway sends itself has to ask: it may go while the questions of ten
+//! minutes stay within what the reports leave. A period that people wish is kept where the budget allows; where it does
+//! not, the budget wins, and [`Period::bound`] says so.
+
+use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::NodeId;
+
+use super::meter::{Class, Frame, Meter, SLICE, Shares, WINDOW};
+use crate::forecast::Channel;
+use crate::topology::Topology;
+
+/// So much of the budget is for questions, and the rest for reports.
+const QUESTIONS_OF_BUDGET: f64 = 0.1;
+/// However much there is to ask, questions get no more of it.
+const QUESTIONS_AT_MOST: f64 = 0.3;
+/// More than this of the budget is too near to all of it.
+const NEARLY_ALL: f64 = 0.98;
+/// What we send may take so much of a few seconds, so that a full budget is not spent at once.
+const BURST_PERCENT: f64 = 10.0;
+/// Questions that can wait take no more than so much of what reports leave, so that something is left for those that
+/// cannot.
+const WHENEVER: f64 = 0.92;
+const SOON: f64 = 0.96;
+/// Reports come this much too often at the most: clocks of chips, and jitter.
+const EARLY: f64 = 1.01;
+/// Another period is worth telling the nodes when it differs by more than this.
+const CHANGE_MIN: f64 = 0.1;
+/// JSON around the base64 text of a report, with its NUL: 16 bytes make 80, 64 make 144.
+const ENVELOPE_BYTES: usize = 56;
+
+/// One round of reports: what each node's report once takes of the channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// Nodes that report.
+    pub nodes: u32,
+    /// Links crossed by their messages.
+    pub crossings: u32,
+    /// Bytes times hops, all messages together.
+    pub hop_bytes: u64,
+}
+
+impl Reports {
+    /// One round of reports with `payload` bytes each, of those nodes in the tree that `reports` says. A node whose
+    /// report meets a relay that `aggregates` goes on in that one's message.
+    pub fn of(
+        topology: &Topology,
+        payload: usize,
+        reports: impl Fn(NodeId) -> bool,
+        aggregates: impl Fn(NodeId) -> bool,
+    ) -> Self {
+        let mut sum = Self::default();
+        let encoded = |bytes: usize| (bytes.div_ceil(3) * 4) as u64;
+        for (id, place) in topology.places().filter(|(id, _)| reports(*id)) {
+            let mut alone = 0;
+            let mut at = Some((id, *place));
+            // No way is longer than its depth.
+            for _ in 0..place.hops {
+                let Some((_, place)) = at else { break };
+                alone += 1;
+                if aggregates(place.parent) && reports(place.parent) {
+                    break;
+                }
+                at = topology.place(place.parent).map(|above| (place.parent, *above));
+            }
+            sum.nodes += 1;
+            sum.crossings = sum.crossings.saturating_add(alone);
+            let around = u64::from(alone) * ENVELOPE_BYTES as u64;
+            sum.hop_bytes = sum.hop_bytes.saturating_add(around + encoded(payload) * u64::from(place.hops));
+        }
+        sum
+    }
+
+    /// What a round takes of the channel, in nanoseconds.
+    pub const fn nanos(&self, channel: &Channel) -> u64 {
+        let messages = channel.frame_nanos.saturating_mul(self.crossings as u64);
+        messages.saturating_add(channel.byte_nanos.saturating_mul(self.hop_bytes))
+    }
+
+    /// The share of the channel when a round takes `period`, in percent.
+    pub fn percent(&self, channel: &Channel, period: Duration) -> f64 {
+        self.nanos(channel) as f64 / (period.as_micros().max(1) as f64 * 10.0)
+    }
+}
+
+/// Whether a question can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// It can.
+    Whenever,
+    /// A node has not answered before, which is mostly chance.
+    Soon,
+    /// Somebody waits for the answer, or a node is most likely lost.
+    Urgent,
+}
+
+impl Urgency {
+    /// That of a probe after so many unanswered ones.
+    pub const fn after(unanswered: u32) -> Self {
+        match unanswered {
+            0 => Self::Whenever,
+            1..=2 => Self::Soon,
+            _ => Self::Urgent,
+        }
+    }
+
+    const fn part(self) -> f64 {
+        match self {
+            Self::Whenever => WHENEVER,
+            Self::Soon => SOON,
+            Self::Urgent => 1.0,
+        }
+    }
+}
+
+/// How often nodes report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// Each so long.
+    pub value: Duration,
+    /// Whether that is longer than wished, for the sake of the budget.
+    pub bound: bool,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub struct Governor {
+    /// In percent of the channel.
+    budget: f64,
+    wished: Duration,
+    period: Period,
+    /// What is left for questions, as a part of the budget.
+    questions: f64,
+    /// What reports take at the present period, in percent of the channel; and what that was until the nodes may be
+    /// believed to have taken up a longer one.
+    planned: f64,
+    planned_at: Instant,
+    /// How many times the reckoned period, because more came than was reckoned.
+    stretch: f64,
+    refused: u64,
+    refused_before: u64,
+}
+
+impl Governor {
+    /// What status may take of the channel where nobody says otherwise, in percent.
+    pub const BUDGET_PERCENT: f64 = 2.0;
+    /// No node reports oftener.
+    pub const PERIOD_MIN: Duration = Duration::from_secs(10);
+    /// However little there is to spend, nodes report so often.
+    pub const PERIOD_MAX: Duration = Duration::from_secs(3_600);
+
+    /// `budget` in percent of the channel, 0.1 to 50. Nodes report each `wished` at the oftenest, 10 s at least.
+    pub fn new(budget: f64, wished: Duration) -> Self {
+        let budget = if budget.is_finite() { budget.clamp(0.1, 50.0) } else { Self::BUDGET_PERCENT };
+        let wished = wished.clamp(Self::PERIOD_MIN, Self::PERIOD_MAX);
+        Self {
+            budget,
+            wished,
+            period: Period { value: Duration::from_secs(60).max(wished), bound: false },
+            questions: QUESTIONS_OF_BUDGET,
+            planned: budget * (1.0 - QUESTIONS_OF_BUDGET),
+            planned_at: Instant::ORIGIN,
+            stretch: 1.0,
+            refused: 0,
+            refused_before: 0,
+        }
+    }
+
+    /// The budget in percent of the channel.
+    pub const fn budget(&self) -> f64 {
+        self.budget
+    }
+
+    /// How often nodes report now.
+    pub const fn period(&self) -> Period {
+        self.period
+    }
+
+    /// Reckons the period anew: after a change of the tree, and each minute. Returns it when the nodes are to be told.
+    pub fn reckon(
+        &mut self,
+        now: Instant,
+        channel: &Channel,
+        meter: &Meter,
+        reports: &Reports,
+    ) -> Option<Period> {
+        self.adapt(&meter.shares(now));
+        let minute = Duration::from_secs(60);
+        let for_reports = self.budget * (1.0 - self.questions);
+        let shortest = reports.percent(channel, minute) * 60.0 / for_reports * self.stretch;
+        let shortest = Duration::from_micros((shortest * 1e6).ceil() as u64);
+        let value = self.wished.max(shortest).min(Self::PERIOD_MAX);
+        let (old, new) = (self.period.value.as_secs_f64(), value.as_secs_f64());
+        // Longer at once where the budget needs it; shorter only when it is worth a message to everybody.
+        let told = new > old || (old - new) / old >= CHANGE_MIN;
+        if told {
+            self.period = Period { value, bound: shortest > self.wished };
+        }
+        let planned = reports.percent(channel, self.period.value);
+        let lag = self.period.value.saturating_mul(2);
+        if planned >= self.planned || now.since(self.planned_at) >= lag {
+            (self.planned, self.planned_at) = (planned, now);
+        }
+        told.then_some(self.period)
+    }
+
+    /// Learns from what was measured and refused since the last time.
+    fn adapt(&mut self, shares: &Shares) {
+        let asked = shares.percent(Class::Questions);
+        let planned_for = self.budget * self.questions;
+        if self.refused > self.refused_before && asked > planned_for * 0.5 {
+            self.questions = (self.questions * 1.25).min(QUESTIONS_AT_MOST);
+        } else if asked < planned_for * 0.4 {
+            self.questions = (self.questions * 0.95).max(QUESTIONS_OF_BUDGET);
+        }
+        self.refused_before = self.refused;
+        // Reports that were not reckoned with: the period grows before the budget breaks, and shrinks slowly.
+        if shares.percent(Class::Reports) > self.budget * NEARLY_ALL {
+            self.stretch = (self.stretch * 1.25).min(16.0);
+        } else if shares.percent(Class::Reports) < self.budget * 0.8 {
+            self.stretch = (self.stretch * 0.95).max(1.0);
+        }
+    }
+
+    /// Whether what we want to send may go now, with the answers that it will cause. It is to be recorded in the meter
+    /// by whoever sends it, and the answers when they come.
+    ///
+    /// Every ten minutes from ten minutes ago until ten minutes from now must stay within the budget, when reports come
+    /// as planned. Of reports at least those that were planned count: one that got lost has taken air too.
+    pub fn allow(
+        &mut self,
+        now: Instant,
+        channel: &Channel,
+        meter: &Meter,
+        frames: &[Frame],
+        urgency: Urgency,
+    ) -> bool {
+        let nanos = frames.iter().fold(0_u64, |sum, frame| sum.saturating_add(frame.nanos(channel)));
+        let of = |span: Duration, percent: f64| (span.as_micros() as f64 * 10.0 * percent.max(0.0)) as u64;
+        let counted = self.planned * EARLY;
+        let planned = of(SLICE, counted);
+        let limit = of(WINDOW, counted + (self.budget - counted).max(0.0) * urgency.part());
+        let slices = WINDOW.as_micros() / SLICE.as_micros();
+        let within = |back: u64| {
+            let reports = meter.nanos_back(now, Class::Reports, back + 1);
+            let reports = reports.max(planned.saturating_mul(back));
+            let questions = meter.nanos_back(now, Class::Questions, back + 1);
+            let to_come = planned.saturating_mul(slices - back);
+            reports.saturating_add(questions).saturating_add(to_come).saturating_add(nanos) <= limit
+        };
+        let burst = meter.nanos_back(now, Class::Questions, 1).saturating_add(nanos);
+        let allowed = burst <= of(SLICE, BURST_PERCENT) && (0..=slices).all(within);
+        if !allowed {
+            self.refused = self.refused.saturating_add(1);
+        }
+        allowed
+    }
+
+    /// How often something was not allowed.
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::meter::Crossings;
+    use super::*;
+    use crate::topology::tests::tree;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    /// `nodes` nodes whose mean depth is a half of `depth2`.
+    fn mesh(nodes: u32, depth2: u32) -> Reports {
+        let hops = nodes * depth2 / 2;
+        Reports { nodes, crossings: hops, hop_bytes: u64::from(hops) * 80 }
+    }
+
+    #[test]
+    fn the_shortest_period_is_that_of_the_table() {
+        let channel = Channel::default();
+        for (nodes, depth2, budget, seconds) in [
+            (10, 4, 1.0, 5.4),
+            (25, 5, 1.0, 17.0),
+            (50, 6, 1.0, 41.0),
+            (100, 8, 1.0, 108.0),
+            (10, 4, 2.0, 2.7),
+            (25, 5, 2.0, 8.4),
+            (50, 6, 2.0, 20.0),
+            (100, 8, 2.0, 54.0),
+            (200, 10, 2.0, 135.0),
+        ] {
+            let shortest = mesh(nodes, depth2).percent(&channel, Duration::from_secs(60)) * 60.0 / budget;
+            assert!((shortest - seconds).abs() < 0.03 * seconds, "{nodes} {budget}: {shortest}");
+        }
+    }
+
+    #[test]
+    fn the_period_is_as_wished_until_the_budget_wins() {
+        let channel = Channel::default();
+        for (nodes, depth2, wished, millis, bound) in [
+            (10, 4, 10, 10_000, false),
+            (25, 5, 10, 10_000, false),
+            (25, 5, 15, 15_000, false),
+            (50, 6, 10, 22_510, true),
+            (50, 6, 30, 30_000, false),
+            (100, 8, 60, 60_027, true),
+            (200, 10, 60, 150_066, true),
+        ] {
+            let mut governor = Governor::new(2.0, Duration::from_secs(wished));
+            let reports = mesh(nodes, depth2);
+            governor.reckon(at(0), &channel, &Meter::default(), &reports);
+            let Period { value, bound: is_bound } = governor.period();
+            assert!(value.as_millis().abs_diff(millis) <= 2, "{nodes}: {} ms", value.as_millis());
+            assert_eq!(is_bound, bound, "{nodes}");
+            assert!(reports.percent(&channel, value) <= 1.8 + 1e-6);
+        }
+    }
+
+    /// The period in tenths of a second after ten minutes in which so many reports came a second, and so much was asked
+    /// as was allowed.
+    fn period(reports_a_second: u32, ask: bool) -> u64 {
+        let channel = Channel::default();
+        let (mut governor, mut meter) = (Governor::new(2.0, Duration::from_secs(10)), Meter::default());
+        let report = Frame { kind: 213, bytes: 80, crossings: Crossings::Hops(3) };
+        let probe = Frame { kind: 3, bytes: 112, crossings: Crossings::Hops(6) };
+        for second in 0..600 {
+            (0..reports_a_second).for_each(|_| meter.record(at(second), &channel, &report));
+            while ask && governor.allow(at(second), &channel, &meter, &[probe], Urgency::Urgent) {
+                meter.record(at(second), &channel, &probe);
+            }
+            if second % 60 == 59 {
+                governor.reckon(at(second), &channel, &meter, &mesh(50, 6));
+            }
+        }
+        governor.period().value.as_millis() / 100
+    }
+
+    #[test]
+    fn questions_and_reports_that_come_too_often_stretch_the_period() {
+        assert_eq!(period(2, false), 225);
+        let asked = period(0, true);
+        assert!((235..=290).contains(&asked), "{asked}: a third of the budget at most is for questions");
+        let often = period(3, false);
+        assert!(often > 281, "{often}: 2.4 % were measured, again and again");
+    }
+
+    /// Whoever asks as often as it can stays within the budget in every ten minutes, with reports as planned.
+    #[test]
+    fn what_we_send_never_exceeds_the_budget() {
+        for (budget, nodes, depth2) in [(2.0, 50, 6), (2.0, 100, 8), (0.5, 25, 5), (2.0, 10, 4)] {
+            let channel = Channel::default();
+            let (mut governor, mut meter) =
+                (Governor::new(budget, Duration::from_secs(10)), Meter::default());
+            let probe = Frame { kind: 3, bytes: 112, crossings: Crossings::Hops(8) };
+            let reports = mesh(nodes, depth2);
+            let mut spent: Vec<(u64, u64)> = Vec::new();
+            let mut owed = 0.0;
+            for second in 0..4_000 {
+                if second % 60 == 0 {
+                    governor.reckon(at(second), &channel, &meter, &reports);
+                }
+                owed += f64::from(reports.crossings) / governor.period().value.as_secs_f64();
+                let report = Frame { kind: 213, bytes: 80, crossings: Crossings::Hops(owed as u32) };
+                owed -= f64::from(owed as u32);
+                meter.record(at(second), &channel, &report);
+                spent.push((second, report.nanos(&channel)));
+                while governor.allow(at(second), &channel, &meter, &[probe], Urgency::Urgent) {
+                    meter.record(at(second), &channel, &probe);
+                    spent.push((second, probe.nanos(&channel)));
+                }
+            }
+            let limit = (budget / 100.0 * 600e9) as u64;
+            let window = |start: u64| {
+                let inside = spent.iter().filter(|(second, _)| (start..start + 600).contains(second));
+                inside.map(|(_, nanos)| nanos).sum::<u64>()
+            };
+            let most = (0..3_400).map(window).max().unwrap();
+            assert!(most <= limit && most > limit * 8 / 10, "{budget} {nodes}: {most} of {limit}");
+            assert!(governor.refused() > 0);
+        }
+    }
+
+    #[test]
+    fn aggregation_makes_messages_cross_one_link() {
+        let mut topology = Topology::new(NodeId(1));
+        // A chain of four, and a leaf at its second.
+        topology.handle_tree(at(0), &tree(&[(2, 1), (3, 2), (4, 3), (5, 4), (6, 3)]));
+        let of = |aggregates: &[u32]| {
+            let reports = Reports::of(&topology, 16, |_| true, |id| aggregates.contains(&id.0));
+            (reports.crossings, reports.hop_bytes)
+        };
+        let (hops, encoded) = (1 + 2 + 3 + 4 + 3, 24);
+        assert_eq!(of(&[]), (hops, u64::from(hops) * (56 + encoded)));
+        assert_eq!(of(&[2, 3, 4]), (5, 5 * 56 + u64::from(hops) * encoded));
+        assert_eq!(of(&[3]), (1 + 2 + 1 + 2 + 1, 7 * 56 + u64::from(hops) * encoded));
+        let none = Reports::of(&topology, 16, |id| id.0 == 4, |_| true);
+        assert_eq!((none.nodes, none.crossings), (1, 3), "who does not report does not carry");
+    }
+}
