@@ -78,12 +78,10 @@ fn id(node: usize) -> NodeId {
 
 impl<'w> Mesh<'w> {
     fn new(taker: Option<(&'w mut World, usize)>) -> Self {
-        let config = |node: usize| NodeConfig {
-            mesh: MeshConfig::node(id(node), node as u64),
-            firmware: taker
-                .as_ref()
-                .filter(|(_, taker)| node == *taker)
-                .map(|(world, _)| Firmware::Signed(Box::new(world.config(id(node))))),
+        let config = |node: usize| {
+            let taker = taker.as_ref().filter(|(_, taker)| node == *taker);
+            let firmware = taker.map(|(world, _)| Firmware::Signed(Box::new(world.config(id(node)))));
+            NodeConfig::new(MeshConfig::node(id(node), node as u64)).with_firmware(firmware)
         };
         let nodes = (0..NODES).map(|node| as_node(node, || Node::new(config(node)))).collect();
         let mut mesh = Self { nodes, wires: Vec::new(), taker };

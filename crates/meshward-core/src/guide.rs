@@ -39,20 +39,18 @@
 //! use meshward_core::ota::{ReceiverConfig, ReceiverEvent, ReceiverState};
 //! use meshward_core::wire::NodeId;
 //!
-//! let sensor = NodeConfig {
-//!     mesh: MeshConfig::node(NodeId(2), 7),
-//!     firmware: Some(Firmware::Stock(ReceiverConfig {
-//!         id: NodeId(2),
-//!         role: b"sensor".to_vec(),
-//!         hardware: b"ESP32".to_vec(),
-//!         root: false,
-//!         layout: Layout::FOUR_MEGABYTES,
-//!         running: None, // the table's boot loader fills it in
-//!     })),
+//! let receiver = ReceiverConfig {
+//!     id: NodeId(2),
+//!     role: b"sensor".to_vec(),
+//!     hardware: b"ESP32".to_vec(),
+//!     root: false,
+//!     layout: Layout::FOUR_MEGABYTES,
+//!     running: None, // the table's boot loader fills it in
 //! };
+//! let sensor = NodeConfig::new(MeshConfig::node(NodeId(2), 7)).with_firmware(Firmware::Stock(receiver));
 //! # let (old, new) = (vec![1; 3_000], vec![2; 5_000]);
 //! # let mut table = Table::default();
-//! # let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+//! # let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
 //! # let gateway = table.add(gateway, &[], &[]);
 //! let sensor = table.add(sensor, &old, &[]);
 //! # table.join(sensor, gateway);
@@ -120,7 +118,7 @@
 //!
 //! # let (old, new) = (vec![1; 3_000], vec![2; 5_000]);
 //! # let mut table = Table::default();
-//! # let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+//! # let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
 //! # let gateway = table.add(gateway, &[], &[]);
 //! # for (id, role) in [(2, "sensor"), (3, "sensor"), (4, "lamp")] {
 //! #     let firmware = Some(Firmware::Stock(ReceiverConfig {
@@ -132,7 +130,7 @@
 //! #         running: None,
 //! #     }));
 //! #     let mesh = MeshConfig::node(NodeId(id), id.into());
-//! #     let at = table.add(NodeConfig { mesh, firmware }, &old, &[]);
+//! #     let at = table.add(NodeConfig::new(mesh).with_firmware(firmware), &old, &[]);
 //! #     table.join(at, at - 1);
 //! # }
 //! # table.settle();
@@ -200,9 +198,8 @@
 //! # let new: Vec<u8> = (0..20_000).map(|_| rng.below(16) as u8).collect();
 //! # let factory_image =
 //! #     BootRecord { sequence: 1, slot: Slot::A, size: old.len() as u32, md5: Md5Sum::of(&old) };
-//! let sensor = |id| NodeConfig {
-//!     mesh: MeshConfig::node(NodeId(id), id.into()),
-//!     firmware: Some(Firmware::Signed(Box::new(receiver::Config {
+//! let sensor = |id| {
+//!     let receiver = receiver::Config {
 //!         id: NodeId(id),
 //!         hardware: "ESP32".to_owned(),
 //!         role: "sensor".to_owned(),
@@ -219,12 +216,14 @@
 //!         group_keys: GroupKeys::default(),
 //!         rules: TrialRules::default(),
 //!         supply_least: None,
-//!     }))),
+//!     };
+//!     let mesh = MeshConfig::node(NodeId(id), id.into());
+//!     NodeConfig::new(mesh).with_firmware(Firmware::Signed(Box::new(receiver)))
 //! };
 //! // The keys that a node believes come from the factory, not from its firmware.
 //! let factory = Receiver::provision(&Books::FOUR_MEGABYTES, &release::keys());
 //! # let mut table = Table::default();
-//! # let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+//! # let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
 //! # let gateway = table.add(gateway, &[], &[]);
 //! # for id in [2, 3] {
 //! #     let at = table.add(sensor(id), &old, &factory);

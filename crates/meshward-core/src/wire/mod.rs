@@ -86,6 +86,24 @@ pub mod kind {
     pub const OTA_REQUEST: i32 = 11;
     /// One part of a firmware, see [`Data`](super::Data).
     pub const OTA_DATA: i32 = 12;
+    /// Alteriom: what a node is and how it fares.
+    pub const STATUS: i32 = 202;
+    /// Meshward: somebody wants to know how a node fares, see [`Parcel`](super::Parcel).
+    pub const STATUS_QUERY: i32 = 210;
+    /// Meshward: the answer to that.
+    pub const STATUS_ANSWER: i32 = 211;
+    /// Meshward: how a node fares, whole.
+    pub const TELEMETRY_KEYFRAME: i32 = 212;
+    /// Meshward: how a node fares, against its last keyframe; or that of several nodes.
+    pub const TELEMETRY_DELTA: i32 = 213;
+    /// Meshward: what a node is to tell by itself, and when.
+    pub const TELEMETRY_POLICY: i32 = 214;
+    /// Meshward: a keyframe is wanted, or a policy was taken.
+    pub const TELEMETRY_ACK: i32 = 215;
+    /// Alteriom: a command to a node.
+    pub const COMMAND: i32 = 400;
+    /// Alteriom: how a node fares, in one package.
+    pub const ENHANCED_STATUS: i32 = 604;
     /// Meshward: an update is offered, see [`Parcel`](super::Parcel).
     pub const OFFER: i32 = 220;
     /// Meshward: what a node wants of an update, and how far it is.

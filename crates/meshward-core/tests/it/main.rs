@@ -11,6 +11,7 @@ mod net;
 mod plain;
 mod properties;
 mod seal;
+mod telemetry;
 mod together;
 mod transcript;
 mod transcripts;

@@ -402,7 +402,7 @@ pub async fn join(
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }
-    let node = Node::new(NodeConfig { mesh, firmware: None });
+    let node = Node::new(NodeConfig::new(mesh));
     let (sender, jobs) = mpsc::channel(1 + FORECASTS_MAX);
     let gateway = Gateway::new(&clock, operator, sender);
     let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;
