@@ -147,6 +147,7 @@ impl Application for Console {
                 }
             }
             Event::Exchange(event) => tracing::debug!(node = %id, ?event),
+            Event::Telemetry(event) => tracing::info!(node = %id, ?event, "telemetry"),
         }
     }
 }

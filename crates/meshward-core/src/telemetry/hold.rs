@@ -5,11 +5,12 @@
 //! not understand and what has no room: that is passed on as it came. Never sends anything back over the link it
 //! came from.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::message::{BODY_MAX, BUNDLE_MAX, Body, ENTRY, SUM, bundle};
-use super::packet::{AGE, Flags};
+use super::message::{BODY_MAX, BUNDLE_MAX, ENTRY, SUM, bundle, packets};
+use super::packet::{AGE, FLAGS, Flags};
 use crate::mesh::LinkId;
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeId, Parcel};
@@ -27,7 +28,7 @@ struct Held {
     link: LinkId,
     since: Instant,
     from: NodeId,
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
 }
 
 /// A frame that is passed on as it came.
@@ -66,12 +67,8 @@ impl Hold {
 
     fn hold(&mut self, now: Instant, link: LinkId, frame: &[u8]) -> Option<()> {
         let parcel = Parcel::decode(frame).ok()?;
-        let entries = match Body::decode(parcel.kind, &parcel.body).ok()? {
-            Body::Packet(packet) => Vec::from([(parcel.from, packet)]),
-            Body::Bundle(entries) => entries,
-            _ => return None,
-        };
-        let size: usize = entries.iter().map(|(_, packet)| packet.len() + ENTRY).sum();
+        let entries = packets(parcel.from, &parcel.body)?;
+        let size: usize = entries.clone().map(|(_, packet)| packet.len() + ENTRY).sum();
         if self.bytes + size > ROOM {
             // What has waited goes now, and this one by itself behind it.
             self.urgent = true;
@@ -79,10 +76,8 @@ impl Hold {
         }
         self.bytes += size;
         for (from, packet) in entries {
-            self.urgent |= packet.head.flags.has(Flags::URGENT);
-            let mut bytes = Vec::with_capacity(packet.len());
-            packet.write(&mut bytes);
-            self.held.push(Held { link, since: now, from, bytes });
+            self.urgent |= packet.get(FLAGS).is_some_and(|flags| Flags(*flags).has(Flags::URGENT));
+            self.held.push(Held { link, since: now, from, bytes: packet.into() });
         }
         Some(())
     }
@@ -113,7 +108,7 @@ impl Hold {
         let held = core::mem::take(&mut self.held);
         (self.bytes, self.urgent) = (0, false);
         let before = held.len();
-        let mut entries: Vec<(NodeId, Vec<u8>)> = Vec::with_capacity(before + 1);
+        let mut entries: Vec<(NodeId, Box<[u8]>)> = Vec::with_capacity(before + 1);
         for Held { link, since, from, mut bytes } in held {
             if Some(link) == towards {
                 continue;
@@ -129,7 +124,7 @@ impl Hold {
             return None;
         }
         let own = own.into_iter();
-        Some(bundle(own.chain(entries.iter().map(|(from, bytes)| (*from, bytes.as_slice())))))
+        Some(bundle(own.chain(entries.iter().map(|(from, bytes)| (*from, &bytes[..])))))
     }
 
     /// Forgets what it holds, and says how many packets those were.
@@ -157,7 +152,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{Field, Head, Metric, Numbers, Packet};
+    use crate::telemetry::{Body, Field, Head, Metric, Numbers, Packet};
     use crate::wire::{To, kind};
 
     const COLLECTOR: NodeId = NodeId(1);

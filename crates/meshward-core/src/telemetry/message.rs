@@ -304,15 +304,51 @@ impl Policy {
     }
 }
 
-fn read_bundle(mut rest: &[u8]) -> Result<Vec<(NodeId, Packet)>, Malformed> {
+fn read_bundle(rest: &[u8]) -> Result<Vec<(NodeId, Packet)>, Malformed> {
     let mut entries = Vec::new();
-    while !rest.is_empty() {
-        let (&[a, b, c, d, len], more) = rest.split_first_chunk::<ENTRY>().ok_or(Malformed::Short)?;
-        let (packet, more) = more.split_at_checked(usize::from(len)).ok_or(Malformed::Short)?;
-        entries.push((NodeId(u32::from_le_bytes([a, b, c, d])), Packet::read(packet)?));
-        rest = more;
+    for entry in (Entries { rest }) {
+        let (node, packet) = entry?;
+        entries.push((node, Packet::read(packet)?));
     }
     if entries.is_empty() { Err(Malformed::Short) } else { Ok(entries) }
+}
+
+/// The packets of a bundle one by one, as they stand there.
+#[derive(Clone)]
+pub(super) struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<(NodeId, &'a [u8]), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = core::mem::take(&mut self.rest);
+        if rest.is_empty() {
+            return None;
+        }
+        let entry = rest.split_first_chunk::<ENTRY>().and_then(|(&[a, b, c, d, len], more)| {
+            let (packet, more) = more.split_at_checked(usize::from(len))?;
+            self.rest = more;
+            Some((NodeId(u32::from_le_bytes([a, b, c, d])), packet))
+        });
+        Some(entry.ok_or(Malformed::Short))
+    }
+}
+
+/// What a relay may hold of a body: its packets, not looked into, of which that of a keyframe or delta is
+/// `from`'s. A relay has no memory for them all as [`Packet`]s. `None` for another body.
+pub(super) fn packets(from: NodeId, body: &[u8]) -> Option<impl Iterator<Item = (NodeId, &[u8])> + Clone> {
+    let bytes = open(body).ok()?;
+    let (single, rest) = match bytes.split_first()? {
+        (&(KEYFRAME | DELTA), _) => (Some((from, bytes)), &[][..]),
+        (&BUNDLE, rest) => (None, rest),
+        _ => return None,
+    };
+    let entries = Entries { rest };
+    let readable = |entry: Result<_, Malformed>| entry.is_ok_and(|(_, packet)| Packet::read(packet).is_ok());
+    (entries.clone().all(readable) && single.is_none_or(|(_, packet)| Packet::read(packet).is_ok()))
+        .then(|| single.into_iter().chain(entries.flatten()))
 }
 
 /// A bundle of packets that are written already; the caller has seen that there is room.

@@ -28,6 +28,8 @@ use super::message::Malformed;
 pub(super) const KEYFRAME: u8 = 0x10;
 /// A delta's first byte.
 pub(super) const DELTA: u8 = 0x11;
+/// Where a packet has its flags.
+pub(super) const FLAGS: usize = 3;
 /// Where a packet says how old it is.
 pub(super) const AGE: usize = 4;
 const HEAD: usize = 8;

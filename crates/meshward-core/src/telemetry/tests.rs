@@ -272,3 +272,36 @@ fn packets_go_by_pmin_pmax_and_bands_and_urgent_ones_within_a_second() {
     check(Metric::Alerts, 20, 1);
     check(Metric::Alerts, 21, 60);
 }
+
+#[test]
+fn the_worked_example_of_the_documentation() {
+    // Its bytes were reckoned by another program.
+    let numbers = |values: &[(Metric, i64)]| {
+        let mut numbers = Numbers::default();
+        for (metric, value) in values {
+            let bit = Field::bit(*metric).unwrap();
+            numbers.set(bit, Field::ALL[bit].number(*value));
+        }
+        numbers
+    };
+    let parent = (Metric::Parent, 2_748_091_201);
+    let mut values = [
+        (Metric::Uptime, 3_600),
+        (Metric::FreeHeap, 182_344),
+        (Metric::Rssi, -67),
+        (Metric::Links, 3),
+        parent,
+        (Metric::Alerts, 0),
+    ];
+    let head = Head { keyframe: true, seq: 7, generation: 5, flags: Flags::REBOOT, age: 0 };
+    let key = numbers(&values);
+    let (keyframe, _) = Packet::build(head, &key, None, u32::MAX, 0, BODY_MAX);
+    let frame = Body::Packet(keyframe).frame(NodeId(1_093_410_022), To::One(NodeId(2_748_091_201)));
+    let text = "{\"type\":212,\"from\":1093410022,\"dest\":2748091201,\"routing\":1,\"b\":\"EAcFAQBjQAiQHKEWPANBi8yjAKMG\"}";
+    assert_eq!(frame, text.as_bytes());
+    values[1].1 = 176_100;
+    values[2].1 = -71;
+    let (now, head) = (numbers(&values), Head { keyframe: false, seq: 8, ..head });
+    let (delta, _) = Packet::build(head, &now, Some(&key), now.differing(&key), 0, BODY_MAX);
+    assert_eq!(Body::Packet(delta).encode(), [0x11, 8, 5, 1, 0, 0x22, 0, 0, 0xC3, 1, 7, 0x19, 0x75]);
+}

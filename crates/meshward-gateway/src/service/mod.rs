@@ -355,6 +355,7 @@ impl Application for Gateway {
             }
             Event::Rollout(event) => tracing::debug!(?event),
             Event::Exchange(event) => tracing::debug!(?event),
+            Event::Telemetry(event) => tracing::debug!(?event),
         }
         self.deployments().for_each(|deployment| deployment.handle_event(now, node, event));
         self.tend(now, node);
