@@ -396,6 +396,11 @@ proptest! {
     }
 
     #[test]
+    fn a_node_that_tells_keeps_its_bounds_in_any_story(story in vec(any::<u8>(), 0..600)) {
+        meshward_core::fuzzing::telemetry(&story);
+    }
+
+    #[test]
     fn a_delta_says_what_differs_from_its_keyframe(key in numbers(), now in numbers(), room in 8..200_usize) {
         let head = PacketHead { keyframe: true, ..PacketHead::default() };
         let (keyframe, left) = Packet::build(head, &key, None, u32::MAX, 0, 200);
