@@ -7,6 +7,7 @@ use meshward_core::mesh::{LinkId, LinkRole, MeshConfig, Outgoing, Priority};
 use meshward_core::node::{Firmware, Node, NodeConfig};
 use meshward_core::ota::exchange::UpdatePlan;
 use meshward_core::ota::receiver::State;
+use meshward_core::telemetry::{self, Metric, Policy};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -46,9 +47,10 @@ fn as_node<T>(node: usize, work: impl FnOnce() -> T) -> T {
 }
 
 /// Lets the mesh form and talk; how many nodes the watched one knows in the end. A `taker` gets an update meanwhile:
-/// if it has not got it in the end, nobody is known.
-pub(crate) fn watch(taker: Option<(&mut World, usize)>) -> usize {
-    let mut mesh = Mesh::new(taker);
+/// if it has not got it in the end, nobody is known. With `tell` all nodes tell the gateway about themselves, and the
+/// watched one packs what those behind it tell with its own.
+pub(crate) fn watch(taker: Option<(&mut World, usize)>, tell: bool) -> usize {
+    let mut mesh = Mesh::new(taker, tell);
     let mut begin = mesh.taker.is_some().then_some(Instant::ORIGIN + Duration::from_secs(60));
     let (mut now, end) = (Instant::ORIGIN, Instant::ORIGIN + WATCH);
     let (mut talk, mut turn) = (Instant::ORIGIN + Duration::from_secs(15), 0);
@@ -76,16 +78,28 @@ fn id(node: usize) -> NodeId {
     NodeId(3_000_000_000 + node as u32)
 }
 
+/// Everything that a node can tell, four times as often as by default.
+fn telling() -> telemetry::Config {
+    let policy = Policy { pmin_s: 5, pmax_s: 15, enhanced_s: 60, ..Policy::default() };
+    telemetry::Config { collector: Some(id(GATEWAY)), policy, ..telemetry::Config::default() }
+}
+
 impl<'w> Mesh<'w> {
-    fn new(taker: Option<(&'w mut World, usize)>) -> Self {
-        let config = |node: usize| NodeConfig {
-            mesh: MeshConfig::node(id(node), node as u64),
-            firmware: taker
-                .as_ref()
-                .filter(|(_, taker)| node == *taker)
-                .map(|(world, _)| Firmware::Signed(Box::new(world.config(id(node))))),
+    fn new(taker: Option<(&'w mut World, usize)>, tell: bool) -> Self {
+        let config = |node: usize| {
+            let taker = taker.as_ref().filter(|(_, taker)| node == *taker);
+            let firmware = taker.map(|(world, _)| Firmware::Signed(Box::new(world.config(id(node)))));
+            let config = NodeConfig::new(MeshConfig::node(id(node), node as u64)).with_firmware(firmware);
+            NodeConfig { telemetry: (tell && node != GATEWAY).then(telling), ..config }
         };
-        let nodes = (0..NODES).map(|node| as_node(node, || Node::new(config(node)))).collect();
+        let new = |node| {
+            let mut node = Node::new(config(node));
+            for metric in Metric::ALL {
+                node.set_metric(Instant::ORIGIN, *metric, *metric.range().end());
+            }
+            node
+        };
+        let nodes = (0..NODES).map(|node| as_node(node, || new(node))).collect();
         let mut mesh = Self { nodes, wires: Vec::new(), taker };
         mesh.settle(Instant::ORIGIN);
         for child in 1..NODES {

@@ -20,7 +20,7 @@ fn main() -> Result<(), StartError> {
     let (old, new) = (vec![1; 20_000], vec![2; 50_000]);
     let mut table = Table::default();
     let mesh = MeshConfig::gateway(NodeId(1), 1);
-    let gateway = table.add(NodeConfig { mesh, firmware: None }, &[], &[]);
+    let gateway = table.add(NodeConfig::new(mesh), &[], &[]);
     for (id, role) in [(2, "sensor"), (3, "sensor"), (4, "lamp")] {
         let receiver = ReceiverConfig {
             id: NodeId(id),
@@ -31,7 +31,7 @@ fn main() -> Result<(), StartError> {
             running: None,
         };
         let mesh = MeshConfig::node(NodeId(id), id.into());
-        let at = table.add(NodeConfig { mesh, firmware: Some(Firmware::Stock(receiver)) }, &old, &[]);
+        let at = table.add(NodeConfig::new(mesh).with_firmware(Firmware::Stock(receiver)), &old, &[]);
         table.join(at, at - 1);
     }
     table.settle();

@@ -20,7 +20,7 @@ const SENSOR: NodeId = NodeId(2);
 fn main() -> Result<(), StartError> {
     let (old, new) = (vec![1; 20_000], vec![2; 50_000]);
     let mut table = Table::default();
-    let gateway = table.add(NodeConfig { mesh: MeshConfig::gateway(GATEWAY, 1), firmware: None }, &[], &[]);
+    let gateway = table.add(NodeConfig::new(MeshConfig::gateway(GATEWAY, 1)), &[], &[]);
     let receiver = ReceiverConfig {
         id: SENSOR,
         role: b"sensor".to_vec(),
@@ -30,7 +30,7 @@ fn main() -> Result<(), StartError> {
         running: None,
     };
     let firmware = Some(Firmware::Stock(receiver));
-    let sensor = table.add(NodeConfig { mesh: MeshConfig::node(SENSOR, 2), firmware }, &old, &[]);
+    let sensor = table.add(NodeConfig::new(MeshConfig::node(SENSOR, 2)).with_firmware(firmware), &old, &[]);
     table.join(sensor, gateway);
     table.settle();
 

@@ -46,7 +46,7 @@ fn sensor(id: u32, image: &[u8]) -> NodeConfig {
         supply_least: None,
     };
     let mesh = MeshConfig::node(NodeId(id), id.into());
-    NodeConfig { mesh, firmware: Some(Firmware::Signed(Box::new(receiver))) }
+    NodeConfig::new(mesh).with_firmware(Firmware::Signed(Box::new(receiver)))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let new: Vec<u8> = (0..50_000).map(|_| rng.below(16) as u8).collect();
     let mut table = Table::default();
     let mesh = MeshConfig::gateway(NodeId(1), 1);
-    let gateway = table.add(NodeConfig { mesh, firmware: None }, &[], &[]);
+    let gateway = table.add(NodeConfig::new(mesh), &[], &[]);
     let factory = Receiver::provision(&Books::FOUR_MEGABYTES, &release::keys());
     for id in [2, 3] {
         let at = table.add(sensor(id, &old), &old, &factory);

@@ -6,6 +6,10 @@
 //! panics, never turns in circles, holds no more than its limits allow, sends nothing that it does not understand
 //! itself, gives nobody a wrong chunk of what it holds, and never touches the running image.
 
+mod tell;
+
+pub use tell::telemetry;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -62,7 +66,7 @@ fn node(chip: &mut Chip, releases: &[Release], reason: ResetReason) -> Option<(N
     let config = chip.boot(reason, releases)?;
     let running = config.running.slot;
     let firmware = Some(Firmware::Signed(Box::new(config)));
-    Some((Node::new(NodeConfig { mesh: MeshConfig::node(OWN, 1), firmware }), running))
+    Some((Node::new(NodeConfig::new(MeshConfig::node(OWN, 1)).with_firmware(firmware)), running))
 }
 
 impl World {

@@ -1,4 +1,5 @@
-//! For authors of firmware: what `initOTAReceive`, `initOTASend` and `offerOTA` of the C++ library become here.
+//! For authors of firmware: what `initOTAReceive`, `initOTASend` and `offerOTA` of the C++ library become here, and
+//! what `sendBroadcast` of a status package becomes.
 //!
 //! | C++ | here |
 //! | --- | --- |
@@ -10,6 +11,8 @@
 //! | the task that `offerOTA` returns | [`Event::Rollout`](crate::node::Event::Rollout), [`Node::rollout_report`](crate::node::Node::rollout_report), [`Node::abort_rollout`](crate::node::Node::abort_rollout) |
 //! | `compressed` | nothing towards C++ nodes, see [below](#what-has-no-counterpart); signed updates are packed with a [`Codec`](crate::codec::Codec) |
 //! | `forced` | nothing, see [below](#what-has-no-counterpart) |
+//! | `sendBroadcast` of an `EnhancedStatusPackage`, in a task | [`Policy::enhanced_s`](crate::telemetry::Policy::enhanced_s): for one node, never for all, see [below](#enhancedstatus) |
+//! | a command package and its answer | [`telemetry::Event::Command`](crate::telemetry::Event::Command), [`Node::answer_command`](crate::node::Node::answer_command) |
 //!
 //! The examples run. They put a few nodes on a table: `table` is a shell in some 200 lines,
 //! `examples/table/mod.rs`, with wires, flash chips and boot loaders. `examples/` has a program for each:
@@ -39,20 +42,18 @@
 //! use meshward_core::ota::{ReceiverConfig, ReceiverEvent, ReceiverState};
 //! use meshward_core::wire::NodeId;
 //!
-//! let sensor = NodeConfig {
-//!     mesh: MeshConfig::node(NodeId(2), 7),
-//!     firmware: Some(Firmware::Stock(ReceiverConfig {
-//!         id: NodeId(2),
-//!         role: b"sensor".to_vec(),
-//!         hardware: b"ESP32".to_vec(),
-//!         root: false,
-//!         layout: Layout::FOUR_MEGABYTES,
-//!         running: None, // the table's boot loader fills it in
-//!     })),
+//! let receiver = ReceiverConfig {
+//!     id: NodeId(2),
+//!     role: b"sensor".to_vec(),
+//!     hardware: b"ESP32".to_vec(),
+//!     root: false,
+//!     layout: Layout::FOUR_MEGABYTES,
+//!     running: None, // the table's boot loader fills it in
 //! };
+//! let sensor = NodeConfig::new(MeshConfig::node(NodeId(2), 7)).with_firmware(Firmware::Stock(receiver));
 //! # let (old, new) = (vec![1; 3_000], vec![2; 5_000]);
 //! # let mut table = Table::default();
-//! # let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+//! # let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
 //! # let gateway = table.add(gateway, &[], &[]);
 //! let sensor = table.add(sensor, &old, &[]);
 //! # table.join(sensor, gateway);
@@ -120,7 +121,7 @@
 //!
 //! # let (old, new) = (vec![1; 3_000], vec![2; 5_000]);
 //! # let mut table = Table::default();
-//! # let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+//! # let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
 //! # let gateway = table.add(gateway, &[], &[]);
 //! # for (id, role) in [(2, "sensor"), (3, "sensor"), (4, "lamp")] {
 //! #     let firmware = Some(Firmware::Stock(ReceiverConfig {
@@ -132,7 +133,7 @@
 //! #         running: None,
 //! #     }));
 //! #     let mesh = MeshConfig::node(NodeId(id), id.into());
-//! #     let at = table.add(NodeConfig { mesh, firmware }, &old, &[]);
+//! #     let at = table.add(NodeConfig::new(mesh).with_firmware(firmware), &old, &[]);
 //! #     table.join(at, at - 1);
 //! # }
 //! # table.settle();
@@ -200,9 +201,8 @@
 //! # let new: Vec<u8> = (0..20_000).map(|_| rng.below(16) as u8).collect();
 //! # let factory_image =
 //! #     BootRecord { sequence: 1, slot: Slot::A, size: old.len() as u32, md5: Md5Sum::of(&old) };
-//! let sensor = |id| NodeConfig {
-//!     mesh: MeshConfig::node(NodeId(id), id.into()),
-//!     firmware: Some(Firmware::Signed(Box::new(receiver::Config {
+//! let sensor = |id| {
+//!     let receiver = receiver::Config {
 //!         id: NodeId(id),
 //!         hardware: "ESP32".to_owned(),
 //!         role: "sensor".to_owned(),
@@ -219,12 +219,14 @@
 //!         group_keys: GroupKeys::default(),
 //!         rules: TrialRules::default(),
 //!         supply_least: None,
-//!     }))),
+//!     };
+//!     let mesh = MeshConfig::node(NodeId(id), id.into());
+//!     NodeConfig::new(mesh).with_firmware(Firmware::Signed(Box::new(receiver)))
 //! };
 //! // The keys that a node believes come from the factory, not from its firmware.
 //! let factory = Receiver::provision(&Books::FOUR_MEGABYTES, &release::keys());
 //! # let mut table = Table::default();
-//! # let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+//! # let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
 //! # let gateway = table.add(gateway, &[], &[]);
 //! # for id in [2, 3] {
 //! #     let at = table.add(sensor(id), &old, &factory);
@@ -271,6 +273,139 @@
 //! A new image is on trial first: the shell must say that it works
 //! ([`Node::handle_self_test`](crate::node::Node::handle_self_test)), and it must find its mesh again, or the boot
 //! loader goes back to the old one.
+//!
+//! # EnhancedStatus
+//!
+//! ```cpp
+//! EnhancedStatusPackage status;
+//! status.freeMemory = ESP.getFreeHeap() / 1024;
+//! mesh.sendBroadcast(status.toJSON());    // each minute
+//! ```
+//!
+//! That costs a mesh of 50 nodes a sixth of its capacity. A node of ours sends the same package to whoever collects
+//! it, at an interval and, when something critical happens, at once. The application says what only it can know;
+//! uptime, links and counters are the node's own.
+//!
+//! ```
+//! # mod table { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/table/mod.rs")); }
+//! # use table::Table;
+//! use meshward_core::mesh::MeshConfig;
+//! use meshward_core::node::{Event, NodeConfig};
+//! use meshward_core::telemetry::{Config, Identity, Metric, Policy};
+//! use meshward_core::time::Duration;
+//! use meshward_core::wire::{NodeId, fields, kind};
+//!
+//! let gateway = NodeId(1);
+//! let sensor = NodeConfig::new(MeshConfig::node(NodeId(2), 7)).with_telemetry(Config {
+//!     collector: Some(gateway),
+//!     policy: Policy { enhanced_s: 30, ..Policy::default() },
+//!     identity: Identity { version: "2.4.1".to_owned(), ..Identity::default() },
+//!     ..Config::default()
+//! });
+//! # let mut table = Table::default();
+//! # let gateway = table.add(NodeConfig::new(MeshConfig::gateway(gateway, 1)), &[], &[]);
+//! # let sensor = table.add(sensor, &[], &[]);
+//! # table.join(sensor, gateway);
+//! # table.settle();
+//! // In the application's loop, as often as it likes: only what has changed much is told.
+//! let now = table.now;
+//! assert!(table.hosts[sensor].node.set_metric(now, Metric::FreeHeap, 182_344));
+//! assert!(table.hosts[sensor].node.set_metric(now, Metric::Rssi, -67));
+//! # table.drain(sensor);
+//! let mut heard = Vec::new();
+//! while table.now < now + Duration::from_secs(70) {
+//!     for (at, event) in table.step() {
+//!         if let Event::Package { envelope, bytes } = event
+//!             && at == gateway
+//!             && envelope.kind == kind::ENHANCED_STATUS
+//!         {
+//!             heard.push(bytes);
+//!         }
+//!     }
+//! }
+//! assert_eq!(heard.len(), 2);
+//! let field = |name| fields(&heard[0]).find(|(key, _)| key.is(name)).map(|(_, value)| value.as_u32());
+//! assert_eq!((field("mem"), field("wifi"), field("conns")), (Some(178), Some(66), Some(1)));
+//!
+//! // Something critical: everybody who should know does within a second.
+//! let now = table.now;
+//! table.hosts[sensor].node.set_last_error("the pump is dry");
+//! table.hosts[sensor].node.set_metric(now, Metric::Alerts, 1);
+//! # table.drain(sensor);
+//! # let mut at_once = false;
+//! # while table.now < now + Duration::from_secs(1) {
+//! #     at_once |= table.step().iter().any(|(_, event)| {
+//! #         matches!(event, Event::Package { envelope, .. } if envelope.kind == kind::ENHANCED_STATUS)
+//! #     });
+//! # }
+//! # assert!(at_once);
+//! ```
+//!
+//! # The status service and telemetry
+//!
+//! A node with [`telemetry`](crate::node::NodeConfig::telemetry) answers queries (type 210) by itself, and tells what
+//! changes in packets of 10 to 57 bytes (types 212 and 213) where an EnhancedStatus takes 293. Without a collector in
+//! its configuration it is silent until a gateway sends it a policy (type 214). A gateway's end is a
+//! [`Collector`](crate::telemetry::Collector).
+//!
+//! ```
+//! # mod table { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/table/mod.rs")); }
+//! # use table::Table;
+//! use meshward_core::mesh::{MeshConfig, Priority};
+//! use meshward_core::node::{Event, NodeConfig};
+//! use meshward_core::telemetry::{
+//!     Body, Collector, CollectorEvent, Config, Event as Told, Metric, Policy, Query, query_mask,
+//! };
+//! use meshward_core::time::Duration;
+//! use meshward_core::wire::{NodeId, To};
+//!
+//! let sensor = NodeConfig::new(MeshConfig::node(NodeId(2), 7)).with_telemetry(Config::default());
+//! # let mut table = Table::default();
+//! # let gateway = table.add(NodeConfig::new(MeshConfig::gateway(NodeId(1), 1)), &[], &[]);
+//! # let sensor = table.add(sensor, &[], &[]);
+//! # table.join(sensor, gateway);
+//! # table.settle();
+//! let mut collector = Collector::new(NodeId(1));
+//! collector.set_policy(table.now, NodeId(2), Policy { number: 1, ..Policy::default() });
+//! let query = Query { q: 7, mask: query_mask(&[Metric::Battery]), window_ms: 500 };
+//! let query = Body::Query(query).frame(NodeId(1), To::One(NodeId(2)));
+//! table.hosts[gateway].node.send_package(NodeId(2), &query, Priority::Normal)?;
+//!
+//! // On the sensor:
+//! let start = table.now;
+//! table.hosts[sensor].node.set_metric(start, Metric::Battery, 88);
+//! # table.drain(sensor);
+//! let (mut answer, mut keyframe) = (None, None);
+//! while table.now < start + Duration::from_secs(5) {
+//!     for (at, event) in table.step() {
+//!         match event {
+//!             Event::Package { envelope, bytes } if at == gateway => {
+//!                 collector.handle_package(table.now, envelope.kind, &bytes);
+//!             }
+//!             // A command that only the application can obey.
+//!             Event::Telemetry(Told::Command(command)) => {
+//!                 table.hosts[at].node.answer_command(table.now, &command, "the lamp is on");
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     while let Some((node, frame)) = collector.poll_transmit() {
+//!         table.hosts[gateway].node.send_package(node, &frame, Priority::Normal)?;
+//!     }
+//!     while let Some(event) = collector.poll_event() {
+//!         match event {
+//!             CollectorEvent::Answer { q: 7, values, .. } => answer = values,
+//!             CollectorEvent::Report { report, .. } if report.keyframe => keyframe = Some(report),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! assert_eq!(answer, Some(vec![(Metric::Battery, 88)]));
+//! let keyframe = keyframe.expect("a policy makes a node tell");
+//! assert!(keyframe.values.contains(&(Metric::Battery, 88)));
+//! assert!(keyframe.values.contains(&(Metric::Links, 1)));
+//! # Ok::<(), meshward_core::mesh::SendError>(())
+//! ```
 //!
 //! # What has no counterpart
 //!

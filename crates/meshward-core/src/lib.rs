@@ -20,7 +20,7 @@
 //! use meshward_core::time::{Duration, Instant};
 //! use meshward_core::wire::NodeId;
 //!
-//! let node = |id| Node::new(NodeConfig { mesh: MeshConfig::node(NodeId(id), 1), firmware: None });
+//! let node = |id| Node::new(NodeConfig::new(MeshConfig::node(NodeId(id), 1)));
 //! let drain = |node: &mut Node| while node.poll_event().is_some() {};
 //! let (mut a, mut b) = (node(1), node(2));
 //! let mut now = Instant::ORIGIN;
@@ -62,6 +62,8 @@
 #![no_std]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod codec;
 pub mod flash;

@@ -5,7 +5,8 @@
 //! sent to whom; [`deployment`] drives a gateway's node through one.
 //!
 //! [`reading`] is one thing learnt of a node, with its age and where it comes from; [`packages`] learns from what C++
-//! nodes tell, and [`commands`] waits for what they answer. [`registry`] knows nodes for good, [`topology`] where they
+//! nodes tell, [`commands`] waits for what they answer, and [`query`]
+//! asks nodes how they fare. [`registry`] knows nodes for good, [`topology`] where they
 //! are, [`liveness`] whether they live, [`cause`] what their loss is due to; [`overhead`] keeps all this cheap, and
 //! [`findings`] is what somebody should look at. All are told what happened and when; none reads a socket, a file or a
 //! clock.
@@ -20,6 +21,7 @@ pub mod liveness;
 pub mod overhead;
 pub mod packages;
 pub mod payload;
+pub mod query;
 pub mod reading;
 pub mod registry;
 pub mod sealing;

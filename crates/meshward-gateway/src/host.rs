@@ -147,6 +147,7 @@ impl Application for Console {
                 }
             }
             Event::Exchange(event) => tracing::debug!(node = %id, ?event),
+            Event::Telemetry(event) => tracing::info!(node = %id, ?event, "telemetry"),
         }
     }
 }
@@ -198,7 +199,7 @@ pub async fn run(
             tap.booted(now, &mesh);
         }
         let signed = matches!(receiver, Some(Firmware::Signed(_)));
-        let mut machine = Node::new(NodeConfig { mesh: mesh.clone(), firmware: receiver });
+        let mut machine = Node::new(NodeConfig::new(mesh.clone()).with_firmware(receiver));
         if signed {
             // An image is not executed here, so nothing in it can fail.
             machine.handle_self_test(now, true);

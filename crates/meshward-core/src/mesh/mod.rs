@@ -124,6 +124,8 @@ pub struct Mesh {
     rng: Rng,
     events: VecDeque<MeshEvent>,
     counters: Counters,
+    /// Telemetry for this node is not passed on but handed to the caller, who packs it with its own.
+    held_for: Option<NodeId>,
 }
 
 impl Mesh {
@@ -139,6 +141,7 @@ impl Mesh {
             rng: Rng::new(config.seed),
             events: VecDeque::new(),
             counters: Counters::default(),
+            held_for: None,
             config,
         }
     }
@@ -217,6 +220,9 @@ impl Mesh {
         }
         match envelope.routing {
             Routing::Single if envelope.dest != self.config.id => {
+                if self.is_held(&envelope) {
+                    return local(Inbound { link: id, envelope, bytes: &message.bytes });
+                }
                 return self.forward_single(id, &envelope, &message.bytes);
             }
             Routing::Broadcast => self.forward_broadcast(id, &envelope, &message.bytes),

@@ -140,6 +140,23 @@ impl Mesh {
         }
     }
 
+    /// Telemetry for `dest` is to be handed to `local` from now on, which passes it on in its own way; `None` for
+    /// none.
+    pub(crate) fn hold_for(&mut self, dest: Option<NodeId>) {
+        self.held_for = dest;
+    }
+
+    pub(super) fn is_held(&self, envelope: &Envelope) -> bool {
+        Some(envelope.dest) == self.held_for
+            && matches!(envelope.kind, kind::TELEMETRY_KEYFRAME | kind::TELEMETRY_DELTA)
+    }
+
+    /// Passes on what was handed out and not held.
+    pub(crate) fn pass_on(&mut self, from: LinkId, dest: NodeId, kind: i32, frame: &[u8]) {
+        let routing = crate::wire::Routing::Single;
+        self.forward_single(from, &Envelope { kind, dest, from: NodeId::NONE, routing }, frame);
+    }
+
     /// Passes a broadcast on to every synced link but those of the neighbour it came from.
     pub(super) fn forward_broadcast(&mut self, from: LinkId, envelope: &Envelope, frame: &[u8]) {
         let mut after = None;

@@ -11,6 +11,11 @@ impl Mesh {
         self.links.iter().filter_map(|(id, link)| link.peer().map(|peer| (*id, peer)))
     }
 
+    /// The link that leads to a node; `None` without a way to it.
+    pub fn link_to(&self, id: NodeId) -> Option<LinkId> {
+        self.routes.link_to(id)
+    }
+
     /// Bytes that wait on the link towards a node; `None` without a way to it.
     pub fn queued_to(&self, id: NodeId) -> Option<usize> {
         let link = self.routes.link_to(id)?;

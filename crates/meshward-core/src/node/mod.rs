@@ -3,20 +3,24 @@
 //! [`Node`] is what shells run: a Tokio task on Linux, the simulator, a microcontroller. The driving contract
 //! is on the crate's first page.
 
+mod inbox;
+mod settle;
+
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::flash::{Completion, FlashOp};
-use crate::mesh::{
-    self, Inbound, LinkId, LinkRole, Mesh, MeshConfig, MeshEvent, Outgoing, Priority, SendError,
-};
+use crate::mesh::{self, LinkId, LinkRole, Mesh, MeshConfig, MeshEvent, Outgoing, Priority, SendError};
 use crate::ota::exchange::{Exchange, ExchangeEvent, PlanError, UpdatePlan};
 use crate::ota::{
-    Distributor, DistributorEvent, ImagePlan, Package, ReceiverConfig, ReceiverEvent, ReceiverState,
-    StartError, StockReceiver, TargetReport, receiver,
+    Distributor, DistributorEvent, ImagePlan, ReceiverConfig, ReceiverEvent, ReceiverState, StartError,
+    StockReceiver, TargetReport, receiver,
 };
+use crate::telemetry::{self, Metric, Telemetry};
 use crate::time::Instant;
-use crate::wire::{Announce, Data, DataRequest, Envelope, NodeId, Parcel, User, kind};
+use crate::wire::{Envelope, NodeId};
+use inbox::{Inbox, push_bounded};
 
 /// Events kept for a shell that does not ask.
 const EVENTS_MAX: usize = 8_192;
@@ -27,7 +31,7 @@ pub enum Firmware {
     /// By the stock protocol, unsigned, as C++ nodes do.
     Stock(ReceiverConfig),
     /// What an author and an operator have signed.
-    Signed(alloc::boxed::Box<receiver::Config>),
+    Signed(Box<receiver::Config>),
 }
 
 /// What a node is told at its birth.
@@ -37,6 +41,27 @@ pub struct NodeConfig {
     pub mesh: MeshConfig,
     /// How it takes firmware; `None` for a node without an update receiver.
     pub firmware: Option<Firmware>,
+    /// What it tells about itself, and to whom; `None` for a node that says nothing.
+    pub telemetry: Option<telemetry::Config>,
+}
+
+impl NodeConfig {
+    /// A member of the mesh that takes no firmware and tells nothing about itself.
+    pub fn new(mesh: MeshConfig) -> Self {
+        Self { mesh, firmware: None, telemetry: None }
+    }
+
+    /// The same, which takes firmware.
+    #[must_use]
+    pub fn with_firmware(self, firmware: impl Into<Option<Firmware>>) -> Self {
+        Self { firmware: firmware.into(), ..self }
+    }
+
+    /// The same, which tells about itself.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: telemetry::Config) -> Self {
+        Self { telemetry: Some(telemetry), ..self }
+    }
 }
 
 /// Something that happened on a node.
@@ -66,6 +91,8 @@ pub enum Event {
     Rollout(DistributorEvent),
     /// Meshward updates: the node's own, and that of others.
     Exchange(ExchangeEvent),
+    /// What the node tells about itself, and commands to it.
+    Telemetry(telemetry::Event),
 }
 
 impl Event {
@@ -75,6 +102,7 @@ impl Event {
             self,
             Self::Update(ReceiverEvent::Restart)
                 | Self::Exchange(ExchangeEvent::Receiver(receiver::Event::Restart))
+                | Self::Telemetry(telemetry::Event::Reset)
         )
     }
 }
@@ -90,6 +118,8 @@ pub enum Timer {
     Rollout,
     /// Meshward updates.
     Exchange,
+    /// Something is to be told.
+    Telemetry,
 }
 
 /// See the module's page.
@@ -99,6 +129,7 @@ pub struct Node {
     receiver: Option<StockReceiver>,
     distributor: Distributor,
     exchange: Exchange,
+    telemetry: Option<Box<Telemetry>>,
     events: VecDeque<Event>,
     events_dropped: u64,
     /// Packages whose fields made no sense.
@@ -115,7 +146,9 @@ impl Node {
             Some(Firmware::Signed(signed)) => (None, Some(*signed)),
             None => (None, None),
         };
+        let MeshConfig { id, seed, .. } = config.mesh;
         Self {
+            telemetry: config.telemetry.map(|config| Box::new(Telemetry::new(id, seed, config))),
             distributor: Distributor::new(config.mesh.id),
             exchange: Exchange::new(config.mesh.id, signed),
             receiver: stock.map(StockReceiver::new),
@@ -175,8 +208,11 @@ impl Node {
     /// Bytes arrived on a link, cut anywhere.
     pub fn handle_data(&mut self, now: Instant, link: LinkId, data: &[u8]) {
         self.input();
-        let Self { mesh, receiver, distributor, exchange, events, events_dropped, malformed, .. } = self;
-        let mut inbox = Inbox { now, receiver, distributor, exchange, events, events_dropped, malformed };
+        let id = self.id();
+        let Self { mesh, receiver, distributor, exchange, telemetry, events, .. } = self;
+        let (events_dropped, malformed) = (&mut self.events_dropped, &mut self.malformed);
+        let mut inbox =
+            Inbox { now, receiver, distributor, exchange, id, telemetry, events, events_dropped, malformed };
         mesh.handle_data(now, link, data, &mut |inbound| inbox.take(&inbound));
         self.settle(now);
     }
@@ -209,7 +245,10 @@ impl Node {
         let update = self.receiver.as_ref().and_then(StockReceiver::poll_timeout);
         let rollout = self.distributor.poll_timeout();
         let exchange = self.exchange.poll_timeout().map(|due| (due, Timer::Exchange));
-        [mesh, update.map(|due| (due, Timer::Update)), rollout.map(|due| (due, Timer::Rollout)), exchange]
+        let telemetry = self.telemetry.as_ref().and_then(|telemetry| telemetry.poll_timeout(&self.mesh));
+        let (update, rollout) =
+            (update.map(|due| (due, Timer::Update)), rollout.map(|due| (due, Timer::Rollout)));
+        [mesh, update, rollout, exchange, telemetry.map(|due| (due, Timer::Telemetry))]
             .into_iter()
             .flatten()
             .min_by_key(|(due, _)| *due)
@@ -261,6 +300,19 @@ impl Node {
     /// [`SendError`], and nothing was sent.
     pub fn send_broadcast(&mut self, text: &[u8], priority: Priority) -> Result<usize, SendError> {
         self.mesh.send_broadcast(text, priority)
+    }
+
+    /// As [`Mesh::send_single_frame`]: a package of a plug-in, for one node.
+    ///
+    /// # Errors
+    /// [`SendError`], and nothing was sent.
+    pub fn send_package(&mut self, dest: NodeId, frame: &[u8], priority: Priority) -> Result<(), SendError> {
+        self.mesh.send_single_frame(dest, frame, priority)
+    }
+
+    /// As [`Mesh::send_broadcast_frame`]: a package of a plug-in, for every node.
+    pub fn send_package_to_all(&mut self, frame: &[u8], priority: Priority) -> usize {
+        self.mesh.send_broadcast_frame(frame, priority)
     }
 
     /// As [`Mesh::probe`].
@@ -355,170 +407,56 @@ impl Node {
         self.settle(now);
     }
 
+    /// What the node tells about itself, for reading; `None` for a node without.
+    pub fn telemetry(&self) -> Option<&Telemetry> {
+        self.telemetry.as_deref()
+    }
+
+    /// Says what a metric is now, in its whole numbers ([`Metric::decimals`]). False when that cannot be, or the node
+    /// tells nothing.
+    pub fn set_metric(&mut self, now: Instant, metric: Metric, value: i64) -> bool {
+        let taken = self.telemetry.as_mut().is_some_and(|telemetry| telemetry.set(metric, value));
+        self.settle(now);
+        taken
+    }
+
+    /// Tells everything at once: the application has met with something critical.
+    pub fn tell_now(&mut self, now: Instant) {
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.press();
+        }
+        self.settle(now);
+    }
+
+    /// The node goes to sleep, which is told before, or has woken up.
+    pub fn set_sleeping(&mut self, now: Instant, sleeping: bool) {
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.set_sleeping(sleeping);
+        }
+        self.settle(now);
+    }
+
+    /// What EnhancedStatus (type 604) says went wrong last; its first 100 bytes.
+    pub fn set_last_error(&mut self, text: &str) {
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.set_last_error(text);
+        }
+    }
+
+    /// Answers a command ([`telemetry::Event::Command`]) with a Status (type 202).
+    pub fn answer_command(&mut self, now: Instant, command: &telemetry::Command, text: &str) {
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.answer_command(command.from, command.id, text);
+        }
+        self.settle(now);
+    }
+
     fn input(&mut self) {
         debug_assert!(!self.undrained, "the shell must call poll_event until None after every input");
         self.undrained = true;
     }
 
-    /// Carries what one part of the node wants to the others, until nobody wants anything.
-    fn settle(&mut self, now: Instant) {
-        loop {
-            self.exchange.work(now, &self.mesh);
-            let packages = self.move_packages(now);
-            let events = self.move_events(now);
-            if !packages && !events {
-                break;
-            }
-        }
-    }
-
-    fn move_packages(&mut self, now: Instant) -> bool {
-        let mut moved = false;
-        loop {
-            let own = self.receiver.as_mut().and_then(StockReceiver::poll_transmit);
-            let own = own.or_else(|| self.exchange.poll_transmit());
-            let Some(package) = own.or_else(|| self.distributor.poll_transmit()) else { return moved };
-            moved = true;
-            // A package that cannot be sent is lost like one that a relay drops: every sender repeats.
-            let _lost = match package {
-                Package::Single { dest, chunk, frame } => {
-                    let priority = if chunk { Priority::Chunk } else { Priority::Normal };
-                    self.mesh.send_single_frame(dest, &frame, priority)
-                }
-                Package::Neighbour { link, behind, frame } => {
-                    let priority = if behind { Priority::Chunk } else { Priority::Normal };
-                    self.mesh.send_neighbour_frame(link, &frame, priority);
-                    Ok(())
-                }
-                Package::Broadcast { chunk, frame } => {
-                    let priority = if chunk { Priority::Chunk } else { Priority::Normal };
-                    self.mesh.send_broadcast_frame(&frame, priority);
-                    Ok(())
-                }
-                Package::Probe(dest) => self.mesh.probe(now, dest, Priority::Chunk),
-            };
-        }
-    }
-
-    fn move_events(&mut self, now: Instant) -> bool {
-        let mut moved = false;
-        while let Some(event) = self.mesh.poll_event() {
-            moved = true;
-            match &event {
-                MeshEvent::LinkUp { link, .. } => self.exchange.handle_link_up(now, *link),
-                MeshEvent::LinkDown { link, .. } => self.exchange.handle_link_down(now, *link),
-                MeshEvent::TopologyChanged { .. } => {
-                    if self.distributor.is_active() {
-                        self.distributor.handle_topology(now, &self.mesh.tree());
-                    }
-                    self.exchange.handle_topology(now, &self.mesh);
-                }
-                MeshEvent::Delay { from, round_trip } => {
-                    self.distributor.handle_delay(now, *from, *round_trip);
-                    self.exchange.handle_delay(now, *from, *round_trip);
-                }
-                MeshEvent::TimeAdjusted { .. } => {}
-            }
-            self.push(Event::Mesh(event));
-        }
-        while let Some(event) = self.receiver.as_mut().and_then(StockReceiver::poll_event) {
-            self.push(Event::Update(event));
-        }
-        while let Some(event) = self.distributor.poll_event() {
-            self.push(Event::Rollout(event));
-        }
-        while let Some(event) = self.exchange.poll_event() {
-            self.push(Event::Exchange(event));
-        }
-        moved
-    }
-
     fn push(&mut self, event: Event) {
         push_bounded(&mut self.events, &mut self.events_dropped, event);
-    }
-}
-
-fn push_bounded(events: &mut VecDeque<Event>, dropped: &mut u64, event: Event) {
-    if events.len() >= EVENTS_MAX {
-        *dropped += 1;
-    } else {
-        events.push_back(event);
-    }
-}
-
-/// Where frames for this node go while the mesh reads a link.
-struct Inbox<'a> {
-    now: Instant,
-    receiver: &'a mut Option<StockReceiver>,
-    distributor: &'a mut Distributor,
-    exchange: &'a mut Exchange,
-    events: &'a mut VecDeque<Event>,
-    events_dropped: &'a mut u64,
-    malformed: &'a mut u64,
-}
-
-impl Inbox<'_> {
-    fn take(&mut self, inbound: &Inbound<'_>) {
-        let understood = match inbound.envelope.kind {
-            kind::BROADCAST | kind::SINGLE => self.message(inbound),
-            kind::OTA_ANNOUNCE => self.announce(inbound),
-            kind::OTA_REQUEST => self.request(inbound),
-            kind::OTA_DATA => self.data(inbound),
-            kind if Parcel::is_kind(kind) => self.parcel(inbound),
-            _ => self.package(inbound),
-        };
-        if understood.is_none() {
-            *self.malformed += 1;
-        }
-    }
-
-    fn message(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        let user = User::decode(inbound.bytes).ok()?;
-        self.push(Event::Message { from: user.from, broadcast: user.broadcast, text: user.msg.into_owned() })
-    }
-
-    fn announce(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        let announce = Announce::decode(inbound.bytes).ok()?;
-        let offer = &announce.offer;
-        self.distributor.handle_sender(self.now, announce.from, &offer.role, &offer.hardware);
-        if let Some(receiver) = self.receiver {
-            receiver.handle_announce(self.now, &announce);
-        }
-        Some(())
-    }
-
-    fn request(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        let request = DataRequest::decode(inbound.bytes).ok()?;
-        self.distributor.handle_request(self.now, &request);
-        Some(())
-    }
-
-    fn data(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        // Most relays neither send nor receive: they need not decode what they pass on.
-        let wanted = self.receiver.as_ref().is_some_and(StockReceiver::wants_data);
-        if !wanted && !self.distributor.is_active() {
-            return Some(());
-        }
-        let data = Data::decode(inbound.bytes).ok()?;
-        self.distributor.handle_sender(self.now, data.from, &data.offer.role, &data.offer.hardware);
-        if let Some(receiver) = self.receiver {
-            receiver.handle_data(self.now, &data);
-        }
-        Some(())
-    }
-
-    fn parcel(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        let parcel = Parcel::decode(inbound.bytes).ok()?;
-        self.exchange.handle_parcel(self.now, inbound.link, parcel);
-        Some(())
-    }
-
-    fn package(&mut self, inbound: &Inbound<'_>) -> Option<()> {
-        self.push(Event::Package { envelope: inbound.envelope, bytes: inbound.bytes.to_vec() })
-    }
-
-    fn push(&mut self, event: Event) -> Option<()> {
-        push_bounded(self.events, self.events_dropped, event);
-        Some(())
     }
 }

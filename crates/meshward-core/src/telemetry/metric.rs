@@ -117,6 +117,7 @@ metrics! {
     Humidity "humidity_percent" "%" 1 Gauge 0..=1_000;
     /// The pressure of the air.
     Pressure "pressure_hpa" "hPa" 1 Gauge 1_000..=20_000;
+    // From here on: what only packages of C++ nodes tell.
     /// The status byte of types 202 and 604, which no two documents explain alike.
     StatusByte "status_byte" "" 0 Name 0..=255;
     /// The Wi-Fi byte of types 202 and 604 as it came, whatever it was read as.

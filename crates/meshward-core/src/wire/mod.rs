@@ -99,6 +99,18 @@ pub mod kind {
     pub const STATUS: i32 = 202;
     /// Alteriom: measurements of a node, see [`Metrics`](super::status::Metrics).
     pub const METRICS: i32 = 204;
+    /// Meshward: somebody wants to know how a node fares, see [`Parcel`](super::Parcel).
+    pub const STATUS_QUERY: i32 = 210;
+    /// Meshward: the answer to that.
+    pub const STATUS_ANSWER: i32 = 211;
+    /// Meshward: how a node fares, whole.
+    pub const TELEMETRY_KEYFRAME: i32 = 212;
+    /// Meshward: how a node fares, against its last keyframe; or that of several nodes.
+    pub const TELEMETRY_DELTA: i32 = 213;
+    /// Meshward: what a node is to tell by itself, and when.
+    pub const TELEMETRY_POLICY: i32 = 214;
+    /// Meshward: a keyframe is wanted, or a policy was taken.
+    pub const TELEMETRY_ACK: i32 = 215;
     /// Alteriom: do something, see [`Command`](super::status::Command).
     pub const COMMAND: i32 = 400;
     /// Alteriom: nodes, see [`NodeList`](super::status::NodeList).

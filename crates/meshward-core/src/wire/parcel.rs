@@ -1,8 +1,8 @@
-//! The envelope of Meshward's own packages (types 220 to 223): for whom, and a body in base64.
+//! The envelope of Meshward's own packages (types 210 to 215 and 220 to 223): for whom, and a body in base64.
 //!
 //! They are JSON, so that stock relays route them, and their content is one field, because base64 costs less
 //! than JSON around binary things. Refuses other types, and bodies that are not base64. What bodies mean is
-//! said in `ota/exchange`.
+//! said in `telemetry` and in `ota/exchange`.
 
 use super::envelope::{Envelope, Routing};
 use super::error::DecodeError;
@@ -25,7 +25,7 @@ pub enum To {
     All,
 }
 
-/// A package of the types 220 to 223.
+/// A package of the types 210 to 215 and 220 to 223.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parcel {
     /// Its type.
@@ -41,10 +41,20 @@ pub struct Parcel {
 impl Parcel {
     /// Whether a type is one of these.
     pub const fn is_kind(kind: i32) -> bool {
+        Self::is_update(kind) || Self::is_telemetry(kind)
+    }
+
+    /// Whether a type is of updates, 220 to 223.
+    pub const fn is_update(kind: i32) -> bool {
         matches!(kind, kind::OFFER | kind::WANT | kind::CHUNK | kind::ORDER)
     }
 
-    /// Decodes a canonical or normalised frame of the types 220 to 223.
+    /// Whether a type is of the status service or telemetry, 210 to 215.
+    pub const fn is_telemetry(kind: i32) -> bool {
+        kind::STATUS_QUERY <= kind && kind <= kind::TELEMETRY_ACK
+    }
+
+    /// Decodes a canonical or normalised frame of these types.
     ///
     /// # Errors
     ///
@@ -52,7 +62,7 @@ impl Parcel {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let Envelope { kind, dest, from, routing } = Envelope::of_fields(bytes);
         if !Self::is_kind(kind) {
-            return Err(DecodeError::new("type", "220 to 223"));
+            return Err(DecodeError::new("type", "210 to 215 or 220 to 223"));
         }
         if from == NodeId::NONE {
             return Err(DecodeError::new("from", "a node's id"));

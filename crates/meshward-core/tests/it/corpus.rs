@@ -102,3 +102,8 @@ fn receiver_operations() {
 fn exchange_between_nodes() {
     replay("exchange", node::exchange);
 }
+
+#[test]
+fn what_nodes_tell() {
+    replay("telemetry", node::telemetry);
+}

@@ -100,7 +100,7 @@ fn signed(id: u32) -> NodeConfig {
         supply_least: None,
     };
     let mesh = MeshConfig::node(NodeId(id), u64::from(id));
-    NodeConfig { mesh, firmware: Some(Firmware::Signed(Box::new(config))) }
+    NodeConfig::new(mesh).with_firmware(Firmware::Signed(Box::new(config)))
 }
 
 /// Adds a node from the factory, with the power on.

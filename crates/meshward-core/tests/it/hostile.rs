@@ -21,7 +21,7 @@ struct Victim {
 impl Victim {
     fn new(limits: Limits) -> Self {
         let mesh = MeshConfig { limits, ..MeshConfig::node(NodeId(US), 1) };
-        let node = Node::new(NodeConfig { mesh, firmware: None });
+        let node = Node::new(NodeConfig::new(mesh));
         Self { node, now: Instant::from_micros(1), events: Vec::new() }
     }
 

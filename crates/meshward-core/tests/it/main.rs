@@ -12,6 +12,7 @@ mod plain;
 mod properties;
 mod seal;
 mod status;
+mod telemetry;
 mod together;
 mod transcript;
 mod transcripts;

@@ -45,17 +45,14 @@ pub(crate) struct Net {
 
 /// A node's configuration with a receiver for role `demo` on an erased chip.
 pub(crate) fn receiving(id: u32, running: Option<BootRecord>) -> NodeConfig {
-    NodeConfig {
-        mesh: MeshConfig::node(NodeId(id), u64::from(id)),
-        firmware: Some(Firmware::Stock(ReceiverConfig {
-            id: NodeId(id),
-            role: b"demo".to_vec(),
-            hardware: b"ESP32".to_vec(),
-            root: false,
-            layout: Layout::FOUR_MEGABYTES,
-            running,
-        })),
-    }
+    plain(id).with_firmware(Firmware::Stock(ReceiverConfig {
+        id: NodeId(id),
+        role: b"demo".to_vec(),
+        hardware: b"ESP32".to_vec(),
+        root: false,
+        layout: Layout::FOUR_MEGABYTES,
+        running,
+    }))
 }
 
 fn layout(firmware: &Firmware) -> Layout {
@@ -106,7 +103,7 @@ fn execute(chip: &mut [u8], op: FlashOp) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn plain(id: u32) -> NodeConfig {
-    NodeConfig { mesh: MeshConfig::node(NodeId(id), u64::from(id)), firmware: None }
+    NodeConfig::new(MeshConfig::node(NodeId(id), u64::from(id)))
 }
 
 impl Net {

@@ -2,6 +2,10 @@
 
 use meshward_core::ota::exchange::{self, About, Chunk, Chunks, Head, Line, News, Record, Stage, Want};
 use meshward_core::ota::{ImageId, Tag};
+use meshward_core::telemetry::{
+    BUNDLE_MAX, Body, FIELDS, Field, Flags, Follower, Head as PacketHead, Heard, Numbers, Packet,
+    fuzzing as telemetry,
+};
 use meshward_core::time::MeshTime;
 use meshward_core::wire::{
     Announce, Clock, Data, DataRequest, NodeId, NodeSync, Offer, Parcel, PlainSync, Splitter, Stamp, To,
@@ -364,5 +368,55 @@ proptest! {
     #[test]
     fn a_node_bears_any_story(story in vec(any::<u8>(), 0..400)) {
         meshward_core::fuzzing::exchange(&story);
+    }
+}
+
+fn numbers() -> impl Strategy<Value = Numbers> {
+    vec((0..FIELDS, any::<u32>(), 0..33_u32), 0..FIELDS).prop_map(|list| {
+        let mut numbers = Numbers::default();
+        for (bit, number, shift) in list {
+            numbers.set(bit, number.checked_shr(shift).unwrap_or(0));
+        }
+        numbers
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_body_is_refused_or_written_again(body in vec(any::<u8>(), 0..BUNDLE_MAX)) {
+        telemetry::bodies(&body);
+    }
+
+    #[test]
+    fn bodies_near_to_real_ones_are_refused_or_written_again(
+        kind in 0x0F..0x19_u8,
+        rest in vec(prop_oneof![0..4_u8, any::<u8>()], 0..60),
+    ) {
+        telemetry::bodies(&[&[kind][..], &rest].concat());
+    }
+
+    #[test]
+    fn a_node_that_tells_keeps_its_bounds_in_any_story(story in vec(any::<u8>(), 0..600)) {
+        meshward_core::fuzzing::telemetry(&story);
+    }
+
+    #[test]
+    fn a_delta_says_what_differs_from_its_keyframe(key in numbers(), now in numbers(), room in 8..200_usize) {
+        let head = PacketHead { keyframe: true, ..PacketHead::default() };
+        let (keyframe, left) = Packet::build(head, &key, None, u32::MAX, 0, 200);
+        prop_assert_eq!(left, 0);
+        let mut follower = Follower::default();
+        prop_assert!(matches!(follower.take(&keyframe), Ok(Heard::Report(_))));
+        let head = PacketHead { seq: 1, ..PacketHead::default() };
+        let (delta, left) = Packet::build(head, &now, Some(&key), now.differing(&key), 0, room);
+        prop_assert!(delta.len() <= room.max(8));
+        prop_assert_eq!(delta.head.flags.has(Flags::MORE), left != 0);
+        let Ok(Body::Packet(delta)) = Body::decode(213, &Body::Packet(delta).encode()) else { panic!() };
+        let Ok(Heard::Report(report)) = follower.take(&delta) else { panic!() };
+        for (metric, value) in report.values {
+            let bit = Field::bit(metric).unwrap();
+            let number = now.get(bit).or(key.get(bit)).unwrap();
+            prop_assert_eq!(value, Field::ALL[bit].value(number));
+        }
     }
 }

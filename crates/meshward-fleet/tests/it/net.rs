@@ -100,7 +100,7 @@ impl Net {
             bytes: 0,
             phases: Vec::new(),
         };
-        let gateway = NodeConfig { mesh: MeshConfig::gateway(NodeId(1), 1), firmware: None };
+        let gateway = NodeConfig::new(MeshConfig::gateway(NodeId(1), 1));
         net.hosts.push(Host {
             id: NodeId(1),
             kind: None,
@@ -345,7 +345,7 @@ impl Net {
             None => None,
         };
         let mesh = MeshConfig::node(host.id, u64::from(host.id.0) + now.as_micros());
-        let mut node = Node::new(NodeConfig { mesh, firmware });
+        let mut node = Node::new(NodeConfig::new(mesh).with_firmware(firmware));
         if host.kind == Some(Kind::Signed) {
             node.handle_self_test(now, host.works);
         }

@@ -92,7 +92,7 @@ impl Mesh {
         let mut shells = Vec::new();
         for (index, parent) in shape.parents(seed).into_iter().enumerate() {
             let mesh = MeshConfig::node(NodeId(2_000_000_000 + index as u32), seed + index as u64);
-            let node = Node::new(NodeConfig { mesh, firmware: None });
+            let node = Node::new(NodeConfig::new(mesh));
             let config = ShellConfig {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
                 dial: parent

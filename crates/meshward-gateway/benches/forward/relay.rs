@@ -112,7 +112,7 @@ impl Relay {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let node = Node::new(NodeConfig { mesh: MeshConfig::node(RELAY, 1), firmware: None });
+                let node = Node::new(NodeConfig::new(MeshConfig::node(RELAY, 1)));
                 let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
                 let config = ShellConfig { listen, ..ShellConfig::default() };
                 let traffic = Arc::new(Traffic::default());

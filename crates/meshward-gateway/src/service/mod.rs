@@ -367,6 +367,7 @@ impl Application for Gateway {
             }
             Event::Rollout(event) => tracing::debug!(?event),
             Event::Exchange(event) => tracing::debug!(?event),
+            Event::Telemetry(event) => tracing::debug!(?event),
         }
         self.deployments().for_each(|deployment| deployment.handle_event(now, node, event));
         self.tend(now, node);
@@ -414,7 +415,7 @@ pub async fn join(
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }
-    let node = Node::new(NodeConfig { mesh, firmware: None });
+    let node = Node::new(NodeConfig::new(mesh));
     let (sender, jobs) = mpsc::channel(1 + FORECASTS_MAX);
     let gateway = Gateway::new(node.id(), &clock, operator, sender);
     let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;

@@ -27,7 +27,7 @@ fn node(id: u32) -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mesh = MeshConfig::node(NodeId(id), 1);
-            let node = Node::new(NodeConfig { mesh, firmware: None });
+            let node = Node::new(NodeConfig::new(mesh));
             let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
             let config = ShellConfig { listen, ..ShellConfig::default() };
             let traffic = Arc::new(Traffic::default());

@@ -258,7 +258,7 @@ impl Host {
             Program::Meshward => {
                 let stock = || receiver.map(meshward_core::node::Firmware::Stock);
                 let firmware = self.signed_receiver().or_else(stock);
-                Machine::Node(Box::new(Node::new(NodeConfig { mesh, firmware })))
+                Machine::Node(Box::new(Node::new(NodeConfig::new(mesh).with_firmware(firmware))))
             }
             Program::Stock(loop_delay) => {
                 let receiver = receiver.map(|receiver| StockReceiverConfig {

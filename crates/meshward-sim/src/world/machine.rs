@@ -5,6 +5,7 @@ use meshward_core::mesh::{LinkId, LinkInfo, LinkRole, Mesh, MeshEvent, Outgoing,
 use meshward_core::node::{Event, Node};
 use meshward_core::ota::exchange::ExchangeEvent;
 use meshward_core::ota::{DistributorEvent, ReceiverEvent};
+use meshward_core::telemetry;
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 
@@ -39,6 +40,8 @@ pub enum Said {
     Rollout(DistributorEvent),
     /// Meshward updates.
     Exchange(ExchangeEvent),
+    /// What the node tells about itself, and commands to it.
+    Telemetry(telemetry::Event),
     /// The machine wants to be reset.
     Restart,
     /// A package of a plug-in.
@@ -107,6 +110,7 @@ impl Machine {
                 Event::Update(event) => Said::Update(event),
                 Event::Rollout(event) => Said::Rollout(event),
                 Event::Exchange(event) => Said::Exchange(event),
+                Event::Telemetry(event) => Said::Telemetry(event),
             }),
             Self::Stock(node, _) => Some(match node.poll_event()? {
                 StockEvent::Mesh(event) => Said::Mesh(event),

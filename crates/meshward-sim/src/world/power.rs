@@ -260,7 +260,7 @@ impl World {
                 Said::Mesh(MeshEvent::LinkUp { peer, .. }) => Happening::LinkUp(peer),
                 Said::Mesh(MeshEvent::LinkDown { peer, reason, .. }) => Happening::LinkDown(peer, reason),
                 Said::Mesh(MeshEvent::TopologyChanged { .. }) => Happening::TopologyChanged,
-                Said::Mesh(_) | Said::Package => continue,
+                Said::Mesh(_) | Said::Package | Said::Telemetry(_) => continue,
                 Said::Update(event) => Happening::Update(event),
                 Said::Rollout(event) => Happening::Rollout(event),
                 Said::Exchange(event) => Happening::Exchange(event),

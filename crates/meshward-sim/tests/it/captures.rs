@@ -102,8 +102,7 @@ fn a_node_says_again_what_it_said() {
 fn another_node_does_not() {
     let (world, lines, born) = recorded();
     let seat = Seat(1);
-    let stranger =
-        Node::new(NodeConfig { mesh: MeshConfig::node(meshward_core::wire::NodeId(5), 1), firmware: None });
+    let stranger = Node::new(NodeConfig::new(MeshConfig::node(meshward_core::wire::NodeId(5), 1)));
     let replayed = replay(&lines, &name_of(&lines, world.id(seat).0), stranger, born[seat.0], None);
     assert!(!replayed.differences.is_empty());
 }
@@ -133,5 +132,5 @@ fn twin(world: &World, seat: Seat) -> Node {
             running: meshward_sim::image::select(&chip, layout),
         }
     });
-    Node::new(NodeConfig { mesh, firmware: receiver.map(Firmware::Stock) })
+    Node::new(NodeConfig::new(mesh).with_firmware(receiver.map(Firmware::Stock)))
 }

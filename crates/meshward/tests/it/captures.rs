@@ -52,7 +52,7 @@ fn play(config: MeshConfig, lines: &[Line], chip: Option<(&str, Chip)>) -> Repla
         layout,
         running: image::select(chip, &layout),
     });
-    let node = Node::new(NodeConfig { mesh: config, firmware: receiver.map(Firmware::Stock) });
+    let node = Node::new(NodeConfig::new(config).with_firmware(receiver.map(Firmware::Stock)));
     replay(lines, "A", node, Instant::ORIGIN, chip.map(|(_, chip)| chip))
 }
 

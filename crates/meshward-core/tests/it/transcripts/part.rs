@@ -113,7 +113,7 @@ fn config(script: &Script) -> NodeConfig {
         layout: Layout::FOUR_MEGABYTES,
         running: None,
     });
-    NodeConfig { mesh, firmware: receiver.map(Firmware::Stock) }
+    NodeConfig::new(mesh).with_firmware(receiver.map(Firmware::Stock))
 }
 
 impl<'a> Part<'a> {
