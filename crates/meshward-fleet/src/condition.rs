@@ -42,7 +42,7 @@ pub mod kind {
     /// The same version, another image.
     pub const DRIFT: &str = "drift";
     /// A node sends its status to everybody.
-    pub const BROADCASTS_STATUS: &str = "broadcasts_status";
+    pub const NOISY_NODE: &str = "noisy_node";
 }
 
 /// Whom something is about.

@@ -5,14 +5,17 @@
 //! [`forecast`] reckons what an update costs, and chooses what is sent to whom; [`deployment`] drives a gateway's
 //! node through one. [`reading`] is one thing learnt of a node, with its age and where it comes from. All are told what happened and when; none reads a socket, a file or a clock.
 
+pub mod alert;
 pub mod anomaly;
 pub mod condition;
 pub mod deployment;
 pub mod firmware;
 pub mod forecast;
+pub mod health;
 pub mod payload;
 pub mod reading;
 pub mod roster;
 pub mod sealing;
 pub mod series;
+pub mod signal;
 pub mod signing;

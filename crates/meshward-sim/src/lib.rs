@@ -9,6 +9,7 @@
 //! No sockets, threads, clocks or files, and no hash maps: one seed is one run, byte for byte.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod anomaly;
 pub mod bench;
 pub mod capture;
 pub mod check;

@@ -30,15 +30,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Limit,
-        Self::Unusual,
-        Self::Leak,
-        Self::LinkDecay,
-        Self::Drain,
-        Self::Step,
-        Self::RebootLoop,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Limit, Self::Unusual, Self::Leak, Self::LinkDecay, Self::Drain, Self::Step, Self::RebootLoop];
 
     /// Its name in interfaces.
     pub const fn name(self) -> &'static str {
@@ -107,9 +100,13 @@ impl Finding {
             (Kind::Leak, _) => {
                 "look for what is allocated and never freed since the last update; restart it before the time is over"
             }
-            (Kind::LinkDecay, _) => "look at its antenna, its supply and what stands between, or move it nearer",
+            (Kind::LinkDecay, _) => {
+                "look at its antenna, its supply and what stands between, or move it nearer"
+            }
             (Kind::Drain, _) => "charge or change its battery",
-            (Kind::RebootLoop, _) => "look at its supply and the reset reason, and go back to the image before",
+            (Kind::RebootLoop, _) => {
+                "look at its supply and the reset reason, and go back to the image before"
+            }
             (Kind::Step, _) => "see whether it hangs below another parent now, or a node fills the channel",
             (_, Metric::FreeHeap | Metric::Fragmentation) => "reduce its queues and buffers, or restart it",
             (_, Metric::MessagesTx) => "send less often, or more at once",

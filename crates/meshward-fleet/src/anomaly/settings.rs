@@ -44,7 +44,7 @@ pub struct Limit {
     pub clear: f64,
 }
 
-/// How far a value may be from what is usual for its node: the middle one of the last five, in spreads of the
+/// How far a value may be from what is usual for its node: the middle one of the last seven, in spreads of the
 /// usual values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
@@ -93,6 +93,10 @@ pub struct Trend {
     pub points_min: usize,
     /// The time that they must cover.
     pub span_min: Duration,
+    /// The least fall in the time that is looked at, in the metric's unit.
+    pub fall_min: f64,
+    /// The least fall as a share of the level.
+    pub fall_share_min: f64,
     /// Standard errors by which the slope must be below 0 for the finding to begin.
     pub raise: f64,
     /// And for it to stay.
@@ -152,9 +156,21 @@ impl Default for Settings {
             Spread { metric, side, ratios, floor, floor_share, raise, clear, samples_min, anew }
         };
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
-        let trend = |kind, metric, limit, horizon, anew| {
-            let (points_min, span_min, raise, clear) = (20, hours(2), 4.0, 2.0);
-            Trend { kind, metric, limit, horizon, points_min, span_min, raise, clear, anew }
+        let trend = |kind, metric, limit, horizon, (fall_min, fall_share_min), anew| {
+            let (points_min, span_min, raise, clear) = (20, hours(2), 4.5, 2.0);
+            Trend {
+                kind,
+                metric,
+                limit,
+                horizon,
+                points_min,
+                span_min,
+                fall_min,
+                fall_share_min,
+                raise,
+                clear,
+                anew,
+            }
         };
         let limit = |metric, side, raise, clear| Limit { metric, side, raise, clear };
         Self {
@@ -173,16 +189,16 @@ impl Default for Settings {
                 spread(Metric::ChipTemperature, Above, false, 1.0, 0.0, false),
             ],
             trends: vec![
-                trend(Kind::Leak, Metric::FreeHeap, 10_000.0, hours(72), true),
-                trend(Kind::LinkDecay, Metric::Rssi, -90.0, hours(24), false),
-                trend(Kind::Drain, Metric::Battery, 10.0, hours(24), false),
+                trend(Kind::Leak, Metric::FreeHeap, 10_000.0, hours(72), (1_000.0, 0.08), true),
+                trend(Kind::LinkDecay, Metric::Rssi, -90.0, hours(48), (6.0, 0.0), false),
+                trend(Kind::Drain, Metric::Battery, 10.0, hours(24), (3.0, 0.0), false),
             ],
             steps: vec![Steps {
                 metric: Metric::RoundTrip,
-                recent: 5,
-                earlier_min: 10,
+                recent: 10,
+                earlier_min: 30,
                 ratio: 1.5,
-                raise: 4.0,
+                raise: 3.3,
                 floor: 0.05,
             }],
             loops: Loops { window: hours(1), most: 3, clear: 1 },

@@ -7,8 +7,8 @@ use super::median;
 
 /// Most points that are looked at, so that the pairs are at most 1 770: of more, every so many.
 pub const POINTS_MAX: usize = 60;
-/// More alike than this neighbouring points are not taken to be.
-const ALIKE_MAX: f64 = 0.8;
+/// More alike than this neighbouring points are not taken to be: beyond, it is a bend that makes them so.
+const ALIKE_MAX: f64 = 0.5;
 
 /// See the module's page.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Slope {
     pub per_hour: f64,
     /// The level at the end, where the hours are 0.
     pub level: f64,
+    /// The middle of the hours, and the level there, which is surer than that at the end.
+    pub middle: (f64, f64),
     /// All slopes between two points, in order.
     slopes: Vec<f64>,
     /// One standard error in ranks.
@@ -43,7 +45,9 @@ impl Slope {
         let n = points.len() as f64;
         let kendall = n * (n - 1.0) * (2.0 * n + 5.0) / 18.0;
         let ranks = (kendall * inflation(&levels)).sqrt();
-        Some(Self { per_hour, level, slopes, ranks })
+        let mut hours: Vec<f64> = points.iter().map(|(hours, _)| *hours).collect();
+        let middle = median(&mut hours)?;
+        Some(Self { per_hour, level, middle: (middle, level + per_hour * middle), slopes, ranks })
     }
 
     /// Between what the slope is, with `sure` standard errors to both sides; `None` when the points are too few to
@@ -66,7 +70,10 @@ fn inflation(rests: &[f64]) -> f64 {
     if all <= 0.0 {
         return 1.0;
     }
-    let alike = (neighbours / all).clamp(0.0, ALIKE_MAX);
+    // What is estimated from few points is too low (Kendall, "Note on bias in the estimation of autocorrelation",
+    // 1954).
+    let raw = neighbours / all;
+    let alike = (raw + (1.0 + 4.0 * raw) / rests.len() as f64).clamp(0.0, ALIKE_MAX);
     (1.0 + alike) / (1.0 - alike)
 }
 

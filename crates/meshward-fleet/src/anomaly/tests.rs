@@ -26,7 +26,9 @@ impl Bench {
     }
 
     fn events(&mut self) -> Vec<(bool, Kind)> {
-        std::iter::from_fn(|| self.detector.poll_event()).map(|event| (event.began, event.finding.kind)).collect()
+        std::iter::from_fn(|| self.detector.poll_event())
+            .map(|event| (event.began, event.finding.kind))
+            .collect()
     }
 }
 
@@ -112,7 +114,7 @@ fn a_step_is_found_and_becomes_usual() {
             bench.tell(&[(Metric::RoundTrip, level * (1.0 + wobble(turn) / 20.0))]);
         }
     };
-    tell(&mut bench, 40.0, 300);
+    tell(&mut bench, 40.0, 500);
     assert_eq!(bench.events(), []);
     tell(&mut bench, 90.0, 80);
     let events = bench.events();

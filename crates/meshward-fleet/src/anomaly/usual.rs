@@ -4,8 +4,11 @@ use std::mem::size_of;
 
 use super::settings::Spread;
 
-/// Values of which the middle one is judged: one bad value is none.
-const ROW: usize = 5;
+/// Values of which the middle one is judged: three wild ones of a hundred are none, even when they meet.
+const ROW: usize = 7;
+/// After the warm-up mean and spread are known badly: the spread counts twice at first, and half as much more
+/// after so many values.
+const UNSURE: f64 = 15.0;
 /// How much of a value the mean takes on: half of a step in 140 values, over an hour at one each 30 s.
 const FOLLOW: f64 = 1.0 / 200.0;
 /// The same while a value is unusual: it becomes usual in the end, but not before somebody has looked.
@@ -63,7 +66,8 @@ impl Usual {
     pub(super) fn baseline(&self, spread: &Spread) -> Option<(f64, f64)> {
         let mean = f64::from(self.mean);
         let floor = spread.floor.max(spread.floor_share * mean.abs());
-        self.ready.then(|| (mean, f64::from(self.scale).max(floor)))
+        let unsure = 1.0 + UNSURE / (UNSURE + f64::from(self.taken));
+        self.ready.then(|| (mean, (f64::from(self.scale) * unsure).max(floor)))
     }
 
     /// Takes a value. What it comes to, if enough has been seen.
@@ -82,10 +86,11 @@ impl Usual {
             // Of a metric that stands still the spread must not shrink to nothing, and never grow again.
             self.scale = self.scale.max((scale / 100.0) as f32);
         }
-        if let Some(oldest) = self.last.get_mut(self.taken as usize % ROW) {
-            *oldest = value as f32;
+        self.last.rotate_left(1);
+        if let Some(newest) = self.last.last_mut() {
+            *newest = value as f32;
         }
-        self.taken = self.taken.wrapping_add(1);
+        self.taken = self.taken.saturating_add(1);
         let middle = median(&mut self.last.map(f64::from))?;
         let sign = spread.side.sign();
         Some(Seen {

@@ -21,8 +21,8 @@ use meshward_core::wire::NodeId;
 use crate::reading::{Doubt, Reading, Source};
 pub use counter::{Step, step};
 use restarts::Restarts;
-pub use track::{BUCKET, BUCKETS_MAX, Bucket, Last, RECENT_MAX};
 use track::Track;
+pub use track::{BUCKET, BUCKETS_MAX, Bucket, Last, RECENT_MAX};
 
 /// Most nodes that are remembered.
 pub const NODES_MAX: usize = 10_000;
@@ -234,7 +234,8 @@ impl Store {
     pub fn points(&self, node: NodeId, metric: Metric) -> Vec<Point> {
         let recent: Vec<Point> = self.recent(node, metric).collect();
         let from = recent.first().map(|point| point.at);
-        let means = self.buckets(node, metric).map(|bucket| Point { at: bucket.start(), value: bucket.mean() });
+        let means =
+            self.buckets(node, metric).map(|bucket| Point { at: bucket.start(), value: bucket.mean() });
         let older = means.filter(|point| from.is_none_or(|from| point.at + BUCKET <= from));
         older.chain(recent.iter().copied()).collect()
     }

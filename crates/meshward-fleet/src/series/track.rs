@@ -140,7 +140,12 @@ impl Track {
     }
 
     /// Takes a value that is newer than the last. What it comes to, and whether a bucket is whole now.
-    pub(super) fn take(&mut self, metric: Metric, last: Last, restarted: Option<bool>) -> (Option<f64>, bool) {
+    pub(super) fn take(
+        &mut self,
+        metric: Metric,
+        last: Last,
+        restarted: Option<bool>,
+    ) -> (Option<f64>, bool) {
         let before = std::mem::replace(&mut self.last, last);
         if !has_history(metric) {
             return (Some(last.value), false);
