@@ -3,7 +3,10 @@
 //! [`firmware`] looks at images before a byte of them is sent; [`payload`] packs and [`sealing`] reads the key that
 //! seals them; [`signing`] signs what nodes believe; [`roster`] remembers which nodes the mesh has shown;
 //! [`forecast`] reckons what an update costs, and chooses what is sent to whom; [`deployment`] drives a gateway's
-//! node through one. [`reading`] is one thing learnt of a node, with its age and where it comes from. All are told what happened and when; none reads a socket, a file or a clock.
+//! node through one. [`reading`] is one thing learnt of a node, with its age and where it comes from; [`series`]
+//! keeps them, [`anomaly`] finds what is not as it should be, [`condition`] is the form of what is found, [`signal`]
+//! the numbers that rules compare; [`health`] scores, [`alert`] decides what somebody must hear of. All are told
+//! what happened and when; none reads a socket, a file or a clock.
 
 pub mod alert;
 pub mod anomaly;

@@ -2,7 +2,8 @@
 //!
 //! [`world`] runs the nodes of [`meshward_core`] on hosts with flash chips and boot loaders, joined by wires
 //! over one radio channel. [`script`] is what is done to it; [`check`] judges what could be seen from
-//! outside; [`swarm`] draws a whole run from one number; [`mod@bench`] measures updates; [`capture`] writes and
+//! outside; [`swarm`] draws a whole run from one number; [`mod@bench`] measures updates; [`anomaly`]
+//! scores what is found in the days of nodes; [`capture`] writes and
 //! replays what was on the wires; [`powercut`] cuts the power of one node at every flash command. [`plant`]
 //! holds bugs on purpose, so that every checker can be seen to fail.
 //!
