@@ -22,7 +22,7 @@ pub enum Kind {
     LinkDecay,
     /// A battery gets empty.
     Drain,
-    /// A sudden rise that stays.
+    /// A sudden change that stays.
     Step,
     /// Restarts one after the other.
     RebootLoop,
@@ -107,6 +107,7 @@ impl Finding {
             (Kind::RebootLoop, _) => {
                 "look at its supply and the reset reason, and go back to the image before"
             }
+            (Kind::Step, Metric::Rssi) => "see what has come between it and its parent, or move it nearer",
             (Kind::Step, _) => "see whether it hangs below another parent now, or a node fills the channel",
             (_, Metric::FreeHeap | Metric::Fragmentation) => "reduce its queues and buffers, or restart it",
             (_, Metric::MessagesTx) => "send less often, or more at once",

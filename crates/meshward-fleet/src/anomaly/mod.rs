@@ -1,5 +1,5 @@
 //! What is not as it should be on a node: fixed limits, values far from the node's own usual ones, slow falls
-//! with the time that is left, sudden rises of round trips, and restarts one after the other.
+//! with the time that is left, sudden changes that stay, and restarts one after the other.
 //!
 //! A [`Detector`] is handed what a [`Store`] took ([`Sample`]s), and says when a [`Finding`] begins and ends.
 //! Nothing is said before enough has been seen, and every finding ends at another threshold than it began. What
@@ -344,19 +344,21 @@ fn verdict_of_step(steps: &Steps, store: &Store, sample: &Sample) -> Verdict {
     if earlier < steps.earlier_min {
         return Verdict::Goes;
     }
-    let logarithms: Vec<f64> = buckets.iter().map(|bucket| bucket.mean().max(0.0).ln_1p()).collect();
-    let (before, after) = logarithms.split_at(earlier);
+    let means: Vec<f64> = buckets.iter().map(|bucket| steps.working(bucket.mean())).collect();
+    let (before, after) = means.split_at(earlier);
     let (Some(usual), Some(now)) = (median(&mut before.to_vec()), median(&mut after.to_vec())) else {
         return Verdict::Goes;
     };
     let scale = deviation(before, usual).max(steps.floor);
-    let threshold = steps.ratio.ln().max(steps.raise * scale);
-    if now - usual > threshold {
+    let least = if steps.ratios { steps.least.ln() } else { steps.least };
+    let threshold = least.max(steps.raise * scale);
+    let worse = steps.side.sign() * (now - usual);
+    if worse > threshold {
         let since = buckets.get(earlier).map_or(sample.at, Bucket::start);
-        let found = Finding::new(sample.node, Kind::Step, steps.metric, now.exp_m1(), sample.at);
-        let threshold = (usual + threshold).exp_m1();
-        Verdict::Begins(Finding { baseline: Some(usual.exp_m1()), threshold, since, ..found })
-    } else if now - usual < threshold / 2.0 {
+        let found = Finding::new(sample.node, Kind::Step, steps.metric, steps.plain(now), sample.at);
+        let threshold = steps.plain(usual + steps.side.sign() * threshold);
+        Verdict::Begins(Finding { baseline: Some(steps.plain(usual)), threshold, since, ..found })
+    } else if worse < threshold / 2.0 {
         Verdict::Ends
     } else {
         Verdict::Goes

@@ -105,21 +105,35 @@ pub struct Trend {
     pub anew: bool,
 }
 
-/// A level that rises at once, and stays.
+/// A level that gets worse within an hour or so, and stays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steps {
     /// What is measured.
     pub metric: Metric,
+    /// Which side is bad.
+    pub side: Side,
+    /// Whether its values spread by ratios, as those of durations do.
+    pub ratios: bool,
     /// The last buckets, whose middle is compared with that of the earlier ones.
     pub recent: usize,
     /// Earlier buckets that must have been seen.
     pub earlier_min: usize,
-    /// The least rise, as a ratio.
-    pub ratio: f64,
-    /// The least rise in spreads of the earlier buckets, by ratios.
+    /// The least change: a ratio, or a difference in the metric's unit.
+    pub least: f64,
+    /// The least change in spreads of the earlier buckets.
     pub raise: f64,
     /// The least such spread.
     pub floor: f64,
+}
+
+impl Steps {
+    pub(super) fn working(&self, value: f64) -> f64 {
+        if self.ratios { value.max(0.0).ln_1p() } else { value }
+    }
+
+    pub(super) fn plain(&self, value: f64) -> f64 {
+        if self.ratios { value.exp_m1() } else { value }
+    }
 }
 
 /// Restarts one after the other.
@@ -172,6 +186,10 @@ impl Default for Settings {
                 anew,
             }
         };
+        let steps = |metric, side, ratios, least, raise, floor| {
+            let (recent, earlier_min) = (10, 30);
+            Steps { metric, side, ratios, recent, earlier_min, least, raise, floor }
+        };
         let limit = |metric, side, raise, clear| Limit { metric, side, raise, clear };
         Self {
             limits: vec![
@@ -193,14 +211,10 @@ impl Default for Settings {
                 trend(Kind::LinkDecay, Metric::Rssi, -90.0, hours(48), (6.0, 0.0), false),
                 trend(Kind::Drain, Metric::Battery, 10.0, hours(24), (3.0, 0.0), false),
             ],
-            steps: vec![Steps {
-                metric: Metric::RoundTrip,
-                recent: 10,
-                earlier_min: 30,
-                ratio: 1.5,
-                raise: 3.3,
-                floor: 0.05,
-            }],
+            steps: vec![
+                steps(Metric::RoundTrip, Above, true, 1.5, 3.3, 0.05),
+                steps(Metric::Rssi, Below, false, 8.0, 2.8, 1.0),
+            ],
             loops: Loops { window: hours(1), most: 3, clear: 1 },
         }
     }

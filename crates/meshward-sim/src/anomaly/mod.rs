@@ -3,7 +3,7 @@
 //! [`History`] makes what a node would tell in a day, from a seed, with noise, restarts that mean nothing, lost
 //! reports and wild values; [`score`] runs the real [`Store`](meshward_fleet::series::Store) and
 //! [`Detector`](meshward_fleet::anomaly::Detector) on it and counts what was found and what was made up. The
-//! settings were chosen with seeds 1 to 3; [`SEEDS`] are others.
+//! settings were chosen with seeds below 200; [`SEEDS`] are others.
 
 mod history;
 mod score;
@@ -12,4 +12,4 @@ pub use history::{Fault, History, Noise};
 pub use score::{Count, Row, Score, markdown, score};
 
 /// Seeds that no setting was chosen with.
-pub const SEEDS: [u64; 2] = [101, 102];
+pub const SEEDS: [u64; 2] = [201, 202];
