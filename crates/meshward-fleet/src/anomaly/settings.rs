@@ -171,7 +171,7 @@ impl Default for Settings {
         };
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         let trend = |kind, metric, limit, horizon, (fall_min, fall_share_min), anew| {
-            let (points_min, span_min, raise, clear) = (20, hours(2), 4.5, 2.0);
+            let (points_min, span_min, raise, clear) = (20, hours(2), 5.0, 2.0);
             Trend {
                 kind,
                 metric,
@@ -212,8 +212,8 @@ impl Default for Settings {
                 trend(Kind::Drain, Metric::Battery, 10.0, hours(24), (3.0, 0.0), false),
             ],
             steps: vec![
-                steps(Metric::RoundTrip, Above, true, 1.5, 3.3, 0.05),
-                steps(Metric::Rssi, Below, false, 8.0, 2.8, 1.0),
+                steps(Metric::RoundTrip, Above, true, 1.5, 3.1, 0.05),
+                steps(Metric::Rssi, Below, false, 8.0, 2.4, 1.0),
             ],
             loops: Loops { window: hours(1), most: 3, clear: 1 },
         }
