@@ -308,7 +308,7 @@ impl Engine {
         let listed = |keys: &[Key]| {
             let mut alerts: Vec<&Alert> = keys.iter().filter_map(|key| self.alerts.get(key)).collect();
             // The worst first, then the newest.
-            alerts.sort_by(|one, other| (other.severity, other.since).cmp(&(one.severity, one.since)));
+            alerts.sort_by_key(|alert| std::cmp::Reverse((alert.severity, alert.since)));
             alerts.into_iter().take(SNAPSHOTS_MAX).map(Snapshot::from).collect::<Vec<_>>()
         };
         let (firing, cleared) = (listed(&said.firing), listed(&said.cleared));

@@ -25,7 +25,7 @@ pub fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let half = values.len() / 2;
     let upper = *values.get(half)?;
-    let lower = *values.get(if values.len() % 2 == 0 { half.checked_sub(1)? } else { half })?;
+    let lower = *values.get(if values.len().is_multiple_of(2) { half.checked_sub(1)? } else { half })?;
     Some((lower + upper) / 2.0)
 }
 

@@ -7,10 +7,9 @@ const WANTED: f64 = 0.95;
 
 fn check(name: &str, noise: Noise, seed: u64) {
     let score = score(seed, noise, Count::default(), &Settings::default());
-    println!("{name}, seed {seed}\n\n{}", markdown(&score));
     for row in &score.rows {
         let (precision, recall) = (row.precision(), row.recall());
-        assert!(precision >= WANTED && recall >= WANTED, "{name}, {}: {precision}, {recall}", row.fault);
+        assert!(precision >= WANTED && recall >= WANTED, "{name}, {}:\n{}", row.fault, markdown(&score));
     }
 }
 
