@@ -7,6 +7,7 @@
 //! node is silent is a state which liveness finds. Nothing is raised while the engine learns what is so, after
 //! its start. However bad the input, what it sends is limited.
 
+mod defaults;
 mod gate;
 mod group;
 mod one;
@@ -22,12 +23,13 @@ use meshward_core::wire::NodeId;
 
 use crate::condition::{Condition, Subject};
 use crate::signal::View;
+pub use defaults::default_rules;
 use gate::{Edge, Gate, Look};
 use group::Groups;
 pub use group::{NOTIFICATIONS_MAX, Notice, Notification, SNAPSHOTS_MAX, Snapshot, TOKENS_MAX};
 pub use one::{Alert, COMMENTS_MAX, Comment, FLAP_WINDOW, FLAPS, Fingerprint, State, Suppression};
 pub use rehearse::{FIRINGS_MAX, Firing, Rehearsal, rehearse, rehearse_states};
-pub use rule::{RULES_MAX, Rule, RuleError, Schedule, Severity, TEXT_MAX, What, default_rules, markdown};
+pub use rule::{RULES_MAX, Rule, RuleError, Schedule, Severity, TEXT_MAX, What, markdown};
 pub use verbs::VerbError;
 pub use window::{Matcher, Purpose, WINDOWS_MAX, Window};
 

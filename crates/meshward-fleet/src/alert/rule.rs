@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use meshward_core::telemetry::Metric;
 use meshward_core::time::{Duration, UnixTime};
 use thiserror::Error;
 
 use super::gate::Look;
 use crate::anomaly::{Side, span};
-use crate::condition::kind;
 use crate::signal::Signal;
 
 /// Most rules of an engine.
@@ -53,7 +51,7 @@ pub enum What {
         /// Beyond this, to the other side, it is good again; what lies between changes nothing.
         clear: f64,
     },
-    /// A state that somebody found: see [`kind`].
+    /// A state that somebody found: see [`kind`](crate::condition::kind).
     State(String),
 }
 
@@ -180,138 +178,6 @@ pub(super) fn check_all(rules: &[Rule]) -> Result<(), RuleError> {
         }
     }
     Ok(())
-}
-
-/// The rules that are in force when nobody has written any.
-pub fn default_rules() -> Vec<Rule> {
-    use Severity::{Critical, Info, Warning};
-    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-    let rule = |name: &str, what, (hold, recover), severity, runbook: &str| Rule {
-        name: name.to_owned(),
-        what,
-        hold_for: minutes(hold),
-        recover_for: minutes(recover),
-        fresh_for: minutes(10),
-        schedule: None,
-        severity,
-        labels: BTreeMap::new(),
-        runbook: runbook.to_owned(),
-        enabled: true,
-    };
-    let state = |kind: &str| What::State(kind.to_owned());
-    let below = |metric, raise, clear| What::Measure {
-        signal: Signal::Level(metric),
-        side: Side::Below,
-        raise,
-        clear,
-    };
-    let above = |metric, raise, clear| What::Measure {
-        signal: Signal::Level(metric),
-        side: Side::Above,
-        raise,
-        clear,
-    };
-    vec![
-        rule(
-            "node_offline",
-            state(kind::OFFLINE),
-            (0, 1),
-            Warning,
-            "look at its supply, then at what stands between it and its parent",
-        ),
-        rule(
-            "branch_lost",
-            state(kind::INCIDENT),
-            (0, 1),
-            Critical,
-            "bring back the node that the incident names",
-        ),
-        rule("mesh_parted", state(kind::PARTITION), (1, 2), Critical, "bring back a node between the parts"),
-        rule(
-            "low_heap",
-            below(Metric::FreeHeap, 10_000.0, 12_000.0),
-            (2, 5),
-            Critical,
-            "restart the node; reduce its queues and buffers",
-        ),
-        rule(
-            "reboot_loop",
-            state(kind::REBOOT_LOOP),
-            (0, 10),
-            Critical,
-            "look at its supply and the reset reason; go back to the image before",
-        ),
-        rule(
-            "memory_leak",
-            state(kind::LEAK),
-            (0, 30),
-            Warning,
-            "restart the node before the time is over; look for what is never freed",
-        ),
-        rule(
-            "link_decay",
-            state(kind::LINK_DECAY),
-            (0, 30),
-            Warning,
-            "look at its antenna, its supply and what stands between",
-        ),
-        rule(
-            "weak_link",
-            below(Metric::Rssi, -85.0, -80.0),
-            (10, 10),
-            Warning,
-            "move it nearer to its parent, or put a node between",
-        ),
-        rule(
-            "high_round_trip",
-            above(Metric::RoundTrip, 1_000.0, 700.0),
-            (10, 10),
-            Warning,
-            "look at the load of the nodes on its way",
-        ),
-        rule(
-            "message_loss",
-            above(Metric::Loss, 10.0, 5.0),
-            (10, 10),
-            Warning,
-            "look at the links on its way, and send less",
-        ),
-        rule(
-            "low_battery",
-            below(Metric::Battery, 15.0, 25.0),
-            (10, 10),
-            Warning,
-            "charge or change its battery",
-        ),
-        rule(
-            "node_flapping",
-            state(kind::FLAPPING),
-            (0, 10),
-            Warning,
-            "move it nearer to its parent, or put a node between",
-        ),
-        rule(
-            "overhead",
-            state(kind::OVERHEAD),
-            (5, 10),
-            Warning,
-            "report less often, aggregate, or raise the budget",
-        ),
-        rule(
-            "noisy_node",
-            state(kind::NOISY_NODE),
-            (1, 10),
-            Warning,
-            "have its sketch send status to the gateway alone, or less often",
-        ),
-        rule(
-            "drift",
-            state(kind::DRIFT),
-            (5, 5),
-            Info,
-            "deploy the image that the others of its version run",
-        ),
-    ]
 }
 
 /// Rules as a table for people.
