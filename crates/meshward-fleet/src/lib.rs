@@ -5,18 +5,23 @@
 //! sent to whom; [`deployment`] drives a gateway's node through one.
 //!
 //! [`reading`] is one thing learnt of a node, with its age and where it comes from; [`packages`] learns from what C++
-//! nodes tell, [`commands`] waits for what they answer, and [`query`]
-//! asks nodes how they fare. [`registry`] knows nodes for good, [`topology`] where they
-//! are, [`liveness`] whether they live, [`cause`] what their loss is due to; [`overhead`] keeps all this cheap, and
-//! [`findings`] is what somebody should look at. All are told what happened and when; none reads a socket, a file or a
-//! clock.
+//! nodes tell, [`commands`] waits for what they answer, and [`query`] asks nodes how they fare. [`registry`] knows
+//! nodes for good, [`topology`] where they are, [`liveness`] whether they live, [`cause`] what their loss is due to;
+//! [`overhead`] keeps all this cheap, and [`findings`] is what somebody should look at. [`series`] keeps readings,
+//! [`anomaly`] finds what is not as it should be, [`condition`] is the form of what is found, [`signal`] the numbers
+//! that rules compare; [`health`] scores, [`alert`] decides what somebody must hear of. All are told what happened
+//! and when; none reads a socket, a file or a clock.
 
+pub mod alert;
+pub mod anomaly;
 pub mod cause;
 pub mod commands;
+pub mod condition;
 pub mod deployment;
 pub mod findings;
 pub mod firmware;
 pub mod forecast;
+pub mod health;
 pub mod liveness;
 pub mod overhead;
 pub mod packages;
@@ -25,5 +30,7 @@ pub mod query;
 pub mod reading;
 pub mod registry;
 pub mod sealing;
+pub mod series;
+pub mod signal;
 pub mod signing;
 pub mod topology;

@@ -1,0 +1,78 @@
+//! When and of whom nothing is sent: silences, which somebody asks for, and maintenance, which an update opens by
+//! itself. The alerts live on and can be seen; only their notifications wait, and come if they are still due.
+
+use std::collections::BTreeSet;
+
+use meshward_core::time::Instant;
+use meshward_core::wire::NodeId;
+
+use super::rule::Rule;
+use crate::condition::Subject;
+
+/// Most windows at a time.
+pub const WINDOWS_MAX: usize = 500;
+
+/// A condition on an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matcher {
+    /// `rule`, `severity`, `node`, or the name of a label.
+    pub field: String,
+    /// Its value; with `*` at the end what begins so.
+    pub value: String,
+    /// Whether it must be so, or must not.
+    pub equal: bool,
+}
+
+impl Matcher {
+    /// Whether an alert is so.
+    pub fn matches(&self, rule: &Rule, subject: Subject) -> bool {
+        let told = match self.field.as_str() {
+            "rule" => Some(rule.name.clone()),
+            "severity" => Some(rule.severity.name().to_owned()),
+            "node" => subject.node().map(|node| node.to_string()),
+            label => rule.labels.get(label).cloned(),
+        };
+        let same = told.is_some_and(|told| match self.value.strip_suffix('*') {
+            Some(begin) => told.starts_with(begin),
+            None => told == self.value,
+        });
+        same == self.equal
+    }
+}
+
+/// Why a window was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Somebody wants quiet.
+    Silence,
+    /// Work is done on the nodes.
+    Maintenance,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Why.
+    pub purpose: Purpose,
+    /// All of them must match; none match everything.
+    pub matchers: Vec<Matcher>,
+    /// Only these nodes; empty are all, and the mesh.
+    pub nodes: BTreeSet<NodeId>,
+    /// From then on.
+    pub from: Instant,
+    /// Until then.
+    pub until: Instant,
+    /// Who opened it.
+    pub by: String,
+    /// What for.
+    pub why: String,
+}
+
+impl Window {
+    /// Whether it quiets an alert now.
+    pub fn covers(&self, now: Instant, rule: &Rule, subject: Subject) -> bool {
+        (self.from..self.until).contains(&now)
+            && (self.nodes.is_empty() || subject.node().is_some_and(|node| self.nodes.contains(&node)))
+            && self.matchers.iter().all(|matcher| matcher.matches(rule, subject))
+    }
+}
