@@ -9,8 +9,8 @@
 //! nodes for good, [`topology`] where they are, [`liveness`] whether they live, [`cause`] what their loss is due to;
 //! [`overhead`] keeps all this cheap, and [`findings`] is what somebody should look at. [`series`] keeps readings,
 //! [`anomaly`] finds what is not as it should be, [`condition`] is the form of what is found, [`signal`] the numbers
-//! that rules compare; [`health`] scores, [`alert`] decides what somebody must hear of. All are told what happened
-//! and when; none reads a socket, a file or a clock.
+//! that rules compare; [`health`] scores, [`alert`] decides what somebody must hear of. [`fleet`] is
+//! the sum of these. All are told what happened and when; none reads a socket, a file or a clock.
 
 pub mod alert;
 pub mod anomaly;
@@ -20,6 +20,7 @@ pub mod condition;
 pub mod deployment;
 pub mod findings;
 pub mod firmware;
+pub mod fleet;
 pub mod forecast;
 pub mod health;
 pub mod liveness;
@@ -34,3 +35,5 @@ pub mod series;
 pub mod signal;
 pub mod signing;
 pub mod topology;
+
+pub use fleet::Fleet;

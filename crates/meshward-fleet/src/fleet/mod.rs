@@ -1,0 +1,432 @@
+//! Everything that a gateway knows of its mesh, as one machine.
+//!
+//! A [`Fleet`] is told what happens on the gateway's node ([`handle_event`](Fleet::handle_event)), and when time has
+//! passed. It learns who is there, whether they live, what their loss is due to and how they fare; asks them within
+//! a budget of the channel, and tells those that can how often to report; scores, and raises alerts. What it wants
+//! sent and what others may want to know comes out of [`poll_transmit`](Fleet::poll_transmit) and
+//! [`poll_event`](Fleet::poll_event). Each question has a machine of its own in this crate; this is their sum, and
+//! decides nothing but who hears what. A broker or a database is nothing to it: losing one takes no node away.
+//!
+//! Drive it like a node: after every input send and take what there is until there is nothing, then sleep until
+//! [`poll_timeout`](Fleet::poll_timeout).
+
+mod ask;
+mod hear;
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use meshward_core::mesh::Mesh;
+use meshward_core::telemetry::Collector;
+use meshward_core::time::{Duration, Instant, UnixTime};
+use meshward_core::wire::NodeId;
+use meshward_core::wire::status::Code;
+
+use crate::alert::{self, Engine, RuleError};
+use crate::anomaly::{self, Detector};
+use crate::cause::{self, Incidents, Reboots};
+use crate::commands::{CommandError, Commands, Ended};
+use crate::condition::Condition;
+use crate::findings::{self, Findings};
+use crate::forecast::Channel;
+use crate::health::{Health, MeshScore, Score, Table};
+use crate::liveness::{self, Liveness};
+use crate::overhead::{Fit, Governor, Meter, Noise, Period, Shares};
+use crate::packages::{Fact, Packages, Topic};
+pub use crate::query::Transmit;
+use crate::query::{Queries, QueryEvent, QueryId, Refused, Request};
+use crate::registry::Registry;
+use crate::series::Store;
+use crate::signal::View;
+use crate::topology::{self, Topology};
+
+/// Events that wait to be taken; what comes when they are so many is dropped and counted.
+const EVENTS_MAX: usize = 20_000;
+/// Messages that wait to be sent.
+const TRANSMITS_MAX: usize = 4_096;
+/// Between two looks at the budget, at drift, at noisy nodes and at loops that have ended.
+const TICK: Duration = Duration::from_secs(60);
+/// A node whose broadcasts take more of the channel than this, in percent, is a finding.
+const NOISY_PERCENT: f64 = 0.5;
+
+/// What a mesh's keeper may set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The mesh's name, which goes into the fingerprints of its alerts.
+    pub mesh: String,
+    /// Whether nodes that can are told to report by themselves.
+    pub telemetry: bool,
+    /// Whether relays pack the reports of nodes behind them with their own.
+    pub aggregate: bool,
+    /// What status may take of the channel, in percent.
+    pub budget_percent: f64,
+    /// How often nodes report at the oftenest; the budget may make it less.
+    pub period: Duration,
+    /// What a message takes of the channel, until probes have shown it.
+    pub channel: Channel,
+    /// How nodes are found to be gone.
+    pub liveness: liveness::Config,
+    /// How values are found to be not as they should.
+    pub anomaly: anomaly::Settings,
+    /// How nodes are scored.
+    pub health: Table,
+    /// What alerts there are.
+    pub rules: Vec<alert::Rule>,
+}
+
+impl Default for Settings {
+    /// 2 % of the channel, a report each 30 s, the default tables.
+    fn default() -> Self {
+        Self {
+            mesh: "mesh".to_owned(),
+            telemetry: true,
+            aggregate: true,
+            budget_percent: Governor::BUDGET_PERCENT,
+            period: Duration::from_secs(30),
+            channel: Channel::default(),
+            liveness: liveness::Config::default(),
+            anomaly: anomaly::Settings::default(),
+            health: Table::default(),
+            rules: alert::default_rules(),
+        }
+    }
+}
+
+/// Something that others may want to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The tree, or a node in it, is another one.
+    Topology(topology::Event),
+    /// A node lives, or does not.
+    Liveness(liveness::Change),
+    /// What became of a loss.
+    Incident(cause::Event),
+    /// Something that somebody should look at came or went.
+    Finding(findings::Change),
+    /// A value is not as it should be, or is again.
+    Anomaly(anomaly::Event),
+    /// An alert is in another state.
+    Alert(alert::Transition),
+    /// Somebody is to be told of alerts.
+    Notification(alert::Notification),
+    /// Somebody's query has an answer.
+    Query(QueryEvent),
+    /// Somebody's command is over.
+    Command(Ended),
+    /// A line of a node's log.
+    Log {
+        /// The node.
+        node: NodeId,
+        /// When, in its own reckoning.
+        when: Option<u32>,
+        /// What it says.
+        text: String,
+    },
+    /// Nodes report so often now.
+    Period(Period),
+}
+
+/// What was dropped, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Events that nobody took.
+    pub events: u64,
+    /// Messages that nobody sent.
+    pub transmits: u64,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Fleet {
+    own: NodeId,
+    settings: Settings,
+    channel: Channel,
+    registry: Registry,
+    topology: Topology,
+    liveness: Liveness,
+    incidents: Incidents,
+    reboots: Reboots,
+    findings: Findings,
+    meter: Meter,
+    governor: Governor,
+    fit: Fit,
+    noise: Noise,
+    packages: Packages,
+    commands: Commands,
+    collector: Collector,
+    queries: Queries,
+    store: Store,
+    detector: Detector,
+    health: Health,
+    engine: Engine,
+    facts: BTreeMap<NodeId, BTreeMap<Topic, Fact>>,
+    /// Nodes that are to be asked what they are, and from when on.
+    strangers: BTreeMap<NodeId, Instant>,
+    /// When strangers are looked at next; set while there are some.
+    greet_at: Option<Instant>,
+    /// Queries of the fleet itself.
+    own_queries: BTreeSet<QueryId>,
+    /// Nodes that report by themselves, and by which policy.
+    reporting: BTreeMap<NodeId, u8>,
+    policy_number: u8,
+    /// Nodes whose loss an incident explains.
+    explained: BTreeMap<NodeId, u64>,
+    /// Where the condition of an open incident is said to be.
+    incident_subjects: BTreeMap<u64, crate::condition::Subject>,
+    tick_at: Instant,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    dropped: Dropped,
+}
+
+impl Fleet {
+    /// Of the gateway's node `own`, which begins to learn now. Commands are numbered from `first_command`, which
+    /// should be another number after each start.
+    ///
+    /// # Errors
+    /// When a rule makes no sense.
+    pub fn new(now: Instant, own: NodeId, first_command: u32, settings: Settings) -> Result<Self, RuleError> {
+        let engine = Engine::new(now, alert::Config::new(settings.mesh.clone()), settings.rules.clone())?;
+        Ok(Self {
+            own,
+            channel: settings.channel,
+            registry: Registry::default(),
+            topology: Topology::new(own),
+            liveness: Liveness::new(own, settings.liveness),
+            incidents: Incidents::default(),
+            reboots: Reboots::default(),
+            findings: Findings::default(),
+            meter: Meter::default(),
+            governor: Governor::new(settings.budget_percent, settings.period),
+            fit: Fit::new(settings.channel),
+            noise: Noise::new(NOISY_PERCENT),
+            packages: Packages::default(),
+            commands: Commands::new(own, first_command),
+            collector: Collector::new(own),
+            queries: Queries::new(own),
+            store: Store::default(),
+            detector: Detector::new(settings.anomaly.clone()),
+            health: Health::new(settings.health.clone()),
+            engine,
+            facts: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            greet_at: None,
+            own_queries: BTreeSet::new(),
+            reporting: BTreeMap::new(),
+            policy_number: 0,
+            explained: BTreeMap::new(),
+            incident_subjects: BTreeMap::new(),
+            tick_at: now + TICK,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            dropped: Dropped::default(),
+            settings,
+        })
+    }
+
+    /// What date it is, for schedules of alerts.
+    pub fn set_civil(&mut self, now: Instant, civil: UnixTime) {
+        self.engine.set_civil(now, civil);
+    }
+
+    /// Asks nodes how they fare; the answers are [`Event::Query`]. What is known well enough costs nothing.
+    ///
+    /// # Errors
+    /// [`Refused`], and nobody was asked.
+    pub fn query(&mut self, now: Instant, mesh: &Mesh, request: Request) -> Result<QueryId, Refused> {
+        let query = self.queries.start(now, request, mesh)?;
+        self.settle(now);
+        Ok(query)
+    }
+
+    /// Nobody waits for a query any more; whether it was under way.
+    pub fn cancel_query(&mut self, now: Instant, query: QueryId) -> bool {
+        let cancelled = self.queries.cancel(now, query);
+        self.settle(now);
+        cancelled
+    }
+
+    /// Tells a node to do something; returns the command's number. Its end is an [`Event::Command`].
+    ///
+    /// # Errors
+    /// [`CommandError`], and nothing was sent.
+    pub fn command(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        code: Code,
+        params: &str,
+        patience: Duration,
+    ) -> Result<u32, CommandError> {
+        let outgoing = self.commands.send(now, node, code, params, patience)?;
+        self.send(now, node, outgoing.frame);
+        self.settle(now);
+        Ok(outgoing.cid)
+    }
+
+    /// What people do with alerts.
+    pub fn alerts_mut<R>(&mut self, now: Instant, act: impl FnOnce(&mut Engine) -> R) -> R {
+        let result = act(&mut self.engine);
+        self.settle(now);
+        result
+    }
+
+    /// Changes what people say of a node: its name, tags, notes.
+    pub fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// Nothing is to be known of a node any more. False, and nothing changes, while it is in the tree.
+    pub fn forget(&mut self, now: Instant, node: NodeId) -> bool {
+        if self.registry.forget(node).is_err() {
+            return false;
+        }
+        self.liveness.forget(now, node);
+        self.reboots.forget(node);
+        self.findings.forget(node);
+        self.packages.forget(node);
+        self.collector.forget(node);
+        self.queries.forget(node);
+        self.store.forget(node);
+        self.detector.forget(node);
+        self.health.forget(node);
+        self.engine.forget(now, node);
+        self.facts.remove(&node);
+        self.strangers.remove(&node);
+        self.reporting.remove(&node);
+        self.settle(now);
+        true
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant, mesh: &Mesh) {
+        self.liveness.handle_timeout(now);
+        self.collector.handle_timeout(now);
+        self.queries.handle_timeout(now);
+        self.commands.handle_timeout(now);
+        self.engine.handle_timeout(now);
+        let events = self.topology.handle_timeout(now);
+        self.topology_events(now, events);
+        self.greet(now, mesh);
+        if self.tick_at <= now {
+            self.tick(now);
+        }
+        self.settle(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let machines = [
+            self.liveness.poll_timeout(),
+            self.collector.poll_timeout(),
+            self.queries.poll_timeout(),
+            self.commands.poll_timeout(),
+            self.engine.poll_timeout(),
+            self.topology.poll_timeout(),
+            self.greet_at,
+            Some(self.tick_at),
+        ];
+        machines.into_iter().flatten().min()
+    }
+
+    /// The next message to be sent by the gateway's node.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// What has happened, the oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn event(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.dropped.events = self.dropped.events.saturating_add(1);
+        } else {
+            self.events.push_back(event);
+        }
+    }
+}
+
+/// What is known, for reading.
+impl Fleet {
+    /// Nodes and what they are.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Where they are, and were.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Whether they live.
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
+    }
+
+    /// What losses are due to.
+    pub fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    /// What somebody should look at.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// What values are not as they should be.
+    pub fn anomalies(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// What nodes told lately, in numbers.
+    pub fn series(&self) -> &Store {
+        &self.store
+    }
+
+    /// What a node told in words.
+    pub fn facts(&self, node: NodeId) -> impl Iterator<Item = &Fact> {
+        self.facts.get(&node).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Alerts, rules, windows.
+    pub fn alerts(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The score of a node.
+    pub fn score(&mut self, now: Instant, node: NodeId) -> Score {
+        self.health.node(now, View { store: &self.store, detector: &self.detector }, node)
+    }
+
+    /// The score of the mesh.
+    pub fn mesh_score(&mut self, now: Instant) -> MeshScore {
+        self.health.mesh(now, View { store: &self.store, detector: &self.detector })
+    }
+
+    /// What of the channel went to what, lately.
+    pub fn shares(&self, now: Instant) -> Shares {
+        self.meter.shares(now)
+    }
+
+    /// The budget, in percent of the channel, and how often nodes report.
+    pub fn budget(&self) -> (f64, Period) {
+        (self.governor.budget(), self.governor.period())
+    }
+
+    /// Nodes that report by themselves.
+    pub fn reporting(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.reporting.keys().copied()
+    }
+
+    /// What was dropped here; each machine counts its own.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    fn condition(&mut self, now: Instant, condition: &Condition) {
+        self.health.handle_condition(condition);
+        self.engine.handle_condition(now, condition);
+    }
+}
