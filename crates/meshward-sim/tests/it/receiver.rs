@@ -196,8 +196,11 @@ fn an_absent_gateway_reverts_nobody_and_a_failed_self_test_does() {
     }
     board.receiver().handle_health(at(600), WELL);
     board.receiver().handle_health(at(602), WELL);
+    assert_eq!(board.receiver().state(), State::Trial, "the flash does not have it yet");
+    assert!(!board.events.contains(&Event::Confirmed));
     board.flash().unwrap();
     assert_eq!(board.receiver().state(), State::Confirmed);
+    assert!(board.events.contains(&Event::Confirmed));
 
     let mut board = on_trial(&kit);
     board.receiver().handle_health(at(1), Health { self_test: Some(false), ..WELL });

@@ -57,6 +57,8 @@ pub struct Receiver {
     memory: Memory,
     trial_copies: TrialCopies,
     trial: Option<Trial>,
+    /// The flash is told that the image counts, and whether that is news.
+    confirming: Option<bool>,
     session: Option<Session>,
     blame: Blame,
     /// What was measured last, in millivolts.
@@ -84,6 +86,7 @@ impl Receiver {
             memory: Memory::default(),
             trial_copies: TrialCopies::default(),
             trial: None,
+            confirming: None,
             session: None,
             blame: Blame::default(),
             supply: None,
@@ -197,7 +200,7 @@ impl Receiver {
 
     fn fail(&mut self, failure: Failure) {
         self.writes.clear();
-        self.marking = false;
+        (self.marking, self.confirming) = (false, None);
         self.failed = Some(failure);
         self.task = Task::Idle;
         self.events.push_back(Event::Failed(failure));

@@ -144,12 +144,14 @@ impl Receiver {
     pub(super) fn confirm(&mut self) {
         let Some(record) = self.trial_copies.record else { return };
         let counts = record.boot_record(self.config.committed.sequence.saturating_add(1));
-        if self.config.committed.md5 != record.md5 {
+        let news = self.config.committed.md5 != record.md5;
+        // It is confirmed when the flash has it: a reset before that is one of an image on trial.
+        self.confirming = Some(news);
+        if news {
             self.writes.extend(write_record(&self.config.layout, &counts));
             self.config.previous = Some(self.config.committed);
             self.config.committed = counts;
             self.config.running = counts;
-            self.events.push_back(Event::Confirmed);
         }
         let valid = TrialRecord { state: TrialState::Valid, ..record };
         self.writes.extend(self.trial_copies.write(&self.config.books, valid));

@@ -264,7 +264,7 @@ impl Receiver {
             Task::Restart => return State::Activating,
             _ => {}
         }
-        if self.trial.is_some() {
+        if self.trial.is_some() || self.confirming.is_some() {
             return State::Trial;
         }
         if let Some(failure) = self.failed {

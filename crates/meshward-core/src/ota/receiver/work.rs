@@ -390,6 +390,9 @@ impl Receiver {
 
     /// All commands that were waiting are done.
     pub(super) fn written(&mut self, _now: Instant) {
+        if self.confirming.take() == Some(true) {
+            self.events.push_back(Event::Confirmed);
+        }
         match core::mem::replace(&mut self.task, Task::Idle) {
             Task::Idle => self.proceed(),
             Task::Clear { head, .. } if head.is_empty() => {
