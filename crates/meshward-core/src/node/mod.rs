@@ -373,6 +373,12 @@ impl Node {
         self.settle(now);
     }
 
+    /// As [`Exchange::survey_one`].
+    pub fn survey_one(&mut self, now: Instant, node: NodeId) {
+        self.exchange.survey_one(now, node);
+        self.settle(now);
+    }
+
     /// As [`Exchange::start`].
     ///
     /// # Errors

@@ -190,6 +190,27 @@ fn a_survey_tells_what_every_node_is() {
 }
 
 #[test]
+fn who_is_asked_alone_answers_though_it_has_answered_all() {
+    let mut net = chain(4);
+    let heard = |net: &Net, node: u32| {
+        let told =
+            |event: &&Event| matches!(event, Event::Exchange(ExchangeEvent::Member(id)) if id.0 == node);
+        net.hosts[0].events.iter().filter(told).count()
+    };
+    net.with(0, |node, now| node.survey(now));
+    net.run(Duration::from_secs(2), |_| false);
+    let before = [3, 4].map(|node| heard(&net, node));
+    assert!(before.iter().all(|count| *count > 0));
+    net.with(0, |node, now| node.survey(now));
+    net.run(Duration::from_secs(2), |_| false);
+    assert_eq!([3, 4].map(|node| heard(&net, node)), before, "the same question is answered once");
+    net.with(0, |node, now| node.survey_one(now, NodeId(4)));
+    net.run(Duration::from_secs(2), |_| false);
+    assert!(heard(&net, 4) > before[1]);
+    assert_eq!(heard(&net, 3), before[0], "others are not asked");
+}
+
+#[test]
 fn an_update_goes_out_once_and_all_restart_into_it() {
     let mut net = chain(5);
     net.with(0, |node, now| node.start_update(now, plan(&[2, 3, 4, 5]))).unwrap();

@@ -6,6 +6,9 @@ use meshward_core::wire::NodeId;
 
 /// How often everybody is asked, as long as somebody says nothing.
 const ROUNDS: u32 = 2;
+/// In the second round so many of those who have said nothing are asked alone as well: who has heard the first
+/// question does not answer the same one again, and its answer may be what was lost.
+const ALONE_MAX: usize = 100;
 /// A round is over when nobody has answered for so long, and so much longer for each hop: answers wait for others.
 const QUIET: Duration = Duration::from_millis(1_500);
 const QUIET_PER_HOP: Duration = Duration::from_millis(200);
@@ -55,7 +58,10 @@ impl Survey {
         }
         self.round += 1;
         self.news = now;
+        let silent: Vec<NodeId> =
+            present.iter().filter(|id| !told(id)).take(ALONE_MAX).map(|id| **id).collect();
         node.survey(now);
+        silent.into_iter().for_each(|id| node.survey_one(now, id));
         false
     }
 

@@ -215,6 +215,14 @@ impl Exchange {
         self.stir(now);
     }
 
+    /// Asks one node what it is and how far, whatever it has told before.
+    pub fn survey_one(&mut self, now: Instant, node: NodeId) {
+        self.peers.set_source(self.id);
+        let offer = Offer { source: self.id, ask: true, ask_about: true, ..Offer::default() };
+        self.single(crate::wire::kind::OFFER, node, offer.encode());
+        self.stir(now);
+    }
+
     /// Starts a roll-out.
     ///
     /// # Errors
