@@ -18,14 +18,24 @@ const SETTLES: Duration = Duration::from_secs(3);
 const GREETED_MAX: usize = 250;
 /// How long they may take.
 const GREETING: Duration = Duration::from_secs(30);
-/// When the budget has no room, or nobody answers, they are asked again.
+/// When the budget has no room, or a node says nothing, it is asked again; each time after twice as long.
 const GREET_AGAIN: Duration = Duration::from_secs(20);
+const GREET_DOUBLINGS: u32 = 6;
 /// A delay probe on a link, there or back.
 const PROBE_BYTES: usize = 112;
 /// The usual report's body.
 const REPORT_BODY: usize = 16;
 /// Bytes of a query or its answer.
 const QUERY_BYTES: usize = 130;
+
+/// A node whose kind is not known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stranger {
+    /// When it is to be asked; `None` while it is.
+    due: Option<Instant>,
+    /// How often it has been.
+    tries: u32,
+}
 
 impl Fleet {
     /// Hands on what the machines want sent and told, within the budget.
@@ -98,10 +108,13 @@ impl Fleet {
     /// A node whose kind is not known is to be asked.
     pub(super) fn stranger(&mut self, now: Instant, node: NodeId) {
         if self.settings.telemetry {
-            let due = now + SETTLES;
-            self.strangers.insert(node, due);
-            self.greet_at = Some(self.greet_at.map_or(due, |known| known.min(due)));
+            self.strangers.insert(node, Stranger { due: Some(now + SETTLES), tries: 0 });
+            self.plan_greeting();
         }
+    }
+
+    fn plan_greeting(&mut self) {
+        self.greet_at = self.strangers.values().filter_map(|stranger| stranger.due).min();
     }
 
     /// Asks those who have joined what they are: whoever answers is told to report.
@@ -109,7 +122,7 @@ impl Fleet {
         if self.greet_at.is_none_or(|due| due > now) {
             return;
         }
-        let due = self.strangers.iter().filter(|(_, due)| **due <= now);
+        let due = self.strangers.iter().filter(|(_, stranger)| stranger.due.is_some_and(|due| due <= now));
         let nodes: Vec<NodeId> = due.map(|(node, _)| *node).take(GREETED_MAX).collect();
         if !nodes.is_empty() {
             let legs: Vec<Frame> = nodes
@@ -127,30 +140,33 @@ impl Fleet {
                 max_age: Duration::ZERO,
                 timeout: GREETING,
             };
-            match allowed.then(|| self.queries.start(now, request, mesh)) {
-                Some(Ok(query)) => {
-                    self.own_queries.insert(query);
-                    nodes.iter().for_each(|node| _ = self.strangers.remove(node));
-                }
-                _ => nodes.iter().for_each(|node| _ = self.strangers.insert(*node, now + GREET_AGAIN)),
+            let query = allowed.then(|| self.queries.start(now, request, mesh)).and_then(Result::ok);
+            self.own_queries.extend(query);
+            for node in nodes {
+                let Some(stranger) = self.strangers.get_mut(&node) else { continue };
+                stranger.due = query.is_none().then_some(now + GREET_AGAIN);
+                stranger.tries += u32::from(query.is_some());
             }
         }
-        self.greet_at = self.strangers.values().min().copied();
+        self.plan_greeting();
     }
 
     fn query_event(&mut self, now: Instant, event: QueryEvent) {
         match event {
             QueryEvent::Outcome { query, node, outcome } if self.own_queries.contains(&query) => {
                 match outcome {
-                    Outcome::Answered { .. } => self.give_policy(now, node),
-                    // It may not have been heard.
-                    Outcome::TimedOut if self.topology.place(node).is_some() => {
-                        let due = now + GREET_AGAIN;
-                        self.strangers.insert(node, due);
-                        self.greet_at.get_or_insert(due);
+                    Outcome::TimedOut => {
+                        if let Some(stranger) = self.strangers.get_mut(&node) {
+                            let again = GREET_AGAIN.saturating_mul(1 << stranger.tries.min(GREET_DOUBLINGS));
+                            stranger.due = Some(now + again);
+                        }
                     }
-                    _ => {}
+                    _ => _ = self.strangers.remove(&node),
                 }
+                if matches!(outcome, Outcome::Answered { .. }) {
+                    self.give_policy(now, node);
+                }
+                self.plan_greeting();
             }
             QueryEvent::Finished { query, .. } if self.own_queries.remove(&query) => {}
             event => self.event(Event::Query(event)),

@@ -160,8 +160,8 @@ pub struct Fleet {
     health: Health,
     engine: Engine,
     facts: BTreeMap<NodeId, BTreeMap<Topic, Fact>>,
-    /// Nodes that are to be asked what they are, and from when on.
-    strangers: BTreeMap<NodeId, Instant>,
+    /// Nodes that are to be asked what they are.
+    strangers: BTreeMap<NodeId, ask::Stranger>,
     /// When strangers are looked at next; set while there are some.
     greet_at: Option<Instant>,
     /// Queries of the fleet itself.
