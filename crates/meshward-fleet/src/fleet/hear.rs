@@ -12,7 +12,7 @@ use super::{Event, Fleet};
 use crate::overhead::{Crossings, Frame};
 use crate::packages::{Learnt, Topic, Via, What};
 use crate::reading::{Reading, Source};
-use crate::registry::Identity;
+use crate::registry::{Identity, Registry};
 
 /// Bytes of a message around an application's text.
 const MESSAGE_BYTES: usize = 70;
@@ -172,6 +172,10 @@ impl Fleet {
         self.identify(now, learnt.from, identity);
         if let Some(name) = learnt.fact(Topic::Name) {
             self.registry.name_itself(learnt.from, name);
+        }
+        // The registry forgets the longest absent when it is full, and what they said goes with them.
+        if self.facts.len() > Registry::NODES_MAX {
+            self.facts.retain(|node, _| self.registry.get(*node).is_some());
         }
         let known = self.facts.entry(learnt.from).or_default();
         known.extend(learnt.facts.iter().map(|fact| (fact.topic, fact.clone())));
