@@ -23,7 +23,7 @@ impl Fleet {
     /// Something happened on the gateway's node.
     pub fn handle_event(&mut self, now: Instant, mesh: &Mesh, event: &node::Event) {
         match event {
-            node::Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.handle_tree(now, mesh),
+            node::Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.look(now, mesh),
             node::Event::Mesh(MeshEvent::Delay { from, round_trip }) => {
                 self.handle_delay(now, *from, *round_trip);
             }
@@ -78,7 +78,13 @@ impl Fleet {
         Crossings::Hops(self.topology.place(node).map_or(1, |place| place.hops))
     }
 
-    fn handle_tree(&mut self, now: Instant, mesh: &Mesh) {
+    /// The tree as it is. To be told once where the node ran before the fleet did; later changes come as events.
+    pub fn handle_tree(&mut self, now: Instant, mesh: &Mesh) {
+        self.look(now, mesh);
+        self.settle(now);
+    }
+
+    fn look(&mut self, now: Instant, mesh: &Mesh) {
         let update = self.topology.handle_tree(now, &mesh.tree());
         for id in update.joined {
             self.registry.joined(now, id);
