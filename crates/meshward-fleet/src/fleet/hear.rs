@@ -16,6 +16,8 @@ use crate::registry::Identity;
 
 /// Bytes of a message around an application's text.
 const MESSAGE_BYTES: usize = 70;
+/// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
+const PARTED_MAX: usize = 2_500;
 /// Bytes of a report on its own, where it came packed with others.
 const REPORT_BYTES: usize = 100;
 
@@ -93,7 +95,12 @@ impl Fleet {
         for id in update.left {
             self.registry.left(now, id);
             self.strangers.remove(&id);
-            self.reporting.remove(&id);
+            self.asked.remove(&id);
+            if let Some(told) = self.reporting.remove(&id)
+                && self.parted.len() < PARTED_MAX
+            {
+                self.parted.insert(id, told);
+            }
         }
         self.topology_events(now, update.events);
         self.liveness.handle_topology(now, &self.topology);
@@ -104,7 +111,7 @@ impl Fleet {
     fn handle_delay(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
         self.liveness.probe_answered(now, from);
         self.queries.handle_delay(now, from, round_trip);
-        if let Some(place) = self.topology.place(from) {
+        if let Some(place) = self.topology.place(from).filter(|_| self.crowded_until <= now) {
             self.fit.probe_answered(round_trip, place.hops);
         }
         let millis = round_trip.as_micros() as f64 / 1_000.0;
@@ -141,8 +148,11 @@ impl Fleet {
             self.liveness.sleeps(now, node, None);
         }
         // A node that has restarted has lost its policy, and one that is new was never given any.
-        if (report.keyframe && report.flags.has(Flags::REBOOT)) || !self.reporting.contains_key(&node) {
-            self.give_policy(now, node);
+        let uptime = report.values.iter().find(|(metric, _)| *metric == Metric::Uptime);
+        let uptime = uptime.and_then(|(_, seconds)| u64::try_from(*seconds).ok());
+        let started = uptime.map(|seconds| now - (Duration::from_secs(seconds) + report.age));
+        if !self.still_reports(now, node, started) {
+            self.want_policy(now, node);
         }
         self.queries.handle_report(now, node, report);
         self.digest(now, &readings(node, now - report.age, Source::Telemetry, &report.values));

@@ -151,10 +151,10 @@ impl World {
     pub(super) fn wake_watcher(&mut self, seat: Seat) -> bool {
         let host = &mut self.hosts[seat.0];
         let local = host.local(self.now);
-        let (Some(watcher), Some(machine)) = (&mut host.watcher, &host.machine) else { return false };
+        let Some(watcher) = &mut host.watcher else { return false };
         let due = watcher.poll_timeout().is_some_and(|due| due <= local);
         if due {
-            watcher.fleet.handle_timeout(local, machine.mesh());
+            watcher.fleet.handle_timeout(local);
         }
         due
     }
