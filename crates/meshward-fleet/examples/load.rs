@@ -115,7 +115,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let began = Clock::now();
         events.iter().for_each(|event| fleet.handle_event(now, node.mesh(), event));
         while fleet.poll_timeout().is_some_and(|due| due <= now) {
-            fleet.handle_timeout(now, node.mesh());
+            fleet.handle_timeout(now);
             alerts += drain(&mut fleet, &node, now);
         }
         alerts += drain(&mut fleet, &node, now);

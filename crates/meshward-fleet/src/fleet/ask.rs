@@ -1,60 +1,53 @@
 //! What goes out: probes, queries and policies, as far as the budget allows.
 
-use meshward_core::mesh::Mesh;
-use meshward_core::telemetry::{Metric, Policy};
+use meshward_core::telemetry::Policy;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::{NodeId, kind, peek};
 
-use super::{Event, Fleet, TICK, TRANSMITS_MAX, Transmit};
+use super::{Event, Fleet, Stranger, TICK, TRANSMITS_MAX, Told, Transmit};
 use crate::condition::{Condition, Subject, kind as condition};
 use crate::findings::{self, drift};
 use crate::overhead::{Frame, Reports, Urgency};
-use crate::query::{Outcome, QueryEvent, Request};
 use crate::registry::Capability;
 
-/// A node that has joined is asked what it is after so long: it may move once more.
+/// A node that has joined is told after so long: it may move once more.
 const SETTLES: Duration = Duration::from_secs(3);
-/// Nodes that are asked together.
-const GREETED_MAX: usize = 250;
-/// How long they may take.
-const GREETING: Duration = Duration::from_secs(30);
-/// When the budget has no room, or a node says nothing, it is asked again; each time after twice as long.
-const GREET_AGAIN: Duration = Duration::from_secs(20);
-const GREET_DOUBLINGS: u32 = 6;
+/// When the budget has no room, it is looked at again.
+const ROOM_AGAIN: Duration = Duration::from_secs(2);
+/// Who did not acknowledge a policy is told again; with [`ASKED_LAST`] who never has.
+const ASKED_AGAIN: Duration = Duration::from_secs(20);
+const ASKED_LAST: Duration = Duration::from_secs(3_600);
+/// Uptimes come in whole seconds, and reports take a moment.
+const CLOCKS: Duration = Duration::from_secs(3);
+/// Probes so near to one another wait for each other on the channel, and say little of what one takes.
+const CROWD: Duration = Duration::from_secs(1);
+/// Bytes of a policy, of its acknowledgement, of a keyframe.
+const POLICY_BYTES: usize = 130;
+const ACK_BYTES: usize = 80;
+const KEYFRAME_BYTES: usize = 144;
 /// A delay probe on a link, there or back.
 const PROBE_BYTES: usize = 112;
 /// The usual report's body.
 const REPORT_BODY: usize = 16;
-/// Bytes of a query or its answer.
-const QUERY_BYTES: usize = 130;
-
-/// A node whose kind is not known.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stranger {
-    /// When it is to be asked; `None` while it is.
-    due: Option<Instant>,
-    /// How often it has been.
-    tries: u32,
-}
 
 impl Fleet {
     /// Hands on what the machines want sent and told, within the budget.
     pub(super) fn settle(&mut self, now: Instant) {
         self.judge_lives(now);
+        self.greet(now);
         while let Some(probe) = self.liveness.poll_probe() {
             let leg = Frame { kind: kind::TIME_DELAY, bytes: PROBE_BYTES, crossings: self.hops(probe.node) };
             let urgency = Urgency::after(probe.unanswered);
             if self.governor.allow(now, &self.channel, &self.meter, &[leg, leg], urgency) {
                 // Its answer is no message for the application: it is counted with the question.
                 [leg, leg].iter().for_each(|leg| self.meter.record(now, &self.channel, leg));
+                self.probed(now);
                 self.transmit(Transmit::Probe(probe.node));
             } else {
                 self.liveness.probe_refused(now, probe.node);
             }
         }
-        while let Some((node, frame)) = self.collector.poll_transmit() {
-            self.send(now, node, frame);
-        }
+        self.send_collected(now);
         while let Some(transmit) = self.queries.poll_transmit() {
             match transmit {
                 Transmit::One(node, frame) => self.send(now, node, frame),
@@ -67,12 +60,13 @@ impl Fleet {
                     let leg =
                         Frame { kind: kind::TIME_DELAY, bytes: PROBE_BYTES, crossings: self.hops(node) };
                     [leg, leg].iter().for_each(|leg| self.meter.record(now, &self.channel, leg));
+                    self.probed(now);
                     self.transmit(Transmit::Probe(node));
                 }
             }
         }
         while let Some(event) = self.queries.poll_event() {
-            self.query_event(now, event);
+            self.event(Event::Query(event));
         }
         while let Some(ended) = self.commands.poll_ended() {
             self.event(Event::Command(ended));
@@ -83,6 +77,14 @@ impl Fleet {
         while let Some(notification) = self.engine.poll_notification() {
             self.event(Event::Notification(notification));
         }
+    }
+
+    /// A probe goes.
+    fn probed(&mut self, now: Instant) {
+        if self.probed_at.is_some_and(|at| now.since(at) < CROWD) {
+            self.crowded_until = now + CROWD;
+        }
+        self.probed_at = Some(now);
     }
 
     /// A package for one node.
@@ -105,81 +107,59 @@ impl Fleet {
         }
     }
 
-    /// A node whose kind is not known is to be asked.
+    /// A node has joined, and may be one that reports: it is told how often when it has settled. One that has only
+    /// changed its place still knows, and is given the time to show it.
     pub(super) fn stranger(&mut self, now: Instant, node: NodeId) {
         if self.settings.telemetry {
-            self.strangers.insert(node, Stranger { due: Some(now + SETTLES), tries: 0 });
-            self.plan_greeting();
+            let shows = self.parted.get(&node).map_or(Duration::ZERO, |told| told.period + SETTLES);
+            self.strangers.insert(node, Stranger { due: now + SETTLES + shows, asked: 0 });
         }
     }
 
-    fn plan_greeting(&mut self) {
-        self.greet_at = self.strangers.values().filter_map(|stranger| stranger.due).min();
+    /// A node that reports is to be told how often, when the budget has room.
+    pub(super) fn want_policy(&mut self, now: Instant, node: NodeId) {
+        if self.settings.telemetry && self.topology.place(node).is_some() {
+            let stranger = self.strangers.entry(node).or_insert(Stranger { due: now, asked: 0 });
+            stranger.due = stranger.due.min(now);
+        }
     }
 
-    /// Asks those who have joined what they are: whoever answers is told to report.
-    pub(super) fn greet(&mut self, now: Instant, mesh: &Mesh) {
-        if self.greet_at.is_none_or(|due| due > now) {
-            return;
-        }
-        let due = self.strangers.iter().filter(|(_, stranger)| stranger.due.is_some_and(|due| due <= now));
-        let nodes: Vec<NodeId> = due.map(|(node, _)| *node).take(GREETED_MAX).collect();
-        if !nodes.is_empty() {
-            let legs: Vec<Frame> = nodes
-                .iter()
-                .map(|node| Frame {
-                    kind: kind::STATUS_QUERY,
-                    bytes: QUERY_BYTES,
-                    crossings: self.hops(*node),
-                })
-                .collect();
-            let allowed = self.governor.allow(now, &self.channel, &self.meter, &legs, Urgency::Urgent);
-            let request = Request {
-                nodes: nodes.clone(),
-                metrics: vec![Metric::Uptime, Metric::Firmware],
-                max_age: Duration::ZERO,
-                timeout: GREETING,
-            };
-            let query = allowed.then(|| self.queries.start(now, request, mesh)).and_then(Result::ok);
-            self.own_queries.extend(query);
-            for node in nodes {
-                let Some(stranger) = self.strangers.get_mut(&node) else { continue };
-                stranger.due = query.is_none().then_some(now + GREET_AGAIN);
-                stranger.tries += u32::from(query.is_some());
+    /// Tells those how often to report that are to be told, as many as the budget has room for. Whoever acknowledges
+    /// it speaks our telemetry; nobody is asked before, for that would be half of the cost again.
+    fn greet(&mut self, now: Instant) {
+        let due = self.strangers.iter().filter(|(_, stranger)| stranger.due <= now);
+        let due: Vec<(NodeId, u8)> = due.map(|(node, stranger)| (*node, stranger.asked)).collect();
+        for (node, asked) in due {
+            let leg = |bytes| Frame { kind: kind::TELEMETRY_POLICY, bytes, crossings: self.hops(node) };
+            // The policy, its acknowledgement, and the keyframe that follows.
+            let legs = [leg(POLICY_BYTES), leg(ACK_BYTES), leg(KEYFRAME_BYTES)];
+            if !self.governor.allow(now, &self.channel, &self.meter, &legs, Urgency::Soon) {
+                let later = self.strangers.values_mut().filter(|stranger| stranger.due <= now);
+                later.for_each(|stranger| stranger.due = now + ROOM_AGAIN);
+                return;
             }
-        }
-        self.plan_greeting();
-    }
-
-    fn query_event(&mut self, now: Instant, event: QueryEvent) {
-        match event {
-            QueryEvent::Outcome { query, node, outcome } if self.own_queries.contains(&query) => {
-                match outcome {
-                    Outcome::TimedOut => {
-                        if let Some(stranger) = self.strangers.get_mut(&node) {
-                            let again = GREET_AGAIN.saturating_mul(1 << stranger.tries.min(GREET_DOUBLINGS));
-                            stranger.due = Some(now + again);
-                        }
-                    }
-                    _ => _ = self.strangers.remove(&node),
-                }
-                if matches!(outcome, Outcome::Answered { .. }) {
-                    self.give_policy(now, node);
-                }
-                self.plan_greeting();
-            }
-            QueryEvent::Finished { query, .. } if self.own_queries.remove(&query) => {}
-            event => self.event(Event::Query(event)),
+            self.strangers.remove(&node);
+            self.asked.insert(node, asked.saturating_add(1));
+            self.give_policy(now, node);
+            self.send_collected(now);
         }
     }
 
-    /// Tells a node how often to report.
-    pub(super) fn give_policy(&mut self, now: Instant, node: NodeId) {
-        if !self.settings.telemetry || self.topology.place(node).is_none() {
-            return;
+    /// When somebody is to be greeted next.
+    pub(super) fn greet_at(&self) -> Option<Instant> {
+        self.strangers.values().map(|stranger| stranger.due).min()
+    }
+
+    pub(super) fn send_collected(&mut self, now: Instant) {
+        while let Some((node, frame)) = self.collector.poll_transmit() {
+            self.send(now, node, frame);
         }
+    }
+
+    fn give_policy(&mut self, now: Instant, node: NodeId) {
         self.policy_number = self.policy_number.wrapping_add(1);
-        let seconds = self.governor.period().value.as_micros().div_ceil(1_000_000);
+        let period = self.governor.period().value;
+        let seconds = period.as_micros().div_ceil(1_000_000);
         let pmax_s = u16::try_from(seconds).unwrap_or(u16::MAX);
         let policy = Policy {
             number: self.policy_number,
@@ -190,46 +170,86 @@ impl Fleet {
             keyframe_s: pmax_s.saturating_mul(20).clamp(600, 3_600),
             ..Policy::default()
         };
-        self.reporting.insert(node, policy.number);
+        let acked = self.reporting.get(&node).is_some_and(|told| told.acked);
+        self.reporting.insert(node, Told { number: policy.number, period, at: now, acked });
         self.collector.set_policy(now, node, policy);
     }
 
     /// A node has said what it makes of its policy, or nothing.
     pub(super) fn policy_heard(&mut self, now: Instant, node: NodeId, number: u8, taken: Option<bool>) {
-        if self.reporting.get(&node) != Some(&number) {
-            return;
-        }
+        let Some(told) = self.reporting.get_mut(&node).filter(|told| told.number == number) else { return };
         if taken == Some(true) {
+            told.acked = true;
+            let period = told.period;
+            self.asked.remove(&node);
             self.registry.can(node, Capability::Telemetry);
             if self.settings.aggregate {
                 self.registry.can(node, Capability::Aggregation);
             }
-            self.liveness.expect(now, node, Some(self.governor.period().value));
-        } else {
-            self.reporting.remove(&node);
-            self.liveness.expect(now, node, None);
+            self.liveness.expect(now, node, Some(period));
+            self.plan(now);
+            return;
         }
+        self.reporting.remove(&node);
+        self.liveness.expect(now, node, None);
+        if self.topology.place(node).is_some() {
+            // It may not have been heard: the sooner again, the more likely that is.
+            let asked = self.asked.get(&node).copied().unwrap_or(1);
+            let speaks = |record: &crate::registry::Record| record.capabilities.contains(&Capability::Telemetry);
+            let refuses = taken == Some(false);
+            let after = match asked {
+                _ if refuses => ASKED_LAST,
+                _ if self.registry.get(node).is_some_and(speaks) => ASKED_AGAIN,
+                0..=2 => ASKED_AGAIN,
+                _ => ASKED_LAST,
+            };
+            self.strangers.insert(node, Stranger { due: now + after, asked });
+        }
+    }
+
+    /// A node that left the tree with a policy reports by it, so it need not be told again.
+    pub(super) fn still_reports(&mut self, now: Instant, node: NodeId, started: Option<Instant>) -> bool {
+        let current = self.governor.period().value;
+        let parted = self.parted.remove(&node).filter(|told| told.acked && told.period == current);
+        let told = self.reporting.get(&node).copied().or(parted);
+        let Some(told) = told.filter(|told| started.is_none_or(|started| told.at + CLOCKS >= started)) else {
+            return false;
+        };
+        if self.reporting.insert(node, told).is_none() {
+            self.strangers.remove(&node);
+            self.liveness.expect(now, node, Some(told.period));
+            self.plan(now);
+        }
+        true
     }
 
     /// Whether a node packs the reports of those behind it with its own.
     pub(super) fn aggregates(&self, node: NodeId) -> bool {
-        let can = |record: &crate::registry::Record| record.capabilities.contains(&Capability::Aggregation);
-        self.settings.aggregate && self.registry.get(node).is_some_and(can)
+        self.settings.aggregate && self.reporting.get(&node).is_some_and(|told| told.acked)
     }
 
-    /// Reckons how often nodes may report; tells them when that has changed.
+    /// One round of the reports of those whom `reports` says.
+    fn round(&self, reports: impl Fn(NodeId) -> bool) -> Reports {
+        Reports::of(&self.topology, REPORT_BODY, reports, |node| self.aggregates(node))
+    }
+
+    /// What the reports of those who report now will take.
+    pub(super) fn plan(&mut self, now: Instant) {
+        let reports = self.round(|node| self.reporting.contains_key(&node));
+        self.governor.plan(now, &self.channel, &reports);
+    }
+
+    /// Reckons how often nodes may report, with those who may be about to; tells them when that has changed.
     pub(super) fn reckon(&mut self, now: Instant) {
-        let reports = Reports::of(
-            &self.topology,
-            REPORT_BODY,
-            |node| self.reporting.contains_key(&node),
-            |node| self.aggregates(node),
-        );
+        let asked = |node| self.asked.get(&node).is_none_or(|asked| *asked <= 2);
+        let coming = |node| self.strangers.contains_key(&node) && asked(node);
+        let reports = self.round(|node| self.reporting.contains_key(&node) || coming(node));
         if let Some(period) = self.governor.reckon(now, &self.channel, &self.meter, &reports) {
             let nodes: Vec<NodeId> = self.reporting.keys().copied().collect();
-            nodes.into_iter().for_each(|node| self.give_policy(now, node));
+            nodes.into_iter().for_each(|node| self.want_policy(now, node));
             self.event(Event::Period(period));
         }
+        self.plan(now);
     }
 
     /// What is looked at once a minute.

@@ -16,6 +16,8 @@ use crate::registry::{Identity, Registry};
 
 /// Bytes of a message around an application's text.
 const MESSAGE_BYTES: usize = 70;
+/// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
+const PARTED_MAX: usize = 2_500;
 /// Bytes of a report on its own, where it came packed with others.
 const REPORT_BYTES: usize = 100;
 
@@ -23,7 +25,7 @@ impl Fleet {
     /// Something happened on the gateway's node.
     pub fn handle_event(&mut self, now: Instant, mesh: &Mesh, event: &node::Event) {
         match event {
-            node::Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.handle_tree(now, mesh),
+            node::Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.look(now, mesh),
             node::Event::Mesh(MeshEvent::Delay { from, round_trip }) => {
                 self.handle_delay(now, *from, *round_trip);
             }
@@ -78,7 +80,13 @@ impl Fleet {
         Crossings::Hops(self.topology.place(node).map_or(1, |place| place.hops))
     }
 
-    fn handle_tree(&mut self, now: Instant, mesh: &Mesh) {
+    /// The tree as it is. To be told once where the node ran before the fleet did; later changes come as events.
+    pub fn handle_tree(&mut self, now: Instant, mesh: &Mesh) {
+        self.look(now, mesh);
+        self.settle(now);
+    }
+
+    fn look(&mut self, now: Instant, mesh: &Mesh) {
         let update = self.topology.handle_tree(now, &mesh.tree());
         for id in update.joined {
             self.registry.joined(now, id);
@@ -87,7 +95,12 @@ impl Fleet {
         for id in update.left {
             self.registry.left(now, id);
             self.strangers.remove(&id);
-            self.reporting.remove(&id);
+            self.asked.remove(&id);
+            if let Some(told) = self.reporting.remove(&id)
+                && self.parted.len() < PARTED_MAX
+            {
+                self.parted.insert(id, told);
+            }
         }
         self.topology_events(now, update.events);
         self.liveness.handle_topology(now, &self.topology);
@@ -98,7 +111,7 @@ impl Fleet {
     fn handle_delay(&mut self, now: Instant, from: NodeId, round_trip: Duration) {
         self.liveness.probe_answered(now, from);
         self.queries.handle_delay(now, from, round_trip);
-        if let Some(place) = self.topology.place(from) {
+        if let Some(place) = self.topology.place(from).filter(|_| self.crowded_until <= now) {
             self.fit.probe_answered(round_trip, place.hops);
         }
         let millis = round_trip.as_micros() as f64 / 1_000.0;
@@ -135,8 +148,11 @@ impl Fleet {
             self.liveness.sleeps(now, node, None);
         }
         // A node that has restarted has lost its policy, and one that is new was never given any.
-        if (report.keyframe && report.flags.has(Flags::REBOOT)) || !self.reporting.contains_key(&node) {
-            self.give_policy(now, node);
+        let uptime = report.values.iter().find(|(metric, _)| *metric == Metric::Uptime);
+        let uptime = uptime.and_then(|(_, seconds)| u64::try_from(*seconds).ok());
+        let started = uptime.map(|seconds| now - (Duration::from_secs(seconds) + report.age));
+        if !self.still_reports(now, node, started) {
+            self.want_policy(now, node);
         }
         self.queries.handle_report(now, node, report);
         self.digest(now, &readings(node, now - report.age, Source::Telemetry, &report.values));

@@ -14,7 +14,7 @@ mod ask;
 mod hear;
 mod judge;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use meshward_core::mesh::Mesh;
 use meshward_core::telemetry::Collector;
@@ -135,6 +135,25 @@ pub struct Dropped {
     pub transmits: u64,
 }
 
+/// A node that is to be told how often to report.
+#[derive(Clone, Copy, Debug)]
+struct Stranger {
+    due: Instant,
+    /// How often it was told in vain.
+    asked: u8,
+}
+
+/// What a node was told of how often to report.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The policy's number.
+    number: u8,
+    period: Duration,
+    at: Instant,
+    /// Whether it said so, to this policy or one before.
+    acked: bool,
+}
+
 /// See the module's page.
 #[derive(Debug)]
 pub struct Fleet {
@@ -160,14 +179,17 @@ pub struct Fleet {
     health: Health,
     engine: Engine,
     facts: BTreeMap<NodeId, BTreeMap<Topic, Fact>>,
-    /// Nodes that are to be asked what they are.
-    strangers: BTreeMap<NodeId, ask::Stranger>,
-    /// When strangers are looked at next; set while there are some.
-    greet_at: Option<Instant>,
-    /// Queries of the fleet itself.
-    own_queries: BTreeSet<QueryId>,
+    /// Nodes that are to be told how often to report.
+    strangers: BTreeMap<NodeId, Stranger>,
+    /// How often nodes were told that have not acknowledged it.
+    asked: BTreeMap<NodeId, u8>,
     /// Nodes that report by themselves, and by which policy.
-    reporting: BTreeMap<NodeId, u8>,
+    reporting: BTreeMap<NodeId, Told>,
+    /// Those that did when they left the tree: who has not restarted still does.
+    parted: BTreeMap<NodeId, Told>,
+    /// When the last probe went, and until when answers have waited for others.
+    probed_at: Option<Instant>,
+    crowded_until: Instant,
     policy_number: u8,
     /// Nodes whose loss an incident explains.
     explained: BTreeMap<NodeId, u64>,
@@ -210,9 +232,11 @@ impl Fleet {
             engine,
             facts: BTreeMap::new(),
             strangers: BTreeMap::new(),
-            greet_at: None,
-            own_queries: BTreeSet::new(),
+            asked: BTreeMap::new(),
             reporting: BTreeMap::new(),
+            parted: BTreeMap::new(),
+            probed_at: None,
+            crowded_until: now,
             policy_number: 0,
             explained: BTreeMap::new(),
             incident_subjects: BTreeMap::new(),
@@ -294,12 +318,14 @@ impl Fleet {
         self.facts.remove(&node);
         self.strangers.remove(&node);
         self.reporting.remove(&node);
+        self.parted.remove(&node);
+        self.asked.remove(&node);
         self.settle(now);
         true
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Instant, mesh: &Mesh) {
+    pub fn handle_timeout(&mut self, now: Instant) {
         self.liveness.handle_timeout(now);
         self.collector.handle_timeout(now);
         self.queries.handle_timeout(now);
@@ -307,7 +333,6 @@ impl Fleet {
         self.engine.handle_timeout(now);
         let events = self.topology.handle_timeout(now);
         self.topology_events(now, events);
-        self.greet(now, mesh);
         if self.tick_at <= now {
             self.tick(now);
         }
@@ -323,7 +348,7 @@ impl Fleet {
             self.commands.poll_timeout(),
             self.engine.poll_timeout(),
             self.topology.poll_timeout(),
-            self.greet_at,
+            self.greet_at(),
             Some(self.tick_at),
         ];
         machines.into_iter().flatten().min()
@@ -417,7 +442,7 @@ impl Fleet {
 
     /// Nodes that report by themselves.
     pub fn reporting(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.reporting.keys().copied()
+        self.reporting.iter().filter(|(_, told)| told.acked).map(|(node, _)| *node)
     }
 
     /// What was dropped here; each machine counts its own.

@@ -29,6 +29,10 @@ const SOON: f64 = 0.96;
 const EARLY: f64 = 1.01;
 /// Another period is worth telling the nodes when it differs by more than this.
 const CHANGE_MIN: f64 = 0.1;
+/// A longer one when it is longer by more than this: less is within what is kept for questions.
+const LONGER_MIN: f64 = 1.03;
+/// A shorter one when it would have done for so long.
+const PATIENCE: Duration = WINDOW;
 /// JSON around the base64 text of a report, with its NUL: 16 bytes make 80, 64 make 144.
 const ENVELOPE_BYTES: usize = 56;
 
@@ -140,6 +144,10 @@ pub struct Governor {
     planned_at: Instant,
     /// How many times the reckoned period, because more came than was reckoned.
     stretch: f64,
+    /// Since when a shorter period would do.
+    shorter_since: Option<Instant>,
+    /// Whether a period was chosen at all.
+    begun: bool,
     refused: u64,
     refused_before: u64,
 }
@@ -164,6 +172,8 @@ impl Governor {
             planned: budget * (1.0 - QUESTIONS_OF_BUDGET),
             planned_at: Instant::ORIGIN,
             stretch: 1.0,
+            shorter_since: None,
+            begun: false,
             refused: 0,
             refused_before: 0,
         }
@@ -194,17 +204,27 @@ impl Governor {
         let shortest = Duration::from_micros((shortest * 1e6).ceil() as u64);
         let value = self.wished.max(shortest).min(Self::PERIOD_MAX);
         let (old, new) = (self.period.value.as_secs_f64(), value.as_secs_f64());
-        // Longer at once where the budget needs it; shorter only when it is worth a message to everybody.
-        let told = new > old || (old - new) / old >= CHANGE_MIN;
+        // Longer at once where the budget needs it, what is within the reserve apart; shorter only when it is worth a
+        // message to everybody, and when it is not for the while of a branch that is gone.
+        let shorter = (old - new) / old >= CHANGE_MIN;
+        self.shorter_since = self.shorter_since.filter(|_| shorter).or(shorter.then_some(now));
+        let lasts = self.shorter_since.is_some_and(|since| now.since(since) >= PATIENCE);
+        let told = !self.begun || new > old * LONGER_MIN || lasts;
         if told {
             self.period = Period { value, bound: shortest > self.wished };
+            (self.shorter_since, self.begun) = (None, true);
         }
+        self.plan(now, channel, reports);
+        told.then_some(self.period)
+    }
+
+    /// So much will be reported at the present period.
+    pub fn plan(&mut self, now: Instant, channel: &Channel, reports: &Reports) {
         let planned = reports.percent(channel, self.period.value);
         let lag = self.period.value.saturating_mul(2);
         if planned >= self.planned || now.since(self.planned_at) >= lag {
             (self.planned, self.planned_at) = (planned, now);
         }
-        told.then_some(self.period)
     }
 
     /// Learns from what was measured and refused since the last time.

@@ -63,7 +63,7 @@ impl Bench {
         let until = self.now + span;
         while let Some(due) = self.fleet.poll_timeout().filter(|due| *due <= until) {
             self.now = self.now.max(due);
-            self.fleet.handle_timeout(self.now, self.node.mesh());
+            self.fleet.handle_timeout(self.now);
             self.drain();
         }
         self.now = until;

@@ -71,7 +71,7 @@ const EXHAUSTED: f64 = 4_000.0;
 const RSSI_ENDS: (f64, f64) = (-97.0, -25.0);
 
 /// A number from the normal distribution, by Box and Muller.
-fn normal(rng: &mut Rng) -> f64 {
+pub(crate) fn normal(rng: &mut Rng) -> f64 {
     let one = (1.0 + rng.below(1 << 53) as f64) / (1_u64 << 53) as f64;
     (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * share(rng)).cos()
 }

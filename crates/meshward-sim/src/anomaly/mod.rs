@@ -8,6 +8,7 @@
 mod history;
 mod score;
 
+pub(crate) use history::normal;
 pub use history::{Fault, History, Noise};
 pub use score::{Count, Row, Score, markdown, score};
 

@@ -265,12 +265,12 @@ fn specs(case: &Case, parents: &[Option<usize>], image: &Arc<Image>) -> Vec<Host
 }
 
 /// The id of the host in this place.
-fn id(index: usize) -> u32 {
+pub(crate) fn id(index: usize) -> u32 {
     1_000_000_007 + 7_919 * index as u32
 }
 
 /// A mesh that has settled and is on the one channel.
-fn grown(specs: &[HostSpec], channel: Channel, seed: u64) -> World {
+pub(crate) fn grown(specs: &[HostSpec], channel: Channel, seed: u64) -> World {
     let fast = Medium::Independent { latency: Duration::from_millis(1), byte_nanos: 80 };
     let mut world = World::new(WorldConfig { seed, medium: fast, ..WorldConfig::default() });
     for (index, spec) in specs.iter().enumerate() {

@@ -14,6 +14,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::{self, kind};
 
 use super::happening::Down;
+use super::ledger::Ledger;
 use super::queue::What;
 use super::rule::Verdict;
 use super::wire::WireId;
@@ -111,6 +112,8 @@ pub(super) struct Air {
     /// What the one channel carries.
     current: Option<Hop>,
     pub(super) totals: Totals,
+    /// What took the channel, if somebody wants to know.
+    pub(super) ledger: Option<Ledger>,
 }
 
 impl World {
@@ -238,6 +241,9 @@ impl World {
         totals.busy += span;
         if is_firmware(&hop.bytes) {
             totals.firmware_bytes += hop.bytes.len() as u64;
+        }
+        if let Some(ledger) = &mut self.air.ledger {
+            ledger.record(self.now, &hop.bytes, span);
         }
     }
 

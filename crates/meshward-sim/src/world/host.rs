@@ -9,12 +9,15 @@ use meshward_core::node::{Node, NodeConfig};
 use meshward_core::ota::trial::{Choice, ResetReason};
 use meshward_core::ota::{BootRecord, ReceiverConfig};
 use meshward_core::rng::Rng;
+use meshward_core::telemetry;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use super::Seat;
 use super::machine::Machine;
 use super::queue::Life;
+use super::vitals::Vitals;
+use super::watch::Watcher;
 use super::wire::WireId;
 use crate::flash::Chip;
 use crate::image::{Behaviour, Image};
@@ -63,6 +66,8 @@ pub struct HostSpec {
     pub parent: Option<Seat>,
     /// How it takes firmware, if it does.
     pub firmware: Option<Firmware>,
+    /// What a node of ours tells about itself, and to whom; nothing when `None`.
+    pub telemetry: Option<telemetry::Config>,
     /// Bounds of a node of ours.
     pub limits: Limits,
     /// From a reset to the start of the program.
@@ -78,6 +83,7 @@ impl HostSpec {
             root: false,
             parent,
             firmware: None,
+            telemetry: None,
             limits: Limits::NODE,
             boot_time: Duration::from_millis(800),
         }
@@ -86,6 +92,12 @@ impl HostSpec {
     /// The unmodified C++ node, without firmware.
     pub fn stock(id: u32, parent: Option<Seat>) -> Self {
         Self { program: Program::Stock(Duration::ZERO), ..Self::node(id, parent) }
+    }
+
+    /// The same host, which tells about itself what its chip would measure.
+    #[must_use]
+    pub fn with_telemetry(self, config: telemetry::Config) -> Self {
+        Self { telemetry: Some(config), ..self }
     }
 
     /// The same host with firmware of this role.
@@ -168,6 +180,10 @@ pub(super) struct Host {
     pub(super) zone: u8,
     /// The signed update that a gateway's service on this host brings.
     pub(super) driver: Option<Driver>,
+    /// What its chip measures.
+    pub(super) vitals: Vitals,
+    /// The fleet that a gateway's service on this host keeps.
+    pub(super) watcher: Option<Box<Watcher>>,
     /// The most bytes that waited on one link, at any look.
     pub(super) queued_max: usize,
     /// The most bytes that it held at once for all its links, and of firmware alone.
@@ -187,6 +203,7 @@ impl Host {
             chip
         });
         Self {
+            vitals: Vitals::of(spec.id),
             spec,
             chip,
             layout,
@@ -208,6 +225,7 @@ impl Host {
             md5_file: Vec::new(),
             zone: 0,
             driver: None,
+            watcher: None,
             queued_max: 0,
             held_max: (0, 0),
             rng,
@@ -258,7 +276,9 @@ impl Host {
             Program::Meshward => {
                 let stock = || receiver.map(meshward_core::node::Firmware::Stock);
                 let firmware = self.signed_receiver().or_else(stock);
-                Machine::Node(Box::new(Node::new(NodeConfig::new(mesh).with_firmware(firmware))))
+                let config = NodeConfig::new(mesh).with_firmware(firmware);
+                let config = NodeConfig { telemetry: spec.telemetry.clone(), ..config };
+                Machine::Node(Box::new(Node::new(config)))
             }
             Program::Stock(loop_delay) => {
                 let receiver = receiver.map(|receiver| StockReceiverConfig {

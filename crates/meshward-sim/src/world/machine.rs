@@ -50,6 +50,21 @@ pub enum Said {
     Stock(StockEvent),
 }
 
+impl Said {
+    pub(super) fn of_node(event: Event) -> Self {
+        match event {
+            event if event.is_restart() => Self::Restart,
+            Event::Mesh(event) => Self::Mesh(event),
+            Event::Message { from, broadcast, text } => Self::Message { from, broadcast, text },
+            Event::Package { .. } => Self::Package,
+            Event::Update(event) => Self::Update(event),
+            Event::Rollout(event) => Self::Rollout(event),
+            Event::Exchange(event) => Self::Exchange(event),
+            Event::Telemetry(event) => Self::Telemetry(event),
+        }
+    }
+}
+
 impl Machine {
     pub(super) fn handle_link_up(&mut self, now: Instant, role: LinkRole) -> Option<LinkId> {
         match self {
@@ -102,16 +117,7 @@ impl Machine {
 
     pub(super) fn poll_event(&mut self) -> Option<Said> {
         match self {
-            Self::Node(node) => Some(match node.poll_event()? {
-                event if event.is_restart() => Said::Restart,
-                Event::Mesh(event) => Said::Mesh(event),
-                Event::Message { from, broadcast, text } => Said::Message { from, broadcast, text },
-                Event::Package { .. } => Said::Package,
-                Event::Update(event) => Said::Update(event),
-                Event::Rollout(event) => Said::Rollout(event),
-                Event::Exchange(event) => Said::Exchange(event),
-                Event::Telemetry(event) => Said::Telemetry(event),
-            }),
+            Self::Node(node) => node.poll_event().map(Said::of_node),
             Self::Stock(node, _) => Some(match node.poll_event()? {
                 StockEvent::Mesh(event) => Said::Mesh(event),
                 StockEvent::Message { from, broadcast, text } => Said::Message { from, broadcast, text },

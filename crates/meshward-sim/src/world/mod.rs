@@ -11,6 +11,7 @@
 mod air;
 mod happening;
 mod host;
+mod ledger;
 mod links;
 mod machine;
 mod power;
@@ -18,6 +19,8 @@ mod queue;
 mod rule;
 mod steps;
 mod view;
+mod vitals;
+mod watch;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +35,7 @@ pub(crate) use air::is_firmware;
 pub use air::{Channel, Hop, Medium, Totals};
 pub use happening::{Down, Happening, Record, StockUpdate};
 pub use host::{Firmware, HostSpec, Program};
+pub use ledger::Ledger;
 pub use machine::{Machine, Said};
 pub use rule::{Act, Rule};
 pub use wire::WireId;
@@ -202,6 +206,7 @@ impl World {
             What::Chat(seat, life) => self.chat(seat, life),
             What::SelfTest(seat, life) => self.self_test(seat, life),
             What::Drive(seat, life) => self.drive(seat, life),
+            What::Measure(seat, life) => self.measure(seat, life),
             What::Script(step) => self.perform(*step),
         }
         true

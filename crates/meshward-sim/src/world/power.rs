@@ -98,6 +98,7 @@ impl World {
         if let Behaviour::Chatty(every) = host.behaviour {
             self.queue.plan(self.now + every, What::Chat(seat, life));
         }
+        self.begin_watching(seat, life);
         self.tell(seat, Happening::Booted(chosen));
         self.after_input(seat);
     }
@@ -211,8 +212,11 @@ impl World {
         host.wake = None;
         let local = host.local(self.now);
         let Some(machine) = &mut host.machine else { return };
-        if machine.poll_timeout().is_some_and(|due| due <= local) {
+        let due = machine.poll_timeout().is_some_and(|due| due <= local);
+        if due {
             machine.handle_timeout(local);
+        }
+        if self.wake_watcher(seat) || due {
             self.after_input(seat);
         } else {
             self.plan_wake(seat);
@@ -221,7 +225,9 @@ impl World {
 
     fn plan_wake(&mut self, seat: Seat) {
         let host = &mut self.hosts[seat.0];
-        let Some(due) = host.machine.as_ref().and_then(Machine::poll_timeout) else { return };
+        let Some(machine) = &host.machine else { return };
+        let watcher = host.watcher.as_ref().and_then(|watcher| watcher.poll_timeout());
+        let Some(due) = machine.poll_timeout().into_iter().chain(watcher).min() else { return };
         let due = host.global(due).max(self.now);
         if host.wake.is_none_or(|wake| due < wake) {
             host.wake = Some(due);
@@ -247,7 +253,7 @@ impl World {
     /// Takes the machine's events; whether it wants a reset.
     pub(super) fn drain(&mut self, seat: Seat) -> bool {
         let mut restart = false;
-        while let Some(said) = self.hosts[seat.0].machine.as_mut().and_then(Machine::poll_event) {
+        while let Some(said) = self.next_said(seat) {
             let what = match said {
                 Said::Restart => {
                     restart = true;

@@ -42,6 +42,8 @@ pub(super) enum What {
     SelfTest(Seat, Life),
     /// A gateway's service looks at its node.
     Drive(Seat, Life),
+    /// A host's chip measures what it tells.
+    Measure(Seat, Life),
     /// The script goes on.
     Script(Box<Step>),
 }

@@ -69,6 +69,7 @@ impl World {
                 self.drive(seat, self.hosts[seat.0].life);
             }
             Step::Forget(seat) => self.hosts[seat.0].driver = None,
+            Step::Watch(seat, settings) => self.watch(seat, &settings),
             Step::Rollout(seat, plan) => {
                 let host = &mut self.hosts[seat.0];
                 let local = host.local(self.now);

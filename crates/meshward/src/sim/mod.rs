@@ -6,6 +6,7 @@
 mod grid;
 mod latency;
 mod speed;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Powercut(PowercutArgs),
     /// Let everything fail in every phase of a signed update, and look what becomes of each node.
     Grid(grid::Args),
+    /// Measure how fresh what a gateway knows is, how soon it sees a node gone, and what that costs.
+    Status(status::Args),
 }
 
 /// Options of `meshward sim swarm`.
@@ -145,6 +148,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Latency(args) => latency::run(&args),
         Command::Powercut(args) => powercut(&args),
         Command::Grid(args) => grid::run(&args),
+        Command::Status(args) => status::run(&args),
     };
     match outcome {
         Ok(code) => code,
