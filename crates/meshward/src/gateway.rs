@@ -12,6 +12,7 @@ use meshward_core::ota::trust::KeyKind;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Settings;
+use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
 use meshward_gateway::peer::Peer;
 use meshward_gateway::shell::{ShellConfig, Traffic};
@@ -51,7 +52,8 @@ pub(crate) struct Args {
     /// How often nodes that can report do so at the oftenest, in seconds.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=3_600))]
     status_interval: u64,
-    /// How long no alert is raised after the start, in seconds: the gateway learns what is so.
+    /// How long the gateway learns what is so after the start, in seconds: no alert is raised, and for the first 75 of
+    /// them nobody is called offline.
     #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
     learning: u64,
     /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
@@ -75,10 +77,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let tap = capture.as_ref().map(Capture::tap);
     let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed, tap };
+    let quiet = Duration::from_secs(args.learning);
+    let usual = liveness::Config::default();
     let settings = Settings {
         budget_percent: args.status_budget,
         period: Duration::from_secs(args.status_interval),
-        quiet: Duration::from_secs(args.learning),
+        liveness: liveness::Config { learning: usual.learning.min(quiet), ..usual },
+        quiet,
         ..Settings::default()
     };
     let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings)
