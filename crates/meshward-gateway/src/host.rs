@@ -15,7 +15,8 @@ use meshward_core::ota::receiver;
 use meshward_core::ota::trial::{Choice, ResetReason, TrialRules};
 use meshward_core::ota::trust::GroupKeys;
 use meshward_core::ota::{BootRecord, ReceiverConfig, ReceiverEvent};
-use meshward_core::time::Instant;
+use meshward_core::telemetry::{self, Metric};
+use meshward_core::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -25,6 +26,9 @@ use crate::shell::{Application, Clock, Exit, Shell, ShellConfig, Traffic};
 
 /// The Meshward protocol that these nodes speak.
 const PROTOCOL: (u16, u16) = (1, 1);
+
+/// Between two looks at a node's sensors.
+pub const SENSORS_EVERY: Duration = Duration::from_secs(5);
 
 /// Whose updates a node takes.
 #[derive(Clone, Debug)]
@@ -73,6 +77,23 @@ pub struct FirmwareConfig {
     pub manner: Manner,
 }
 
+/// Reads the metrics of a node that are measured outside of it, in their whole numbers ([`Metric::decimals`]).
+#[derive(Clone)]
+pub struct Sensors(Arc<dyn Fn() -> Vec<(Metric, i64)> + Send + Sync>);
+
+impl Sensors {
+    /// Read so, every [`SENSORS_EVERY`]. Whatever reads must not wait: it is called in the node's task.
+    pub fn new(read: impl Fn() -> Vec<(Metric, i64)> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl core::fmt::Debug for Sensors {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Sensors")
+    }
+}
+
 /// A node on this machine.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -82,6 +103,10 @@ pub struct HostConfig {
     pub shell: ShellConfig,
     /// How it takes firmware, if it does.
     pub firmware: Option<FirmwareConfig>,
+    /// What it tells about itself, and to whom, if it does; the image's MD5 is filled in.
+    pub telemetry: Option<telemetry::Config>,
+    /// What it cannot know by itself.
+    pub sensors: Option<Sensors>,
     /// How long a restart takes.
     pub boot_time: std::time::Duration,
 }
@@ -115,16 +140,20 @@ pub struct HostStatus {
     pub ready: Option<SystemTime>,
 }
 
-/// Logs what a person at the node's console would want to see, and publishes when an update is installed.
+/// Logs what a person at the node's console would want to see, publishes when an update is installed, and reads the
+/// sensors.
 #[derive(Debug)]
 struct Console {
     status: watch::Sender<HostStatus>,
+    sensors: Option<Sensors>,
+    /// When they are read next.
+    due: Instant,
 }
 
 impl Application for Console {
     type Machine = Node;
 
-    fn on_event(&mut self, _now: Instant, node: &mut Node, event: &Event) {
+    fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
         let id = node.id();
         match event {
             Event::Mesh(event) => tracing::debug!(node = %id, ?event),
@@ -147,7 +176,24 @@ impl Application for Console {
                 }
             }
             Event::Exchange(event) => tracing::debug!(node = %id, ?event),
+            Event::Telemetry(telemetry::Event::Command(command)) => {
+                tracing::info!(node = %id, from = %command.from, code = command.code.number(), "unknown command");
+                node.answer_command(now, command, "this node does not know that command");
+            }
             Event::Telemetry(event) => tracing::info!(node = %id, ?event, "telemetry"),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.sensors.as_ref().map(|_| self.due)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, node: &mut Node) {
+        if let Some(Sensors(read)) = self.sensors.as_ref().filter(|_| self.due <= now) {
+            self.due = now + SENSORS_EVERY;
+            for (metric, value) in read() {
+                node.set_metric(now, metric, value);
+            }
         }
     }
 }
@@ -176,7 +222,7 @@ pub async fn run(
     status: watch::Sender<HostStatus>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), HostError> {
-    let HostConfig { mesh, shell, firmware, boot_time } = config;
+    let HostConfig { mesh, shell, firmware, telemetry, sensors, boot_time } = config;
     let tap = shell.tap.clone();
     let console = status.clone();
     // Whatever ended the program before this one, the power came.
@@ -199,12 +245,18 @@ pub async fn run(
             tap.booted(now, &mesh);
         }
         let signed = matches!(receiver, Some(Firmware::Signed(_)));
-        let mut machine = Node::new(NodeConfig::new(mesh.clone()).with_firmware(receiver));
+        let md5 = choice.as_ref().map(|choice| choice.start.md5.to_string());
+        let telemetry = telemetry.clone().map(|mut config| {
+            config.identity.md5 = md5.unwrap_or(config.identity.md5);
+            config
+        });
+        let config = NodeConfig { telemetry, ..NodeConfig::new(mesh.clone()).with_firmware(receiver) };
+        let mut machine = Node::new(config);
         if signed {
             // An image is not executed here, so nothing in it can fail.
             machine.handle_self_test(now, true);
         }
-        let app = Console { status: console.clone() };
+        let app = Console { status: console.clone(), sensors: sensors.clone(), due: now };
         Ok(Booted { machine, app, flash, running: choice.map(|choice| choice.start) })
     };
     run_machine(shell, boot_time, traffic, status, shutdown, boot).await

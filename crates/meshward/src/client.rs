@@ -4,7 +4,8 @@ use std::fmt;
 
 use clap::Args;
 use meshward_gateway::rest::model::{
-    Activation, Firmware, Forecast, NewRollout, Node, Page, Rollout, Topology,
+    Activation, Alert, AlertAct, CommandOutcome, Events, Firmware, Forecast, NewCommand, NewName, NewQuery,
+    NewRollout, Node, Page, QueryAnswer, Rollout, Status, Topology,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
@@ -115,6 +116,67 @@ impl Client {
 
     pub(crate) async fn activate(&self, id: u64, which: &Activation) -> Result<Rollout, ClientError> {
         self.answer(self.request(Method::POST, &format!("rollouts/{id}/activate")).json(which)).await
+    }
+
+    pub(crate) async fn status(&self) -> Result<Status, ClientError> {
+        self.get("status").await
+    }
+
+    pub(crate) async fn dot(&self) -> Result<String, ClientError> {
+        let url = || self.url.clone();
+        let sent = self.request(Method::GET, "topology.dot").send().await;
+        let response = sent.map_err(|source| ClientError::Unreachable { url: url(), source })?;
+        response.text().await.map_err(|source| ClientError::Malformed { url: url(), source })
+    }
+
+    pub(crate) async fn query(&self, query: &NewQuery) -> Result<QueryAnswer, ClientError> {
+        self.answer(self.request(Method::POST, "queries").json(query)).await
+    }
+
+    pub(crate) async fn alerts(&self) -> Result<Vec<Alert>, ClientError> {
+        let page: Page<Alert> = self.get("alerts").await?;
+        Ok(page.items)
+    }
+
+    pub(crate) async fn act(
+        &self,
+        fingerprint: &str,
+        verb: &str,
+        act: &AlertAct,
+    ) -> Result<Alert, ClientError> {
+        let path = format!("alerts/{fingerprint}/{verb}");
+        self.answer(self.request(Method::POST, &path).json(act)).await
+    }
+
+    pub(crate) async fn events(&self, after: u64) -> Result<Events, ClientError> {
+        self.get(&format!("events?after={after}")).await
+    }
+
+    pub(crate) async fn command(
+        &self,
+        node: u32,
+        command: &NewCommand,
+    ) -> Result<CommandOutcome, ClientError> {
+        self.answer(self.request(Method::POST, &format!("nodes/{node}/commands")).json(command)).await
+    }
+
+    pub(crate) async fn name(&self, node: u32, name: &NewName) -> Result<Node, ClientError> {
+        self.answer(self.request(Method::PUT, &format!("nodes/{node}/name")).json(name)).await
+    }
+
+    /// The node that is meant: by its id, or by a name that one node has.
+    pub(crate) async fn find(&self, node: &str) -> anyhow::Result<u32> {
+        if let Ok(id) = node.parse() {
+            return Ok(id);
+        }
+        let nodes = self.nodes().await?;
+        let named: Vec<u32> =
+            nodes.iter().filter(|known| known.name.as_deref() == Some(node)).map(|known| known.id).collect();
+        match named[..] {
+            [id] => Ok(id),
+            [] => anyhow::bail!("no node is called `{node}`: take an id or a name from `meshward nodes`"),
+            _ => anyhow::bail!("{} nodes are called `{node}`: take the id of one", named.len()),
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::ota::Md5Sum;
 use meshward_core::ota::trust::KeyKind;
+use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
+use meshward_fleet::fleet::Settings;
+use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
 use meshward_gateway::peer::Peer;
 use meshward_gateway::shell::{ShellConfig, Traffic};
@@ -42,6 +45,17 @@ pub(crate) struct Args {
     /// with its public half, for the nodes, in FILE.pub. Without this option the key lasts as long as the program.
     #[arg(long, value_name = "FILE")]
     operator_key: Option<PathBuf>,
+    /// What looking after the mesh may take of its channel, in percent: nodes are told to report as often as that
+    /// allows.
+    #[arg(long, default_value_t = 2.0, value_name = "PERCENT", value_parser = percent)]
+    status_budget: f64,
+    /// How often nodes that can report do so at the oftenest, in seconds.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=3_600))]
+    status_interval: u64,
+    /// How long the gateway learns what is so after the start, in seconds: no alert is raised, and for the first 75 of
+    /// them nobody is called offline.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    learning: u64,
     /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -63,9 +77,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let tap = capture.as_ref().map(Capture::tap);
     let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed, tap };
-    let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()), operator)
+    let quiet = Duration::from_secs(args.learning);
+    let usual = liveness::Config::default();
+    let settings = Settings {
+        budget_percent: args.status_budget,
+        period: Duration::from_secs(args.status_interval),
+        liveness: liveness::Config { learning: usual.learning.min(quiet), ..usual },
+        quiet,
+        ..Settings::default()
+    };
+    let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings)
         .await
-        .with_context(|| format!("cannot accept nodes on {:?}", args.listen))?;
+        .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", args.listen))?;
     let address = listener.local_addr().context("the REST listener has no address")?;
     // For people and scripts: the port may have been chosen by the system.
     println!("gateway {id}: REST interface at http://{address}");
@@ -108,6 +131,12 @@ fn operator_key(path: Option<&Path>) -> anyhow::Result<SigningKey> {
     write_file(&public, public_to_text(&key.key()).as_bytes(), true, Readers::Everybody)?;
     println!("operator key {}: {} (secret), {} (for the nodes)", key.id(), path.display(), public.display());
     Ok(key)
+}
+
+/// A share of the channel that leaves something to the mesh.
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.1..=50.0).contains(percent));
+    percent.ok_or_else(|| "take 0.1 to 50 percent".to_owned())
 }
 
 /// A node id that stays the same on this machine and is never 0.

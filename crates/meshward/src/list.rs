@@ -6,6 +6,7 @@ use comfy_table::{Table, presets};
 use meshward_gateway::rest::model::{Node, NodeState, Topology};
 
 use crate::client::{Client, GatewayArgs};
+use crate::follow::{Follow, age, dash};
 
 /// Options of `meshward nodes`.
 #[derive(clap::Args)]
@@ -15,6 +16,8 @@ pub(crate) struct NodesArgs {
     /// Print JSON: an array of nodes.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    follow: Follow,
 }
 
 /// Options of `meshward topology`.
@@ -23,8 +26,13 @@ pub(crate) struct TopologyArgs {
     #[command(flatten)]
     gateway: GatewayArgs,
     /// Print JSON: an object with nodes and links.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dot")]
     json: bool,
+    /// Print the tree in the language of Graphviz.
+    #[arg(long)]
+    dot: bool,
+    #[command(flatten)]
+    follow: Follow,
 }
 
 /// An empty table in the house's style.
@@ -35,44 +43,61 @@ pub(crate) fn table(header: &[&str]) -> Table {
 }
 
 pub(crate) async fn nodes(args: NodesArgs) -> anyhow::Result<bool> {
-    let nodes = Client::new(&args.gateway).nodes().await?;
+    let client = Client::new(&args.gateway);
+    args.follow.show(args.json, async || Ok((nodes_once(&client, &args).await?, true))).await
+}
+
+async fn nodes_once(client: &Client, args: &NodesArgs) -> anyhow::Result<String> {
+    let nodes = client.nodes().await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&nodes)?);
-        return Ok(true);
+        return args.follow.json(&nodes);
     }
-    let mut rows = table(&["node", "state", "since", "hops", "parent", "joins"]);
-    let or_dash = |value: Option<u32>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
+    let header =
+        ["node", "name", "state", "heard", "score", "RSSI", "heap", "RTT", "parent", "hops", "joins"];
+    let mut rows = table(&header);
+    let metric = |node: &Node, name, unit: &str| {
+        node.metric(name).map_or_else(dash, |value| format!("{} {unit}", (value * 10.0).round() / 10.0))
+    };
+    let heap = |node: &Node| {
+        node.metric("free_heap_bytes").map_or_else(dash, |bytes| format!("{:.0} KB", bytes / 1_024.0))
+    };
     for node in &nodes {
         rows.add_row([
             format!("{}{}", node.id, if node.root { " (root)" } else { "" }),
-            state(node).to_owned(),
-            node.since.strftime("%F %T").to_string(),
-            or_dash(node.hops),
-            or_dash(node.parent),
+            node.name.clone().unwrap_or_else(dash),
+            node.state.name().to_owned(),
+            node.last_heard_at.map_or_else(dash, age),
+            node.score.points.map_or_else(dash, |points| points.to_string()),
+            metric(node, "rssi_dbm", "dBm"),
+            heap(node),
+            metric(node, "round_trip_ms", "ms"),
+            node.parent.map_or_else(dash, |parent| parent.to_string()),
+            node.hops.map_or_else(dash, |hops| hops.to_string()),
             node.joins.to_string(),
         ]);
     }
-    println!("{rows}");
-    let online = nodes.iter().filter(|node| node.state == NodeState::Online).count();
-    println!("{online} online, {} offline", nodes.len() - online);
-    Ok(true)
-}
-
-const fn state(node: &Node) -> &'static str {
-    match node.state {
-        NodeState::Online => "online",
-        NodeState::Offline => "offline",
+    let mut states: BTreeMap<NodeState, usize> =
+        BTreeMap::from([(NodeState::Online, 0), (NodeState::Offline, 0)]);
+    for node in &nodes {
+        *states.entry(node.state).or_insert(0) += 1;
     }
+    let counts: Vec<String> =
+        states.iter().map(|(state, count)| format!("{count} {}", state.name())).collect();
+    Ok(format!("{rows}\n{}", counts.join(", ")))
 }
 
 pub(crate) async fn topology(args: TopologyArgs) -> anyhow::Result<bool> {
-    let topology = Client::new(&args.gateway).topology().await?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&topology)?);
-    } else {
-        print!("{}", draw(&topology));
-    }
-    Ok(true)
+    let client = Client::new(&args.gateway);
+    let show = async || {
+        if args.dot {
+            return Ok((client.dot().await?.trim_end().to_owned(), true));
+        }
+        let topology = client.topology().await?;
+        let text =
+            if args.json { args.follow.json(&topology)? } else { draw(&topology).trim_end().to_owned() };
+        Ok((text, true))
+    };
+    args.follow.show(args.json || args.dot, show).await
 }
 
 /// The tree, one node a line. Drawn without recursion: a mesh may be a chain of hundreds.
@@ -81,6 +106,15 @@ fn draw(topology: &Topology) -> String {
     for link in &topology.links {
         children.entry(link.from).or_default().push(link.to);
     }
+    let nodes: BTreeMap<u32, &Node> = topology.nodes.iter().map(|node| (node.id, node)).collect();
+    // What is to be said of a node beside its id.
+    let remark = |id: u32| {
+        let Some(node) = nodes.get(&id) else { return String::new() };
+        let name = node.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        let state = node.state;
+        let state = if state == NodeState::Online { String::new() } else { format!(" ({})", state.name()) };
+        format!("{name}{state}")
+    };
     let mut text = format!("{} (this gateway)\n", topology.gateway);
     // A node, what stands before it, and whether it is its parent's last child.
     let mut open: Vec<(u32, String, bool)> = Vec::new();
@@ -91,7 +125,7 @@ fn draw(topology: &Topology) -> String {
     };
     push_children(&mut open, &mut children, topology.gateway, "");
     while let Some((id, indent, last)) = open.pop() {
-        text.push_str(&format!("{indent}{}{id}\n", if last { "└─ " } else { "├─ " }));
+        text.push_str(&format!("{indent}{}{id}{}\n", if last { "└─ " } else { "├─ " }, remark(id)));
         let deeper = format!("{indent}{}", if last { "   " } else { "│  " });
         push_children(&mut open, &mut children, id, &deeper);
     }

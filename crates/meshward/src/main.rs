@@ -4,18 +4,24 @@
 //! reached.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a console program")]
 
+mod act;
+mod alerts;
 mod capture;
 mod client;
 mod demo;
 mod deploy;
 mod firmware;
+mod follow;
 mod forecast;
 mod gateway;
 mod list;
+mod logs;
+mod machine;
 mod node;
 mod progress;
 mod shutdown;
 mod sim;
+mod status;
 mod what;
 
 use std::process::ExitCode;
@@ -37,12 +43,23 @@ enum Command {
     Gateway(gateway::Args),
     /// Run one real node on this machine, its flash in a file.
     Node(node::Args),
-    /// Run a virtual mesh over TCP on this machine and update all of it.
+    /// Run a virtual mesh over TCP on this machine and update all of it. What its nodes tell of heap, signal and
+    /// temperature is made up by the demonstration.
     Demo(demo::Args),
     /// List the nodes that the mesh has shown.
     Nodes(list::NodesArgs),
     /// Show the mesh as a tree.
     Topology(list::TopologyArgs),
+    /// Say how the mesh is; or ask these nodes how they fare.
+    Status(status::Args),
+    /// List alerts; know of them, end them, write on them.
+    Alerts(alerts::Args),
+    /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
+    Logs(logs::Args),
+    /// Tell a node to do something, and wait for what it says.
+    Command(act::CommandArgs),
+    /// Give a node a name, or take it away.
+    Name(act::NameArgs),
     /// Firmware updates over the air.
     #[command(subcommand)]
     Ota(Ota),
@@ -122,6 +139,11 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Demo(args) => demo::run(args).await,
         Command::Nodes(args) => list::nodes(args).await,
         Command::Topology(args) => list::topology(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Alerts(args) => alerts::run(args).await,
+        Command::Logs(args) => logs::run(args).await,
+        Command::Command(args) => act::command(args).await,
+        Command::Name(args) => act::name(args).await,
         Command::Ota(Ota::Forecast(args)) => forecast::run(args).await,
         Command::Ota(Ota::Deploy(args)) => deploy::run(args).await,
         Command::Ota(Ota::Status(args)) => deploy::status(args).await,

@@ -10,6 +10,7 @@ use meshward_core::flash::{Books, Layout};
 use meshward_core::mesh::MeshConfig;
 use meshward_core::ota::trial::TrialRules;
 use meshward_core::ota::trust::GroupKeys;
+use meshward_core::telemetry;
 use meshward_core::wire::NodeId;
 use meshward_gateway::boot;
 use meshward_gateway::flash_file::FlashFile;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::capture::Capture;
 use crate::firmware::inspect::read_keys;
-use crate::shutdown;
+use crate::{machine, shutdown};
 
 /// Options of `meshward node`.
 #[derive(clap::Args)]
@@ -87,6 +88,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
             tap: capture.as_ref().map(Capture::tap),
         },
         firmware,
+        telemetry: Some(telemetry::Config::default()),
+        // What a capture holds can be replayed; a thermometer is not in it.
+        sensors: capture.is_none().then(machine::sensors),
         boot_time: Duration::from_millis(300),
     };
     let (status, mut changes) = watch::channel(HostStatus::default());

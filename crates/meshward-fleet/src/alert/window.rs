@@ -56,7 +56,7 @@ pub struct Window {
     pub purpose: Purpose,
     /// All of them must match; none match everything.
     pub matchers: Vec<Matcher>,
-    /// Only these nodes; empty are all, and the mesh.
+    /// Only these nodes, and their links; empty are all, and the mesh.
     pub nodes: BTreeSet<NodeId>,
     /// From then on.
     pub from: Instant,
@@ -71,8 +71,41 @@ pub struct Window {
 impl Window {
     /// Whether it quiets an alert now.
     pub fn covers(&self, now: Instant, rule: &Rule, subject: Subject) -> bool {
+        let concerned = match subject {
+            Subject::Mesh => false,
+            Subject::Node(node) => self.nodes.contains(&node),
+            // Who restarts takes its branch away, which is said of the link above it.
+            Subject::Link(one, other) => self.nodes.contains(&one) || self.nodes.contains(&other),
+        };
         (self.from..self.until).contains(&now)
-            && (self.nodes.is_empty() || subject.node().is_some_and(|node| self.nodes.contains(&node)))
+            && (self.nodes.is_empty() || concerned)
             && self.matchers.iter().all(|matcher| matcher.matches(rule, subject))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::default_rules;
+
+    #[test]
+    fn a_window_for_nodes_covers_them_and_their_links() {
+        let (from, until) = (Instant::ORIGIN, Instant::from_micros(10));
+        let nodes = BTreeSet::from([NodeId(2)]);
+        let (by, why) = (String::new(), String::new());
+        let purpose = Purpose::Maintenance;
+        let window = Window { purpose, matchers: Vec::new(), nodes, from, until, by, why };
+        let rules = default_rules();
+        let rule = rules.first().unwrap();
+        for (subject, now, covered) in [
+            (Subject::Node(NodeId(2)), from, true),
+            (Subject::Node(NodeId(3)), from, false),
+            (Subject::link(NodeId(1), NodeId(2)), from, true),
+            (Subject::link(NodeId(1), NodeId(3)), from, false),
+            (Subject::Mesh, from, false),
+            (Subject::Node(NodeId(2)), until, false),
+        ] {
+            assert_eq!(window.covers(now, rule, subject), covered, "{subject:?}");
+        }
     }
 }

@@ -72,6 +72,8 @@ pub struct Settings {
     pub health: Table,
     /// What alerts there are.
     pub rules: Vec<alert::Rule>,
+    /// How long no alert is raised after the start.
+    pub quiet: Duration,
 }
 
 impl Default for Settings {
@@ -88,6 +90,7 @@ impl Default for Settings {
             anomaly: anomaly::Settings::default(),
             health: Table::default(),
             rules: alert::default_rules(),
+            quiet: alert::Config::new("").learning,
         }
     }
 }
@@ -208,7 +211,8 @@ impl Fleet {
     /// # Errors
     /// When a rule makes no sense.
     pub fn new(now: Instant, own: NodeId, first_command: u32, settings: Settings) -> Result<Self, RuleError> {
-        let engine = Engine::new(now, alert::Config::new(settings.mesh.clone()), settings.rules.clone())?;
+        let alerts = alert::Config { learning: settings.quiet, ..alert::Config::new(settings.mesh.clone()) };
+        let engine = Engine::new(now, alerts, settings.rules.clone())?;
         Ok(Self {
             own,
             channel: settings.channel,

@@ -135,8 +135,8 @@ fn trap_3_uptimes_and_heaps_come_in_two_units() {
     ] {
         assert_eq!(value(&learn(kind, fields), metric), Some((want, None)), "{kind} {fields}");
     }
-    // Bytes in the field for KB, cut to 16 bits or not.
-    for mem in ["51272", "182344"] {
+    // Bytes in the field for KB, cut to 16 bits or not; and what a node writes that does not know.
+    for mem in ["51272", "182344", "0"] {
         let heap = value(&learn(202, &format!("\"mem\":{mem}")), Metric::FreeHeap).unwrap();
         assert_eq!(heap.1, Some(Doubt::Absurd), "{mem}");
     }

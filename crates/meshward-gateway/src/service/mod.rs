@@ -1,11 +1,13 @@
 //! A gateway's membership of a mesh: a node, what it knows of the others, and the roll-outs it runs.
 //!
-//! [`Gateway`] is the [`Application`] beside the node: it keeps the registry and the tree, the uploaded images and the
-//! history of roll-outs, all bounded, and is read and driven through a [`NodeHandle`]. One [`Deployment`] at a time
-//! sends; forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up.
+//! [`Gateway`] is the [`Application`] beside the node: it keeps the [`Fleet`], the uploaded images and the history of
+//! roll-outs, all bounded, and is read and driven through a [`NodeHandle`]. One [`Deployment`] at a time sends;
+//! forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up. What the fleet
+//! wants sent and told goes through `status`.
 
 mod request;
 mod rollout;
+mod status;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,16 +19,22 @@ use meshward_core::ota::exchange::ImageId;
 use meshward_core::ota::{DistributorEvent, StartError};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
+use meshward_fleet::Fleet;
+use meshward_fleet::alert::RuleError;
 use meshward_fleet::deployment::{
     Deployment, Job, PackError, Packed, Plan, SignedManifest, State, Transfers,
 };
 use meshward_fleet::firmware::ImageInfo;
+use meshward_fleet::fleet::Settings;
 use meshward_fleet::forecast::Forecast;
 use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
-use meshward_fleet::topology::{Topology, What};
+use meshward_fleet::topology::Topology;
 pub use request::{Firmware, RolloutError, RolloutRequest};
 pub use rollout::Rollout;
+use status::Status;
+pub use status::{EVENTS_KEPT_MAX, Told};
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shell::{Application, Clock, NodeHandle, Shell, ShellConfig, Traffic};
@@ -61,8 +69,8 @@ struct Reckoning {
 pub struct Gateway {
     /// Civil time at the origin of the node's clock.
     origin: SystemTime,
-    registry: Registry,
-    topology: Topology,
+    fleet: Fleet,
+    status: Status,
     images: VecDeque<Firmware>,
     /// Images of which the operator has said that they take updates themselves; of those that are kept.
     confirmed: BTreeSet<[u8; 32]>,
@@ -79,12 +87,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn new(own: NodeId, clock: &Clock, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
+    fn new(clock: &Clock, fleet: Fleet, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
         let running = std::time::Duration::from_micros(clock.now().as_micros());
         Self {
             origin: SystemTime::now() - running,
-            registry: Registry::default(),
-            topology: Topology::new(own),
+            fleet,
+            status: Status::default(),
             images: VecDeque::new(),
             confirmed: BTreeSet::new(),
             rollouts: VecDeque::new(),
@@ -100,12 +108,12 @@ impl Gateway {
 
     /// The nodes that the mesh has shown.
     pub fn registry(&self) -> &Registry {
-        &self.registry
+        self.fleet.registry()
     }
 
     /// Where they are.
     pub fn topology(&self) -> &Topology {
-        &self.topology
+        self.fleet.topology()
     }
 
     /// Civil time at an instant.
@@ -291,6 +299,8 @@ impl Gateway {
             self.note_end(now, node, &deployment);
         }
         self.reckonings.retain_mut(|reckoning| !answered(reckoning, node));
+        self.maintain(now, node);
+        self.watch(now, node);
     }
 
     fn note_end(&mut self, now: Instant, node: &Node, deployment: &Deployment) {
@@ -299,20 +309,6 @@ impl Gateway {
         (rollout.finished, rollout.eta) = (Some(now), None);
         let updated = rollout.count(|state| *state == State::Updated);
         tracing::info!(rollout = rollout.id, updated, of = rollout.nodes.len(), "roll-out finished");
-    }
-
-    fn topology_changed(&mut self, now: Instant, node: &Node) {
-        let update = self.topology.handle_tree(now, &node.mesh().tree());
-        update.joined.iter().for_each(|id| self.registry.joined(now, *id));
-        update.left.iter().for_each(|id| self.registry.left(now, *id));
-        for event in update.events {
-            match event.what {
-                What::Joined { .. } => tracing::info!(node = %event.node, "joined"),
-                What::Left { .. } => tracing::info!(node = %event.node, "left"),
-                What::ParentChanged { .. } => tracing::debug!(node = %event.node, "has another parent"),
-                what => tracing::info!(node = %event.node, what = what.name()),
-            }
-        }
     }
 
     fn deployments(&mut self) -> impl Iterator<Item = &mut Deployment> {
@@ -350,39 +346,48 @@ impl Application for Gateway {
     type Machine = Node;
 
     fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
-        match event {
-            Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.topology_changed(now, node),
-            Event::Mesh(MeshEvent::LinkDown { peer, reason, .. }) => {
-                let peer = peer.unwrap_or(NodeId::NONE);
-                tracing::info!(%peer, %reason, "a link to the mesh ended");
-            }
-            Event::Mesh(event) => tracing::debug!(?event),
-            Event::Message { from, text, .. } => {
-                tracing::debug!(%from, text = %String::from_utf8_lossy(text), "message");
-            }
-            Event::Package { envelope, .. } => tracing::debug!(kind = envelope.kind, "package"),
-            Event::Update(_) => {}
-            Event::Rollout(DistributorEvent::ForeignSender(sender)) => {
-                tracing::warn!(%sender, "another node sends firmware for the same role: the roll-out waits");
-            }
-            Event::Rollout(event) => tracing::debug!(?event),
-            Event::Exchange(event) => tracing::debug!(?event),
-            Event::Telemetry(event) => tracing::debug!(?event),
-        }
+        note(event);
+        self.fleet.handle_event(now, node.mesh(), event);
         self.deployments().for_each(|deployment| deployment.handle_event(now, node, event));
         self.tend(now, node);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let reckonings = self.reckonings.iter().map(|reckoning| &reckoning.deployment);
-        self.running.iter().chain(reckonings).filter_map(Deployment::poll_timeout).min()
+        let deployments = self.running.iter().chain(reckonings).filter_map(Deployment::poll_timeout);
+        deployments.chain(self.fleet.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant, node: &mut Node) {
         let due = |deployment: &Deployment| deployment.poll_timeout().is_some_and(|due| due <= now);
         let deployments = self.deployments().filter(|deployment| due(deployment));
         deployments.for_each(|deployment| deployment.handle_timeout(now, node));
+        if self.fleet.poll_timeout().is_some_and(|due| due <= now) {
+            self.fleet.handle_timeout(now, node.mesh());
+        }
         self.tend(now, node);
+    }
+}
+
+/// Logs what comes from the node; what it means is logged where the fleet says so.
+fn note(event: &Event) {
+    match event {
+        Event::Mesh(MeshEvent::LinkDown { peer, reason, .. }) => {
+            let peer = peer.unwrap_or(NodeId::NONE);
+            tracing::info!(%peer, %reason, "a link to the mesh ended");
+        }
+        Event::Mesh(event) => tracing::debug!(?event),
+        Event::Message { from, text, .. } => {
+            tracing::debug!(%from, text = %String::from_utf8_lossy(text), "message");
+        }
+        Event::Package { envelope, .. } => tracing::debug!(kind = envelope.kind, "package"),
+        Event::Update(_) => {}
+        Event::Rollout(DistributorEvent::ForeignSender(sender)) => {
+            tracing::warn!(%sender, "another node sends firmware for the same role: the roll-out waits");
+        }
+        Event::Rollout(event) => tracing::debug!(?event),
+        Event::Exchange(event) => tracing::debug!(?event),
+        Event::Telemetry(event) => tracing::debug!(?event),
     }
 }
 
@@ -401,23 +406,40 @@ async fn pack(mut jobs: mpsc::Receiver<(Owner, Job)>, gateway: NodeHandle<Gatewa
     }
 }
 
-/// Joins a mesh: the shell to be run, and the way to the gateway inside. `operator` signs what it sends.
+/// Why a gateway did not join.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    /// A rule for alerts makes no sense.
+    #[error("an alert rule cannot be used")]
+    Rule(#[from] RuleError),
+    /// The listening address cannot be had.
+    #[error("cannot accept nodes")]
+    Listen(#[from] std::io::Error),
+}
+
+/// Joins a mesh: the shell to be run, and the way to the gateway inside. `operator` signs what it sends, `settings`
+/// say how the mesh is looked after.
 ///
 /// # Errors
-/// When the listening address cannot be had.
+/// [`JoinError`], and nothing was sent.
 pub async fn join(
     mesh: MeshConfig,
     shell: ShellConfig,
     traffic: Arc<Traffic>,
     operator: SigningKey,
-) -> std::io::Result<(Shell<Gateway>, NodeHandle<Gateway>)> {
+    settings: Settings,
+) -> Result<(Shell<Gateway>, NodeHandle<Gateway>), JoinError> {
     let clock = Clock::start();
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }
     let node = Node::new(NodeConfig::new(mesh));
     let (sender, jobs) = mpsc::channel(1 + FORECASTS_MAX);
-    let gateway = Gateway::new(node.id(), &clock, operator, sender);
+    // Another number after each start, so that no late answer is taken for one to a new command.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let first_command = (since.as_millis() as u32).max(1);
+    let fleet = Fleet::new(clock.now(), node.id(), first_command, settings)?;
+    let gateway = Gateway::new(&clock, fleet, operator, sender);
     let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;
     tokio::spawn(pack(jobs, handle.clone()));
     Ok((shell, handle))

@@ -14,6 +14,7 @@ use meshward_core::ota::journal::HEAD;
 use meshward_core::ota::trial::TrialRules;
 use meshward_core::ota::trust::{GroupKeys, KeyStore};
 use meshward_core::rng::Rng;
+use meshward_core::telemetry;
 use meshward_core::wire::NodeId;
 use meshward_gateway::boot;
 use meshward_gateway::flash_file::FlashFile;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::stock::{self, StockHost};
-use super::{Args, GATEWAY, LOOK, ROLE};
+use super::{Args, GATEWAY, LOOK, ROLE, vitals};
 
 /// How long a virtual node takes to boot.
 const BOOT_TIME: Duration = Duration::from_millis(300);
@@ -184,7 +185,9 @@ impl VirtualMesh {
             } else {
                 let flash = flash.clone();
                 let firmware = Some(FirmwareConfig { role, hardware, flash, layout, manner });
-                let host = HostConfig { mesh, shell, firmware, boot_time: BOOT_TIME };
+                let telemetry = Some(telemetry::Config::default());
+                let sensors = Some(vitals::sensors(seed));
+                let host = HostConfig { mesh, shell, firmware, telemetry, sensors, boot_time: BOOT_TIME };
                 tasks.spawn(host::run(host, traffic, sender, stopped));
             }
             let up = status.wait_for(|status| status.listen.is_some()).await;

@@ -3,13 +3,14 @@
 //! Every node is a real node with a flash file, a boot loader and a TCP port of its own, which believes keys that are
 //! made for this run; some of them, if asked for, are models of the unmodified C++ library's. The gateway joins the
 //! first one, and is driven through its REST interface like any other. Gateway and nodes share nothing but
-//! TCP. At the end every node's flash is read and hashed: that, and nothing that a node says, is the result.
+//! TCP. What the nodes tell of heap, signal and temperature is made up. At the end every node's flash is read and hashed: that, and nothing that a node says, is the result.
 
 mod mesh;
 mod report;
 mod shape;
 mod stock;
 mod trust;
+mod vitals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::wire::NodeId;
+use meshward_fleet::fleet::Settings;
 use meshward_gateway::rest::model::{NewRollout, Rollout};
 use meshward_gateway::shell::{self, ShellConfig, Tap, Traffic};
 use meshward_gateway::{rest, service};
@@ -43,6 +45,8 @@ const GATEWAY: NodeId = NodeId(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The deepest tree: every node takes two of the 255 levels of JSON that nodes read.
 const DEPTH_MAX: usize = 120;
+/// How long no alert is raised after the start.
+const QUIET: meshward_core::time::Duration = meshward_core::time::Duration::from_secs(20);
 /// Between two looks at the mesh.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -121,7 +125,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     }
     if !args.once {
         say(format!(
-            "the mesh stays up: try `meshward topology --url {0}` or `meshward nodes --url {0}`; Ctrl-C ends it",
+            "the mesh stays up: try `meshward status`, `nodes`, `topology`, `alerts` or `logs -f` with --url {0}; Ctrl-C \
+             ends it",
             gateway.url()
         ));
         shutdown::requested().await;
@@ -204,6 +209,11 @@ fn image(path: Option<&PathBuf>, default: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(image)
 }
 
+/// A demonstration is not waited for two minutes before it raises its first alert.
+fn settings() -> Settings {
+    Settings { mesh: "demo".to_owned(), quiet: QUIET, ..Settings::default() }
+}
+
 /// The gateway of the demonstration, in this process but behind TCP.
 struct VirtualGateway {
     client: Client,
@@ -219,7 +229,8 @@ impl VirtualGateway {
         let peer = entry.to_string().parse()?;
         let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed, tap };
         let mesh = MeshConfig::gateway(GATEWAY, seed);
-        let (shell, handle) = service::join(mesh, shell, Arc::clone(&traffic), signers.operator).await?;
+        let (shell, handle) =
+            service::join(mesh, shell, Arc::clone(&traffic), signers.operator, settings()).await?;
         let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = watch::channel(false);

@@ -10,3 +10,4 @@ mod processes;
 mod program;
 mod signed;
 mod sim;
+mod status;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// How long a process may take to say what a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command of the program, without the caller's settings.
 pub(crate) fn meshward(args: &[&str]) -> Command {
@@ -69,10 +69,15 @@ impl Running {
         line.split("listening on ").nth(1).unwrap().split(',').next().unwrap().to_owned()
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let (option, pid) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([&option, &pid]).status().unwrap().success());
+    }
+
     /// Asks it to end, as an operator or a service manager does, and waits for its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap().code()
     }
 }

@@ -1,5 +1,7 @@
 //! One function per route.
 
+mod state;
+
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -19,7 +21,7 @@ use meshward_fleet::firmware::{self, ImageInfo};
 use problem_details::ProblemDetails;
 use serde::Deserialize;
 
-use super::model::{Activation, Firmware, Forecast, NewRollout, Node, Page, Rollout, Topology};
+use super::model::{Activation, Firmware, Forecast, NewRollout, Page, Rollout};
 use super::{FIRMWARE_MAX, convert};
 use crate::service::{Gateway, RolloutError, RolloutRequest};
 use crate::shell::{NodeHandle, Stopped};
@@ -45,9 +47,7 @@ impl IntoResponse for Problem {
 pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/api/v1/nodes", get(list_nodes))
-        .route("/api/v1/nodes/{id}", get(get_node))
-        .route("/api/v1/topology", get(get_topology))
+        .merge(state::router())
         .route("/api/v1/firmware", get(list_firmware).post(add_firmware))
         .route("/api/v1/firmware/{sha256}/manifest", put(put_manifest))
         .route("/api/v1/forecasts", post(reckon))
@@ -75,27 +75,6 @@ fn stopped(_: Stopped) -> Problem {
 
 fn page<T>(items: Vec<T>) -> Json<Page<T>> {
     Json(Page { items, next_cursor: None })
-}
-
-async fn list_nodes(State(gateway): Handle) -> Answer<Json<Page<Node>>> {
-    gateway.with(|_, _, gateway| page(convert::nodes(gateway))).await.map_err(stopped)
-}
-
-async fn get_node(State(gateway): Handle, id: Result<Path<u32>, PathRejection>) -> Answer<Json<Node>> {
-    let Path(id) = id.map_err(|error| problem(StatusCode::BAD_REQUEST, error.body_text()))?;
-    let found = gateway
-        .with(move |_, _, gateway| {
-            let id = NodeId(id);
-            gateway.registry().get(id).map(|record| convert::node(gateway, id, record))
-        })
-        .await
-        .map_err(stopped)?;
-    let missing = || problem(StatusCode::NOT_FOUND, format!("the mesh has never shown a node {id}"));
-    found.map(Json).ok_or_else(missing)
-}
-
-async fn get_topology(State(gateway): Handle) -> Answer<Json<Topology>> {
-    gateway.with(|_, node, gateway| Json(convert::topology(gateway, node))).await.map_err(stopped)
 }
 
 async fn list_firmware(State(gateway): Handle) -> Answer<Json<Page<Firmware>>> {

@@ -1,21 +1,24 @@
 //! From the gateway's own types to those of [`model`](super::model), at the edge and nowhere else.
 
+mod event;
+mod state;
+
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use meshward_core::node::Node as MeshNode;
 use meshward_core::ota::exchange::ImageId;
 use meshward_core::time::Duration;
-use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{self, Phase, State, TargetReport, Why};
 use meshward_fleet::forecast::{self, Form, Kind, Service};
-use meshward_fleet::registry::Record;
 
 use super::model::{
-    Family, Firmware, Forecast, Group, Link, Manifest, Node, NodeState, Rollout, RolloutNode,
-    RolloutNodeState, RolloutPhase, RolloutState, Running, Scheme, Topology, Transfers,
+    Family, Firmware, Forecast, Group, Manifest, Rollout, RolloutNode, RolloutNodeState, RolloutPhase,
+    RolloutState, Running, Scheme, Transfers,
 };
 use crate::service::{self, Gateway};
+pub(super) use event::events;
+pub(super) use state::{alerts, answer, command, dot, findings, incidents, node, nodes, status, topology};
 
 fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -34,31 +37,6 @@ pub(super) fn parse_sha256(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
     }
     Some(sum)
-}
-
-pub(super) fn node(gateway: &Gateway, id: NodeId, record: &Record) -> Node {
-    let place = gateway.topology().place(id);
-    Node {
-        id: id.0,
-        state: if record.present { NodeState::Online } else { NodeState::Offline },
-        since: timestamp(gateway.civil(record.since)),
-        joins: record.joins,
-        parent: place.map(|place| place.parent.0),
-        hops: place.map(|place| place.hops),
-        root: place.is_some_and(|place| place.root),
-        time_authority: place.is_some_and(|place| place.time_authority),
-    }
-}
-
-pub(super) fn nodes(gateway: &Gateway) -> Vec<Node> {
-    gateway.registry().iter().map(|(id, record)| node(gateway, id, record)).collect()
-}
-
-pub(super) fn topology(gateway: &Gateway, mesh: &MeshNode) -> Topology {
-    let nodes: Vec<Node> =
-        nodes(gateway).into_iter().filter(|node| node.state == NodeState::Online).collect();
-    let links = nodes.iter().filter_map(|node| Some(Link { from: node.parent?, to: node.id })).collect();
-    Topology { gateway: mesh.id().0, revision: mesh.mesh().revision(), nodes, links }
 }
 
 pub(super) fn firmware(firmware: &service::Firmware) -> Firmware {

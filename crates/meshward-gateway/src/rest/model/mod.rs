@@ -2,8 +2,16 @@
 //!
 //! Times are RFC 3339 in UTC, node ids decimal 32-bit numbers, hashes lower-case hexadecimal.
 
+mod state;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use state::{
+    Alert, AlertAct, CommandEnd, CommandOutcome, Comment, Deduction, Event, Events, Fact, Finding, Incident,
+    Metric, NewCommand, NewName, NewQuery, Node, NodeState, Overhead, QueryAnswer, QueryLine, QueryOutcome,
+    Score, Status, Topology, Value,
+};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -14,37 +22,6 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-/// Whether a node is in the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeState {
-    /// It is in the tree.
-    Online,
-    /// It was, and is not now.
-    Offline,
-}
-
-/// A node that the mesh has shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
-    /// Its id.
-    pub id: u32,
-    /// Whether it is in the mesh.
-    pub state: NodeState,
-    /// When it came or went last.
-    pub since: Timestamp,
-    /// How often it has joined since the gateway's start.
-    pub joins: u32,
-    /// The node one hop nearer to the gateway, while online.
-    pub parent: Option<u32>,
-    /// Hops from the gateway, while online.
-    pub hops: Option<u32>,
-    /// Whether it calls itself the root of the mesh.
-    pub root: bool,
-    /// Whether the others adopt its clock.
-    pub time_authority: bool,
-}
-
 /// A connection between two nodes of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -52,19 +29,6 @@ pub struct Link {
     pub from: u32,
     /// The other end.
     pub to: u32,
-}
-
-/// The tree as the gateway sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Topology {
-    /// The gateway's own id: the top of the tree.
-    pub gateway: u32,
-    /// Counts the changes of the tree.
-    pub revision: u64,
-    /// The nodes in it.
-    pub nodes: Vec<Node>,
-    /// What joins them.
-    pub links: Vec<Link>,
 }
 
 /// An uploaded image.

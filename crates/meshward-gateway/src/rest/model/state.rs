@@ -1,0 +1,490 @@
+//! The state of the mesh: nodes, what they tell, scores, alerts, events, queries and commands.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Link;
+
+/// Whether a node lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Known from before, and the mesh has not shown itself yet.
+    Learning,
+    /// It lives.
+    Online,
+    /// It has not been heard when it should, and is being asked.
+    Suspect,
+    /// It is lost, by its own fault.
+    Offline,
+    /// It said that it would sleep.
+    Sleeping,
+    /// It is behind a node that is lost.
+    Unreachable,
+    /// An operator wants to hear nothing more of it.
+    Forgotten,
+}
+
+impl NodeState {
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Online => "online",
+            Self::Suspect => "suspect",
+            Self::Offline => "offline",
+            Self::Sleeping => "sleeping",
+            Self::Unreachable => "unreachable",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
+
+/// A value that a node told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// The metric, with its unit last.
+    pub name: String,
+    /// In its unit.
+    pub value: f64,
+    /// Its unit; empty for a number of something and for names.
+    pub unit: String,
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// Where it comes from: `tree`, `probe`, `package_202`, `telemetry`, `answer`, `update`.
+    pub source: String,
+    /// Why it is to be taken with care.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+}
+
+/// Words that a node told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What about.
+    pub topic: String,
+    /// The words.
+    pub text: String,
+    /// When they came.
+    pub observed_at: Timestamp,
+    /// Where from, as with metrics.
+    pub source: String,
+}
+
+/// Points that are missing to 100.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deduction {
+    /// The rule.
+    pub rule: String,
+    /// How many.
+    pub points: f64,
+    /// The node that loses most; absent in a node's own score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
+    /// Why, in words.
+    pub evidence: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// How well a node or the mesh is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// 0 to 100; absent when nothing is known.
+    pub points: Option<u8>,
+    /// `unknown`, `ok`, `warning` or `critical`.
+    pub level: String,
+    /// Within the last hour: `up`, `down` or `steady`.
+    pub trend: String,
+    /// What is missing, the most first.
+    pub deductions: Vec<Deduction>,
+}
+
+/// A node that the mesh has shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id.
+    pub id: u32,
+    /// What people call it; where they call it nothing, what it calls itself.
+    pub name: Option<String>,
+    /// Whether it lives.
+    pub state: NodeState,
+    /// Since when that is so.
+    pub since: Timestamp,
+    /// When something came from it, or through it, last.
+    pub last_heard_at: Option<Timestamp>,
+    /// How often it reports by itself.
+    pub period_seconds: Option<f64>,
+    /// Whose protocol it speaks: `unknown`, `stock`, `alteriom` or `meshward`.
+    pub family: String,
+    /// How often it has joined since the gateway's start.
+    pub joins: u32,
+    /// The node one hop nearer to the gateway, while in the tree.
+    pub parent: Option<u32>,
+    /// Hops from the gateway, while in the tree.
+    pub hops: Option<u32>,
+    /// Whether it calls itself the root of the mesh.
+    pub root: bool,
+    /// Whether the others adopt its clock.
+    pub time_authority: bool,
+    /// How well it is.
+    pub score: Score,
+    /// What it told, in numbers.
+    pub metrics: Vec<Metric>,
+    /// What it told, in words.
+    pub facts: Vec<Fact>,
+}
+
+impl Node {
+    /// The value of a metric, if the node has told it.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    }
+}
+
+/// The tree as the gateway sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Topology {
+    /// The gateway's own id: the top of the tree.
+    pub gateway: u32,
+    /// Counts the changes of the tree.
+    pub revision: u64,
+    /// The nodes in it.
+    pub nodes: Vec<Node>,
+    /// What joins them.
+    pub links: Vec<Link>,
+}
+
+/// What keeping an eye on the mesh costs its channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// What status took lately, in percent of the channel's time, by the model of one channel.
+    pub share_percent: f64,
+    /// What it may take.
+    pub budget_percent: f64,
+    /// How often nodes report.
+    pub period_seconds: f64,
+    /// Whether the budget makes that less often than it was wished.
+    pub period_bound: bool,
+    /// Everything by what it was for, in percent of the channel's time.
+    pub classes: BTreeMap<String, f64>,
+}
+
+/// Nodes that are lost for one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its number.
+    pub id: u64,
+    /// The topmost node that is missing.
+    pub cause: u32,
+    /// When the first node was lost.
+    pub opened_at: Timestamp,
+    /// When the last one was back.
+    pub closed_at: Option<Timestamp>,
+    /// Who is lost now.
+    pub missing: Vec<u32>,
+    /// How many were at the most.
+    pub missing_max: u32,
+    /// Whether it was the restart of its cause.
+    pub rebooted: bool,
+}
+
+/// Something that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it is.
+    pub kind: String,
+    /// The node that it is about.
+    pub node: u32,
+    /// On what it rests.
+    pub evidence: String,
+    /// What to do.
+    pub advice: String,
+    /// When it was raised.
+    pub since: Timestamp,
+}
+
+/// Something that somebody wrote on an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comment {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What.
+    pub text: String,
+}
+
+/// Something that somebody must hear of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Its name: the same for the same rule and subject, in every run.
+    pub fingerprint: String,
+    /// The rule that raised it.
+    pub rule: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// Whom it is about, in words.
+    pub subject: String,
+    /// The node, if it is about one.
+    pub node: Option<u32>,
+    /// `pending`, `active_unack`, `active_ack`, `cleared_unack` or `cleared_ack`.
+    pub state: String,
+    /// Whether it is raised.
+    pub active: bool,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// When it was raised last.
+    pub raised_at: Option<Timestamp>,
+    /// How often it was raised.
+    pub times: u32,
+    /// The value, where it is about one.
+    pub value: Option<f64>,
+    /// By what it is known.
+    pub evidence: String,
+    /// Who knows of it.
+    pub known_by: Option<String>,
+    /// Why nobody is told: `silence`, `maintenance`, `cause` or `flapping`.
+    pub suppressed_by: Option<String>,
+    /// What people wrote.
+    pub comments: Vec<Comment>,
+}
+
+/// The mesh in one look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The gateway's own id.
+    pub gateway: u32,
+    /// Whether the gateway is still learning what is so.
+    pub learning: bool,
+    /// How many nodes are in each state.
+    pub states: BTreeMap<NodeState, u32>,
+    /// How well the mesh is.
+    pub score: Score,
+    /// What looking costs.
+    pub overhead: Overhead,
+    /// Losses that are not over.
+    pub incidents: Vec<Incident>,
+    /// Alerts that are raised.
+    pub alerts: Vec<Alert>,
+    /// What was dropped for want of room, by what it was.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1 since the gateway's start.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// `topology`, `liveness`, `incident`, `finding`, `anomaly`, `alert`, `command`, `log` or `period`.
+    pub kind: String,
+    /// What of that kind: `join`, `offline`, `opened` …
+    pub name: String,
+    /// The node, if it is about one.
+    pub node: Option<u32>,
+    /// In words.
+    pub text: String,
+}
+
+/// Events of the ring.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Events {
+    /// The oldest first.
+    pub items: Vec<Event>,
+    /// Where to go on: `after` of the next request.
+    pub next: u64,
+    /// How many events between `after` and the first item have had to make room.
+    pub lost: u64,
+}
+
+fn default_max_age() -> f64 {
+    30.0
+}
+
+fn default_timeout() -> f64 {
+    5.0
+}
+
+/// A question to nodes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewQuery {
+    /// Whom; every node in the tree if absent.
+    #[serde(default)]
+    pub nodes: Option<Vec<u32>>,
+    /// Which metrics; all if empty.
+    #[serde(default)]
+    pub metrics: Vec<String>,
+    /// What was told no longer ago is good enough; 0 asks everybody.
+    #[serde(default = "default_max_age")]
+    pub max_age_seconds: f64,
+    /// Who has not answered by then has timed out.
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: f64,
+}
+
+/// What became of a node that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryOutcome {
+    /// It has answered.
+    Answered,
+    /// It had told it before.
+    Cached,
+    /// It does not speak the service, but lives: its round trip is known.
+    Probed,
+    /// It speaks the service and does not answer.
+    Declined,
+    /// It has said nothing.
+    TimedOut,
+    /// It is not in the tree.
+    Unreachable,
+    /// The question was taken back.
+    Cancelled,
+}
+
+impl QueryOutcome {
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Cached => "cached",
+            Self::Probed => "probed",
+            Self::Declined => "declined",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether something is known of the node now.
+    pub const fn is_known(self) -> bool {
+        matches!(self, Self::Answered | Self::Cached | Self::Probed)
+    }
+}
+
+/// A value in an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Value {
+    /// The metric.
+    pub name: String,
+    /// In its unit.
+    pub value: f64,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// One node of a query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueryLine {
+    /// The node.
+    pub id: u32,
+    /// What it is called.
+    pub name: Option<String>,
+    /// What became of it.
+    pub outcome: QueryOutcome,
+    /// How long the answer took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_seconds: Option<f64>,
+    /// How old the oldest value is that was known before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<f64>,
+    /// What is known.
+    pub metrics: Vec<Value>,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueryAnswer {
+    /// How many nodes had each outcome.
+    pub outcomes: BTreeMap<QueryOutcome, u32>,
+    /// A line per node.
+    pub nodes: Vec<QueryLine>,
+}
+
+fn default_patience() -> f64 {
+    10.0
+}
+
+/// A command to a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCommand {
+    /// Its number, 1 to 255.
+    pub command: u16,
+    /// Its parameters, by convention JSON.
+    #[serde(default)]
+    pub params: String,
+    /// How long the node has to answer.
+    #[serde(default = "default_patience")]
+    pub timeout_seconds: f64,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandEnd {
+    /// The node has said something to it.
+    Answered,
+    /// The node has restarted.
+    Restarted,
+    /// Nothing came in time.
+    TimedOut,
+    /// It was taken back.
+    Cancelled,
+}
+
+impl CommandEnd {
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Restarted => "restarted",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A command that is over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommandOutcome {
+    /// The node.
+    pub node: u32,
+    /// The command's number on the wire.
+    pub cid: u32,
+    /// What was to be done.
+    pub command: u16,
+    /// The same in words.
+    pub meaning: String,
+    /// What became of it.
+    pub outcome: CommandEnd,
+    /// What the node says; whether it did it is in its words.
+    pub text: Option<String>,
+    /// The status byte that came with it.
+    pub status: Option<u8>,
+    /// How long it took.
+    pub took_seconds: f64,
+}
+
+/// What people call a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewName {
+    /// The name; null takes it away.
+    pub name: Option<String>,
+}
+
+/// Who acts on an alert, and what he writes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertAct {
+    /// Who.
+    pub by: Option<String>,
+    /// The comment.
+    pub text: Option<String>,
+}

@@ -1,0 +1,275 @@
+//! Between the fleet and the rest of the gateway: what it wants sent goes to the node, what it tells goes to the log,
+//! to those who wait for it, and into a ring for readers.
+//!
+//! The ring holds the last [`EVENTS_KEPT_MAX`] events, each with a number that rises by one, so that a reader knows
+//! what it has missed. Queries and commands are waited for by their askers; a query whose asker has gone is
+//! cancelled. A roll-out that restarts nodes keeps them in maintenance. Decides nothing else.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::SystemTime;
+
+use meshward_core::mesh::Priority;
+use meshward_core::node::Node;
+use meshward_core::time::{Duration, Instant, UnixTime};
+use meshward_core::wire::NodeId;
+use meshward_core::wire::status::Code;
+use meshward_fleet::Fleet;
+use meshward_fleet::alert;
+use meshward_fleet::commands::{CommandError, Ended};
+use meshward_fleet::deployment::{Phase, State};
+use meshward_fleet::fleet::{Event, Transmit};
+use meshward_fleet::liveness::{Change, State as Life};
+use meshward_fleet::query::{Outcome, QueryEvent, QueryId, Refused, Request};
+use meshward_fleet::topology::What;
+use tokio::sync::oneshot;
+
+use super::Gateway;
+
+/// Events that are kept for readers; the oldest go first.
+pub const EVENTS_KEPT_MAX: usize = 4_096;
+/// Between two looks at the date.
+const CIVIL: Duration = Duration::from_secs(60);
+/// How long nodes are in maintenance at the most while a phase of a roll-out lasts.
+const UPDATE_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// An event as readers get it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Counts from 1 since the gateway's start.
+    pub id: u64,
+    /// When it was told.
+    pub at: Instant,
+    /// What.
+    pub event: Event,
+}
+
+/// What is under way. See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    ring: VecDeque<Told>,
+    last: u64,
+    queries: BTreeMap<QueryId, oneshot::Sender<BTreeMap<NodeId, Outcome>>>,
+    commands: BTreeMap<u32, oneshot::Sender<Ended>>,
+    civil_at: Option<Instant>,
+    /// The maintenance window of the roll-out, and the phase for which it was opened.
+    window: Option<u32>,
+    phase: Option<Phase>,
+}
+
+impl Gateway {
+    /// What is known of the mesh.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The same, for what changes by reading: scores remember how they were.
+    pub fn fleet_mut(&mut self) -> &mut Fleet {
+        &mut self.fleet
+    }
+
+    /// The events after the one with this number, the oldest first.
+    pub fn events(&self, after: u64) -> impl Iterator<Item = &Told> {
+        self.status.ring.iter().filter(move |told| told.id > after)
+    }
+
+    /// The number of the newest event; 0 before the first.
+    pub fn last_event(&self) -> u64 {
+        self.status.last
+    }
+
+    /// How many events have had to make room.
+    pub fn events_dropped(&self) -> u64 {
+        self.status.last - self.status.ring.len() as u64
+    }
+
+    /// Asks nodes how they fare. The answer comes when each has its outcome; if the receiver is dropped before, the
+    /// query is cancelled.
+    ///
+    /// # Errors
+    /// [`Refused`], and nobody was asked.
+    pub fn query(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        request: Request,
+    ) -> Result<oneshot::Receiver<BTreeMap<NodeId, Outcome>>, Refused> {
+        let query = self.fleet.query(now, node.mesh(), request)?;
+        let (sender, receiver) = oneshot::channel();
+        self.status.queries.insert(query, sender);
+        self.watch(now, node);
+        Ok(receiver)
+    }
+
+    /// Tells a node to do something. The answer comes when that is over.
+    ///
+    /// # Errors
+    /// [`CommandError`], and nothing was sent.
+    pub fn command(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        to: NodeId,
+        code: Code,
+        params: &str,
+        patience: Duration,
+    ) -> Result<oneshot::Receiver<Ended>, CommandError> {
+        let cid = self.fleet.command(now, to, code, params, patience)?;
+        let (sender, receiver) = oneshot::channel();
+        self.status.commands.insert(cid, sender);
+        self.watch(now, node);
+        Ok(receiver)
+    }
+
+    /// What people do with alerts.
+    pub fn alerts_mut<R>(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        act: impl FnOnce(&mut alert::Engine) -> R,
+    ) -> R {
+        let result = self.fleet.alerts_mut(now, act);
+        self.watch(now, node);
+        result
+    }
+
+    /// Sends and tells what there is.
+    pub(super) fn watch(&mut self, now: Instant, node: &mut Node) {
+        if self.status.civil_at.is_none_or(|due| due <= now) {
+            self.status.civil_at = Some(now + CIVIL);
+            if let Ok(since) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+                self.fleet.set_civil(now, UnixTime(since.as_secs()));
+            }
+        }
+        let gone: Vec<QueryId> =
+            self.status.queries.iter().filter(|(_, asker)| asker.is_closed()).map(|(id, _)| *id).collect();
+        for query in gone {
+            self.status.queries.remove(&query);
+            self.fleet.cancel_query(now, query);
+        }
+        while let Some(transmit) = self.fleet.poll_transmit() {
+            send(now, node, &transmit);
+        }
+        while let Some(event) = self.fleet.poll_event() {
+            self.tell(now, event);
+        }
+    }
+
+    /// An event goes to whoever waits for it, and to readers.
+    fn tell(&mut self, now: Instant, event: Event) {
+        log(&event);
+        match event {
+            Event::Query(QueryEvent::Finished { query, outcomes }) => {
+                if let Some(asker) = self.status.queries.remove(&query) {
+                    // Whoever asked may have gone just now.
+                    drop(asker.send(outcomes));
+                }
+                return;
+            }
+            // Outcomes come again with the end, and messages go to people, not to readers.
+            Event::Query(_) | Event::Notification(_) => return,
+            Event::Command(ref ended) => {
+                if let Some(asker) = self.status.commands.remove(&ended.cid) {
+                    drop(asker.send(ended.clone()));
+                }
+            }
+            _ => {}
+        }
+        let status = &mut self.status;
+        status.last += 1;
+        if status.ring.len() >= EVENTS_KEPT_MAX {
+            status.ring.pop_front();
+        }
+        status.ring.push_back(Told { id: status.last, at: now, event });
+    }
+
+    /// Keeps the nodes in maintenance that the roll-out under way restarts, from the end of the survey on. While one
+    /// is held nobody restarts, for days maybe, and losses are losses.
+    pub(super) fn maintain(&mut self, now: Instant, node: &Node) {
+        let phase = self.running.as_ref().map(meshward_fleet::deployment::Deployment::phase);
+        if phase == self.status.phase {
+            return;
+        }
+        self.status.phase = phase;
+        if let Some(window) = self.status.window.take() {
+            // It may have ended by itself.
+            let _ended = self.fleet.alerts_mut(now, |engine| engine.close(now, window));
+        }
+        let restarts = !matches!(phase, Some(Phase::Surveying | Phase::Held | Phase::Finished));
+        let Some(deployment) = self.running.as_ref().filter(|_| restarts) else { return };
+        let declined = |state: &State| matches!(state, State::Declined(_) | State::Failed(_));
+        let targets = deployment.report(node).into_iter().filter(|report| !declined(&report.state));
+        let nodes: BTreeSet<NodeId> = targets.map(|report| report.node).collect();
+        if nodes.is_empty() {
+            return;
+        }
+        let what = format!("roll-out {}", self.rollouts.back().map_or(0, |rollout| rollout.id));
+        let opened =
+            self.fleet.alerts_mut(now, |engine| engine.open_for_update(now, nodes, UPDATE_MAX, &what));
+        match opened {
+            Ok(window) => self.status.window = Some(window),
+            Err(error) => tracing::warn!(%error, "nodes are updated without a maintenance window"),
+        }
+    }
+}
+
+/// Hands a message to the node. What cannot be sent now is as good as lost on its way: whoever wants it asks again.
+fn send(now: Instant, node: &mut Node, transmit: &Transmit) {
+    let sent = match transmit {
+        Transmit::One(to, frame) => node.send_package(*to, frame, Priority::Normal),
+        Transmit::All(frame) => {
+            node.send_package_to_all(frame, Priority::Normal);
+            Ok(())
+        }
+        Transmit::Probe(to) => node.probe(now, *to),
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "not sent");
+    }
+}
+
+/// What somebody should know who reads the log.
+fn log(event: &Event) {
+    match event {
+        Event::Topology(event) => match event.what {
+            What::Joined { .. } => tracing::info!(node = %event.node, "joined"),
+            What::Left { .. } => tracing::info!(node = %event.node, "left"),
+            What::ParentChanged { .. } => tracing::debug!(node = %event.node, "has another parent"),
+            what => tracing::info!(node = %event.node, what = what.name()),
+        },
+        Event::Liveness(Change { node, to, .. }) => match to {
+            Life::Offline => tracing::warn!(%node, "is lost"),
+            to => tracing::info!(%node, state = to.name(), "is in another state"),
+        },
+        Event::Incident(event) => tracing::info!(?event, "incident"),
+        Event::Finding(change) => tracing::info!(?change, "finding"),
+        Event::Anomaly(event) => tracing::info!(began = event.began, "{}", event.finding),
+        Event::Alert(change) => match change.to {
+            Some(to) if to.is_active() && change.by.is_none() => {
+                tracing::warn!(rule = change.rule, subject = %change.subject, "alert raised");
+            }
+            Some(alert::State::Pending) | None => {
+                tracing::debug!(rule = change.rule, subject = %change.subject)
+            }
+            Some(to) => tracing::info!(rule = change.rule, subject = %change.subject, "{}", to.name()),
+        },
+        Event::Notification(message) => {
+            tracing::info!(
+                rule = message.rule,
+                firing = message.firing.len(),
+                cleared = message.cleared.len()
+            );
+        }
+        Event::Query(event) => tracing::debug!(?event),
+        Event::Command(ended) => {
+            tracing::info!(node = %ended.node, cid = ended.cid, end = ?ended.end, "command")
+        }
+        Event::Log { node, text, .. } => tracing::debug!(%node, text, "log"),
+        Event::Period(period) => {
+            tracing::info!(
+                seconds = period.value.as_secs_f64(),
+                bound = period.bound,
+                "reports have another period"
+            );
+        }
+    }
+}
