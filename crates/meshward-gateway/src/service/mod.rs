@@ -363,7 +363,7 @@ impl Application for Gateway {
         let deployments = self.deployments().filter(|deployment| due(deployment));
         deployments.for_each(|deployment| deployment.handle_timeout(now, node));
         if self.fleet.poll_timeout().is_some_and(|due| due <= now) {
-            self.fleet.handle_timeout(now, node.mesh());
+            self.fleet.handle_timeout(now);
         }
         self.tend(now, node);
     }
