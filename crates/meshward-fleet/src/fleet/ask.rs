@@ -230,7 +230,9 @@ impl Fleet {
 
     /// One round of the reports of those whom `reports` says.
     fn round(&self, reports: impl Fn(NodeId) -> bool) -> Reports {
-        Reports::of(&self.topology, REPORT_BODY, reports, |node| self.aggregates(node))
+        // Who is about to report will also pack: else the first period would be one that nobody needs.
+        let packs = |node| self.settings.aggregate && reports(node);
+        Reports::of(&self.topology, REPORT_BODY, &reports, packs)
     }
 
     /// What the reports of those who report now will take.
@@ -262,7 +264,7 @@ impl Fleet {
         changes.extend(self.noise.handle_timeout(now, &mut self.findings));
         changes.extend(self.reboots.handle_timeout(now, &mut self.findings));
         self.judge_findings(now, changes);
-        let (share, budget) = (self.meter.shares(now).status(), self.governor.budget());
+        let (share, budget) = (self.meter.shares(now).status(), self.settings.budget_percent);
         let state = if share > budget {
             let evidence = format!("status took {share:.2} % of the channel, of {budget:.2} %");
             Condition::found(condition::OVERHEAD, Subject::Mesh, now, evidence)

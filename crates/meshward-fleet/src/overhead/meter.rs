@@ -80,13 +80,15 @@ pub enum Crossings {
     Hops(u32),
     /// Each link of a mesh of so many nodes, the gateway included.
     Everywhere(u32),
+    /// So many links within messages of others: its bytes are all that it takes.
+    Within(u32),
 }
 
 impl Crossings {
     /// The number.
     pub const fn count(self) -> u32 {
         match self {
-            Self::Hops(hops) => hops,
+            Self::Hops(hops) | Self::Within(hops) => hops,
             Self::Everywhere(nodes) => nodes.saturating_sub(1),
         }
     }
@@ -111,7 +113,11 @@ impl Frame {
 
     /// The time that it takes of the channel, in nanoseconds.
     pub const fn nanos(&self, channel: &Channel) -> u64 {
-        channel.nanos(self.bytes).saturating_mul(self.crossings.count() as u64)
+        let once = match self.crossings {
+            Crossings::Within(_) => channel.byte_nanos.saturating_mul(self.bytes as u64),
+            _ => channel.nanos(self.bytes),
+        };
+        once.saturating_mul(self.crossings.count() as u64)
     }
 }
 
