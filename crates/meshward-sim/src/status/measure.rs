@@ -15,7 +15,7 @@ use crate::topology;
 use crate::world::{Ledger, Seat, World};
 
 /// Until nodes have their policy and the budget's window is full.
-const WARM_UP: Duration = Duration::from_secs(900);
+const WARM_UP: Duration = Duration::from_secs(1_800);
 /// Ages are looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// The budget counts within this time.

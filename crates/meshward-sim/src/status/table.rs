@@ -13,7 +13,7 @@ constants fitted to a published measurement of ESP8266 nodes; no figure here com
 not count. *Loss* is the share of forwarded frames that die at a relay; what a relay packs into a message of its own is not forwarded. Each seed \
 is a tree of its own that has grown at random with at most 4 children a node, below a gateway with the budget of 2 % that it has by default; \
 nodes measure free heap (CV 3 % within a node, 10 % between nodes) and RSSI (± 3 dB, ± 12 dB) each 5 s. The gateway begins with a mesh that runs \
-already, and is watched for a quarter of an hour and then an hour; then nodes lose their power without closing a connection, one after the other, \
+already, and is watched for half an hour and then an hour; then nodes lose their power without closing a connection, one after the other, \
 and have it again 4 minutes later; then others close their connections and go.
 
 *Age* is that of the newest value of a node, sampled each 5 s of the hour over all nodes. *Share* is what status (types 3 and 210 to 215 here) took \
