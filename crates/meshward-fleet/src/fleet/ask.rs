@@ -131,7 +131,8 @@ impl Fleet {
             return;
         }
         let due = self.strangers.iter().filter(|(_, stranger)| stranger.due <= now);
-        let first = due.min_by_key(|(_, stranger)| stranger.due).map(|(node, stranger)| (*node, stranger.asked));
+        let first =
+            due.min_by_key(|(_, stranger)| stranger.due).map(|(node, stranger)| (*node, stranger.asked));
         if let Some((node, asked)) = first {
             let leg = |bytes| Frame { kind: kind::TELEMETRY_POLICY, bytes, crossings: self.hops(node) };
             // The policy, its acknowledgement, and the keyframe that follows.
@@ -202,7 +203,8 @@ impl Fleet {
         if self.topology.place(node).is_some() {
             // It may not have been heard: the sooner again, the more likely that is.
             let asked = self.asked.get(&node).copied().unwrap_or(1);
-            let speaks = |record: &crate::registry::Record| record.capabilities.contains(&Capability::Telemetry);
+            let speaks =
+                |record: &crate::registry::Record| record.capabilities.contains(&Capability::Telemetry);
             let refuses = taken == Some(false);
             let after = match asked {
                 _ if refuses => ASKED_LAST,

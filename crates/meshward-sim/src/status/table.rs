@@ -92,7 +92,8 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
     let mean = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len().max(1) as f64;
     let most = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).fold(0.0, f64::max);
     let count = |of: &dyn Fn(&Run) -> usize| runs.iter().map(of).sum::<usize>();
-    let all = |of: &dyn Fn(&Run) -> &Vec<f64>| runs.iter().flat_map(|run| of(run).clone()).collect::<Vec<_>>();
+    let all =
+        |of: &dyn Fn(&Run) -> &Vec<f64>| runs.iter().flat_map(|run| of(run).clone()).collect::<Vec<_>>();
     // What nobody saw took longer than anything.
     let seen = |of: &dyn Fn(&Run) -> &Vec<Option<f64>>| {
         let times = runs.iter().flat_map(|run| of(run).iter().map(|time| time.unwrap_or(f64::INFINITY)));
@@ -150,7 +151,8 @@ pub fn markdown(rows: &[Row]) -> String {
     );
     for row in rows {
         let (short, long) = row.period_s;
-        let period = if short == long { format!("{long:.0} s") } else { format!("{short:.0} to {long:.0} s") };
+        let period =
+            if short == long { format!("{long:.0} s") } else { format!("{short:.0} to {long:.0} s") };
         // Writing to a string cannot fail.
         let _always_ok = writeln!(
             out,
@@ -185,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_nobody_saw_counts_as_longest() {
-        let run = Run { deaths: [vec![Some(5.0); 9], vec![None]].concat(), ages: vec![1.0, 9.0], ..Run::default() };
+        let run =
+            Run { deaths: [vec![Some(5.0); 9], vec![None]].concat(), ages: vec![1.0, 9.0], ..Run::default() };
         let row = row(&Case::of(25, true), &[run]);
         assert_eq!((row.death_p50_s, row.deaths_missed, row.age_p50_s, row.age_p95_s), (5.0, 1, 1.0, 9.0));
         assert!(row.death_p95_s.is_infinite() && !row.is_kept());
