@@ -124,12 +124,16 @@ impl Fleet {
         }
     }
 
-    /// Tells those how often to report that are to be told, as many as the budget has room for. Whoever acknowledges
+    /// Tells one how often to report that is to be told, if the budget has room. Whoever acknowledges
     /// it speaks our telemetry; nobody is asked before, for that would be half of the cost again.
     fn greet(&mut self, now: Instant) {
+        if now < self.greet_next {
+            return;
+        }
         let due = self.strangers.iter().filter(|(_, stranger)| stranger.due <= now);
-        let due: Vec<(NodeId, u8)> = due.map(|(node, stranger)| (*node, stranger.asked)).collect();
-        for (node, asked) in due {
+        let first =
+            due.min_by_key(|(_, stranger)| stranger.due).map(|(node, stranger)| (*node, stranger.asked));
+        if let Some((node, asked)) = first {
             let leg = |bytes| Frame { kind: kind::TELEMETRY_POLICY, bytes, crossings: self.hops(node) };
             // The policy, its acknowledgement, and the keyframe that follows.
             let legs = [leg(POLICY_BYTES), leg(ACK_BYTES), leg(KEYFRAME_BYTES)];
@@ -142,12 +146,16 @@ impl Fleet {
             self.asked.insert(node, asked.saturating_add(1));
             self.give_policy(now, node);
             self.send_collected(now);
+            // One after the other, so that all together take a third of the budget.
+            let nanos = legs.iter().map(|leg| leg.nanos(&self.channel)).sum::<u64>();
+            let share = self.governor.budget() / 3.0;
+            self.greet_next = now + Duration::from_micros((nanos as f64 / (share * 10.0)) as u64);
         }
     }
 
     /// When somebody is to be greeted next.
     pub(super) fn greet_at(&self) -> Option<Instant> {
-        self.strangers.values().map(|stranger| stranger.due).min()
+        self.strangers.values().map(|stranger| stranger.due).min().map(|due| due.max(self.greet_next))
     }
 
     pub(super) fn send_collected(&mut self, now: Instant) {
@@ -195,7 +203,8 @@ impl Fleet {
         if self.topology.place(node).is_some() {
             // It may not have been heard: the sooner again, the more likely that is.
             let asked = self.asked.get(&node).copied().unwrap_or(1);
-            let speaks = |record: &crate::registry::Record| record.capabilities.contains(&Capability::Telemetry);
+            let speaks =
+                |record: &crate::registry::Record| record.capabilities.contains(&Capability::Telemetry);
             let refuses = taken == Some(false);
             let after = match asked {
                 _ if refuses => ASKED_LAST,
@@ -230,7 +239,9 @@ impl Fleet {
 
     /// One round of the reports of those whom `reports` says.
     fn round(&self, reports: impl Fn(NodeId) -> bool) -> Reports {
-        Reports::of(&self.topology, REPORT_BODY, reports, |node| self.aggregates(node))
+        // Who is about to report will also pack: else the first period would be one that nobody needs.
+        let packs = |node| self.settings.aggregate && reports(node);
+        Reports::of(&self.topology, REPORT_BODY, &reports, packs)
     }
 
     /// What the reports of those who report now will take.
@@ -262,7 +273,7 @@ impl Fleet {
         changes.extend(self.noise.handle_timeout(now, &mut self.findings));
         changes.extend(self.reboots.handle_timeout(now, &mut self.findings));
         self.judge_findings(now, changes);
-        let (share, budget) = (self.meter.shares(now).status(), self.governor.budget());
+        let (share, budget) = (self.meter.window(now), self.settings.budget_percent);
         let state = if share > budget {
             let evidence = format!("status took {share:.2} % of the channel, of {budget:.2} %");
             Condition::found(condition::OVERHEAD, Subject::Mesh, now, evidence)

@@ -18,8 +18,9 @@ use crate::registry::{Identity, Registry};
 const MESSAGE_BYTES: usize = 70;
 /// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
 const PARTED_MAX: usize = 2_500;
-/// Bytes of a report on its own, where it came packed with others.
-const REPORT_BYTES: usize = 100;
+/// Bytes of a report on its own, where it came packed with others; and of it among others.
+const REPORT_BYTES: usize = 90;
+const ENTRY_BYTES: usize = 32;
 
 impl Fleet {
     /// Something happened on the gateway's node.
@@ -136,13 +137,15 @@ impl Fleet {
         self.registry.heard(node, kind::TELEMETRY_DELTA);
         self.liveness.heard(now, node);
         if let Some(place) = self.topology.place(node).filter(|place| place.hops > 1) {
-            // Packed by a relay, it was a message of its own before, over one link. Sent by itself it was counted.
-            let frame = Frame {
-                kind: kind::TELEMETRY_DELTA,
-                bytes: REPORT_BYTES,
-                crossings: Crossings::Hops(u32::from(self.aggregates(place.parent))),
-            };
-            self.meter.record(now, &self.channel, &frame);
+            // Packed by a relay, it was a message of its own before, over one link, and then part of others as far as the
+            // last link, where it was counted. Sent by itself it was counted for its whole way.
+            if self.aggregates(place.parent) {
+                let frame = |bytes, crossings| Frame { kind: kind::TELEMETRY_DELTA, bytes, crossings };
+                let within = Crossings::Within(place.hops.saturating_sub(2));
+                for frame in [frame(REPORT_BYTES, Crossings::Hops(1)), frame(ENTRY_BYTES, within)] {
+                    self.meter.record(now, &self.channel, &frame);
+                }
+            }
         }
         if report.flags.has(Flags::SLEEPING) {
             self.liveness.sleeps(now, node, None);

@@ -19,6 +19,10 @@ const QUESTIONS_OF_BUDGET: f64 = 0.1;
 const QUESTIONS_AT_MOST: f64 = 0.3;
 /// More than this of the budget is too near to all of it.
 const NEARLY_ALL: f64 = 0.98;
+/// Reports take this much more than planned when many are keyframes.
+const UNEVEN: f64 = 1.03;
+/// What was measured in less says nothing of how much comes.
+const SETTLED: Duration = Duration::from_secs(300);
 /// What we send may take so much of a few seconds, so that a full budget is not spent at once.
 const BURST_PERCENT: f64 = 10.0;
 /// Questions that can wait take no more than so much of what reports leave, so that something is left for those that
@@ -30,11 +34,13 @@ const EARLY: f64 = 1.01;
 /// Another period is worth telling the nodes when it differs by more than this.
 const CHANGE_MIN: f64 = 0.1;
 /// A longer one when it is longer by more than this: less is within what is kept for questions.
-const LONGER_MIN: f64 = 1.03;
+const LONGER_MIN: f64 = 1.05;
 /// A shorter one when it would have done for so long.
 const PATIENCE: Duration = WINDOW;
 /// JSON around the base64 text of a report, with its NUL: 16 bytes make 80, 64 make 144.
 const ENVELOPE_BYTES: usize = 56;
+/// Around a report in a message of others: whose it is, and its length.
+const ENTRY_BYTES: usize = 5;
 
 /// One round of reports: what each node's report once takes of the channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +79,9 @@ impl Reports {
             sum.nodes += 1;
             sum.crossings = sum.crossings.saturating_add(alone);
             let around = u64::from(alone) * ENVELOPE_BYTES as u64;
-            sum.hop_bytes = sum.hop_bytes.saturating_add(around + encoded(payload) * u64::from(place.hops));
+            let within = encoded(payload + ENTRY_BYTES) * u64::from(place.hops.saturating_sub(alone));
+            let itself = encoded(payload) * u64::from(alone);
+            sum.hop_bytes = sum.hop_bytes.saturating_add(around + itself + within);
         }
         sum
     }
@@ -142,6 +150,8 @@ pub struct Governor {
     /// believed to have taken up a longer one.
     planned: f64,
     planned_at: Instant,
+    /// When it became more.
+    raised_at: Instant,
     /// How many times the reckoned period, because more came than was reckoned.
     stretch: f64,
     /// Since when a shorter period would do.
@@ -171,6 +181,7 @@ impl Governor {
             questions: QUESTIONS_OF_BUDGET,
             planned: budget * (1.0 - QUESTIONS_OF_BUDGET),
             planned_at: Instant::ORIGIN,
+            raised_at: Instant::ORIGIN,
             stretch: 1.0,
             shorter_since: None,
             begun: false,
@@ -197,7 +208,7 @@ impl Governor {
         meter: &Meter,
         reports: &Reports,
     ) -> Option<Period> {
-        self.adapt(&meter.shares(now));
+        self.adapt(&meter.shares(now), reports.percent(channel, WINDOW));
         let minute = Duration::from_secs(60);
         let for_reports = self.budget * (1.0 - self.questions);
         let shortest = reports.percent(channel, minute) * 60.0 / for_reports * self.stretch;
@@ -221,6 +232,9 @@ impl Governor {
     /// So much will be reported at the present period.
     pub fn plan(&mut self, now: Instant, channel: &Channel, reports: &Reports) {
         let planned = reports.percent(channel, self.period.value);
+        if planned > self.planned {
+            self.raised_at = now;
+        }
         let lag = self.period.value.saturating_mul(2);
         if planned >= self.planned || now.since(self.planned_at) >= lag {
             (self.planned, self.planned_at) = (planned, now);
@@ -228,7 +242,9 @@ impl Governor {
     }
 
     /// Learns from what was measured and refused since the last time.
-    fn adapt(&mut self, shares: &Shares) {
+    ///
+    /// A window may hold a round of reports, which takes `round` percent, more than it does on average.
+    fn adapt(&mut self, shares: &Shares, round: f64) {
         let asked = shares.percent(Class::Questions);
         let planned_for = self.budget * self.questions;
         if self.refused > self.refused_before && asked > planned_for * 0.5 {
@@ -238,7 +254,10 @@ impl Governor {
         }
         self.refused_before = self.refused;
         // Reports that were not reckoned with: the period grows before the budget breaks, and shrinks slowly.
-        if shares.percent(Class::Reports) > self.budget * NEARLY_ALL {
+        let most = (self.budget * NEARLY_ALL).max((self.planned + round) * UNEVEN);
+        if shares.span() < SETTLED {
+            // The first keyframes, in a time that is too short to say anything.
+        } else if shares.percent(Class::Reports) > most {
             self.stretch = (self.stretch * 1.25).min(16.0);
         } else if shares.percent(Class::Reports) < self.budget * 0.8 {
             self.stretch = (self.stretch * 0.95).max(1.0);
@@ -264,22 +283,25 @@ impl Governor {
         let planned = of(SLICE, counted);
         let limit = of(WINDOW, counted + (self.budget - counted).max(0.0) * urgency.part());
         let slices = WINDOW.as_micros() / SLICE.as_micros();
+        // Before that, fewer were planned.
+        let held = now.since(self.raised_at).as_micros() / SLICE.as_micros();
         let within = |back: u64| {
             let reports = meter.nanos_back(now, Class::Reports, back + 1);
-            let reports = reports.max(planned.saturating_mul(back));
+            let reports = reports.max(planned.saturating_mul(back.min(held)));
             let questions = meter.nanos_back(now, Class::Questions, back + 1);
             let to_come = planned.saturating_mul(slices - back);
             reports.saturating_add(questions).saturating_add(to_come).saturating_add(nanos) <= limit
         };
         let burst = meter.nanos_back(now, Class::Questions, 1).saturating_add(nanos);
         let allowed = burst <= of(SLICE, BURST_PERCENT) && (0..=slices).all(within);
-        if !allowed {
+        // What can wait goes later, at no harm.
+        if !allowed && urgency == Urgency::Urgent {
             self.refused = self.refused.saturating_add(1);
         }
         allowed
     }
 
-    /// How often something was not allowed.
+    /// How often something urgent was not allowed.
     pub const fn refused(&self) -> u64 {
         self.refused
     }
@@ -417,8 +439,8 @@ mod tests {
         };
         let (hops, encoded) = (1 + 2 + 3 + 4 + 3, 24);
         assert_eq!(of(&[]), (hops, u64::from(hops) * (56 + encoded)));
-        assert_eq!(of(&[2, 3, 4]), (5, 5 * 56 + u64::from(hops) * encoded));
-        assert_eq!(of(&[3]), (1 + 2 + 1 + 2 + 1, 7 * 56 + u64::from(hops) * encoded));
+        assert_eq!(of(&[2, 3, 4]), (5, 5 * 56 + 5 * encoded + 8 * 28));
+        assert_eq!(of(&[3]), (1 + 2 + 1 + 2 + 1, 7 * 56 + 7 * encoded + 6 * 28));
         let none = Reports::of(&topology, 16, |id| id.0 == 4, |_| true);
         assert_eq!((none.nodes, none.crossings), (1, 3), "who does not report does not carry");
     }

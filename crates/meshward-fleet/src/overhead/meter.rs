@@ -80,13 +80,15 @@ pub enum Crossings {
     Hops(u32),
     /// Each link of a mesh of so many nodes, the gateway included.
     Everywhere(u32),
+    /// So many links within messages of others: its bytes are all that it takes.
+    Within(u32),
 }
 
 impl Crossings {
     /// The number.
     pub const fn count(self) -> u32 {
         match self {
-            Self::Hops(hops) => hops,
+            Self::Hops(hops) | Self::Within(hops) => hops,
             Self::Everywhere(nodes) => nodes.saturating_sub(1),
         }
     }
@@ -111,7 +113,11 @@ impl Frame {
 
     /// The time that it takes of the channel, in nanoseconds.
     pub const fn nanos(&self, channel: &Channel) -> u64 {
-        channel.nanos(self.bytes).saturating_mul(self.crossings.count() as u64)
+        let once = match self.crossings {
+            Crossings::Within(_) => channel.byte_nanos.saturating_mul(self.bytes as u64),
+            _ => channel.nanos(self.bytes),
+        };
+        once.saturating_mul(self.crossings.count() as u64)
     }
 }
 
@@ -136,6 +142,11 @@ pub struct Shares {
 const RATIO_FLOOR: f64 = 10_000.0;
 
 impl Shares {
+    /// How long that was.
+    pub(super) const fn span(&self) -> Duration {
+        Duration::from_secs((self.minutes * 60.0) as u64)
+    }
+
     /// In percent of the channel's time.
     pub fn percent(&self, class: Class) -> f64 {
         self.percent.get(class.index()).copied().unwrap_or(0.0)
@@ -197,8 +208,14 @@ impl Meter {
         &mut self.current
     }
 
+    /// What status took of the ten minutes that end now, in percent, however short the meter has run.
+    pub fn window(&self, now: Instant) -> f64 {
+        let nanos = self.nanos(now, Class::Reports).saturating_add(self.nanos(now, Class::Questions));
+        nanos as f64 / (WINDOW.as_micros() as f64 * 10.0)
+    }
+
     /// The slices of the window that ends now.
-    fn window(&self, now: Instant, span: u64) -> impl Iterator<Item = &Slice> {
+    fn slices_of(&self, now: Instant, span: u64) -> impl Iterator<Item = &Slice> {
         let number = now.as_micros() / SLICE.as_micros();
         let slices = self.past.iter().chain([&self.current]);
         slices.filter(move |slice| slice.number.saturating_add(span) > number)
@@ -211,7 +228,7 @@ impl Meter {
 
     /// What a class took within so many slices, the one under way included, in nanoseconds.
     pub(super) fn nanos_back(&self, now: Instant, class: Class, slices: u64) -> u64 {
-        let sums = self.window(now, slices).filter_map(|slice| slice.nanos.get(class.index()));
+        let sums = self.slices_of(now, slices).filter_map(|slice| slice.nanos.get(class.index()));
         sums.fold(0, |sum, nanos| sum.saturating_add(*nanos))
     }
 
@@ -221,7 +238,7 @@ impl Meter {
         let running = self.began.map_or(Duration::ZERO, |began| now.since(began));
         let span = running.clamp(Duration::from_secs(60), WINDOW);
         let mut shares = Shares { percent: [0.0; 6], bytes: [0; 6], minutes: span.as_secs_f64() / 60.0 };
-        for slice in self.window(now, SLICES.saturating_sub(1)) {
+        for slice in self.slices_of(now, SLICES.saturating_sub(1)) {
             for (sum, nanos) in shares.percent.iter_mut().zip(slice.nanos) {
                 *sum += nanos as f64 / (span.as_micros() as f64 * 10.0);
             }

@@ -15,7 +15,7 @@ use crate::topology;
 use crate::world::{Ledger, Seat, World};
 
 /// Until nodes have their policy and the budget's window is full.
-const WARM_UP: Duration = Duration::from_secs(900);
+const WARM_UP: Duration = Duration::from_secs(1_800);
 /// Ages are looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// The budget counts within this time.
@@ -82,8 +82,7 @@ pub fn run_one(case: &Case, seed: u64) -> Run {
         watch.leave(&mut world);
     }
     let (now, ledger) = (world.now(), world.ledger());
-    watch.run.worst =
-        ledger.map_or(0.0, |ledger| ledger.worst(&Ledger::STATUS, WINDOW, watch.began, now));
+    watch.run.worst = ledger.map_or(0.0, |ledger| ledger.worst(&Ledger::STATUS, WINDOW, watch.began, now));
     watch.run.metered_worst = watch.metered.iter().copied().fold(0.0, f64::max);
     watch.run
 }
@@ -112,14 +111,14 @@ impl Watch<'_> {
                     if Some(change.node) == victim {
                         found = found.or(Some(at));
                     }
-                    let behind = matches!(change.to, State::Unreachable { through } if self.gone.contains(&through));
+                    let behind =
+                        matches!(change.to, State::Unreachable { through } if self.gone.contains(&through));
                     if !behind && !self.gone.contains(&change.node) {
                         self.run.false_losses += 1;
                     }
                 }
                 Event::Alert(transition) if self.quiet => {
-                    self.run.false_alerts +=
-                        usize::from(transition.to == Some(alert::State::ActiveUnack));
+                    self.run.false_alerts += usize::from(transition.to == Some(alert::State::ActiveUnack));
                 }
                 _ => {}
             }
@@ -157,8 +156,7 @@ impl Watch<'_> {
         let shown = self.metered.get(metered..).unwrap_or_default();
         self.run.metered = shown.iter().sum::<f64>() / shown.len().max(1) as f64;
         let ledger = world.ledger();
-        self.run.share =
-            ledger.map_or(0.0, |ledger| ledger.percent(&Ledger::STATUS, from, world.now()));
+        self.run.share = ledger.map_or(0.0, |ledger| ledger.percent(&Ledger::STATUS, from, world.now()));
         if let Some((fleet, _)) = world.fleet(GATEWAY) {
             self.run.period = fleet.budget().1.value.as_secs_f64();
             self.run.reporting = fleet.reporting().count();

@@ -98,7 +98,11 @@ impl Case {
             nodes: Nodes::Meshward,
             aggregate,
             loss: 0,
-            period: Duration::from_secs(if n <= 25 { 14 } else { 28 }),
+            period: Duration::from_secs(match n {
+                0..=25 => 14,
+                26..=50 => 28,
+                _ => 40,
+            }),
             watch: Duration::from_secs(3_600),
             deaths: 25,
             leaves: 10,

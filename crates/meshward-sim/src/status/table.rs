@@ -13,7 +13,7 @@ constants fitted to a published measurement of ESP8266 nodes; no figure here com
 not count. *Loss* is the share of forwarded frames that die at a relay; what a relay packs into a message of its own is not forwarded. Each seed \
 is a tree of its own that has grown at random with at most 4 children a node, below a gateway with the budget of 2 % that it has by default; \
 nodes measure free heap (CV 3 % within a node, 10 % between nodes) and RSSI (± 3 dB, ± 12 dB) each 5 s. The gateway begins with a mesh that runs \
-already, and is watched for a quarter of an hour and then an hour; then nodes lose their power without closing a connection, one after the other, \
+already, and is watched for half an hour and then an hour; then nodes lose their power without closing a connection, one after the other, \
 and have it again 4 minutes later; then others close their connections and go.
 
 *Age* is that of the newest value of a node, sampled each 5 s of the hour over all nodes. *Share* is what status (types 3 and 210 to 215 here) took \
@@ -92,7 +92,8 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
     let mean = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len().max(1) as f64;
     let most = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).fold(0.0, f64::max);
     let count = |of: &dyn Fn(&Run) -> usize| runs.iter().map(of).sum::<usize>();
-    let all = |of: &dyn Fn(&Run) -> &Vec<f64>| runs.iter().flat_map(|run| of(run).clone()).collect::<Vec<_>>();
+    let all =
+        |of: &dyn Fn(&Run) -> &Vec<f64>| runs.iter().flat_map(|run| of(run).clone()).collect::<Vec<_>>();
     // What nobody saw took longer than anything.
     let seen = |of: &dyn Fn(&Run) -> &Vec<Option<f64>>| {
         let times = runs.iter().flat_map(|run| of(run).iter().map(|time| time.unwrap_or(f64::INFINITY)));
@@ -150,7 +151,8 @@ pub fn markdown(rows: &[Row]) -> String {
     );
     for row in rows {
         let (short, long) = row.period_s;
-        let period = if short == long { format!("{long:.0} s") } else { format!("{short:.0} to {long:.0} s") };
+        let period =
+            if short == long { format!("{long:.0} s") } else { format!("{short:.0} to {long:.0} s") };
         // Writing to a string cannot fail.
         let _always_ok = writeln!(
             out,
@@ -185,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_nobody_saw_counts_as_longest() {
-        let run = Run { deaths: [vec![Some(5.0); 9], vec![None]].concat(), ages: vec![1.0, 9.0], ..Run::default() };
+        let run =
+            Run { deaths: [vec![Some(5.0); 9], vec![None]].concat(), ages: vec![1.0, 9.0], ..Run::default() };
         let row = row(&Case::of(25, true), &[run]);
         assert_eq!((row.death_p50_s, row.deaths_missed, row.age_p50_s, row.age_p95_s), (5.0, 1, 1.0, 9.0));
         assert!(row.death_p95_s.is_infinite() && !row.is_kept());

@@ -11,6 +11,7 @@ mod powercut;
 mod quirks;
 mod receiver;
 mod sealed;
+mod status;
 mod swarm;
 mod tools;
 mod turbo;
