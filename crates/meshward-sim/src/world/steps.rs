@@ -29,14 +29,7 @@ impl World {
             Step::ChangeRoot(old, new) => self.change_root(old, new),
             Step::Fault(rule) => self.rules.add(rule),
             Step::Heal => self.heal(),
-            Step::FlipBit(seat, offset, bit) => {
-                let host = &mut self.hosts[seat.0];
-                let idle = host.running.map_or(Slot::A, |record| record.slot).other();
-                let region = host.layout.slot(idle);
-                if let Some(chip) = &mut host.chip {
-                    chip.flip(region.start + offset % region.len, bit);
-                }
-            }
+            Step::FlipBit(seat, offset, bit) => self.flip_bit(seat, offset, bit),
             Step::Send(from, to, text) => self.send(from, to, text),
             Step::Offer(seat, offer) => {
                 let host = &mut self.hosts[seat.0];
@@ -79,6 +72,16 @@ impl World {
                     self.after_input(seat);
                 }
             }
+        }
+    }
+
+    /// A bit of the slot that does not run turns over.
+    fn flip_bit(&mut self, seat: Seat, offset: u32, bit: u8) {
+        let host = &mut self.hosts[seat.0];
+        let idle = host.running.map_or(Slot::A, |record| record.slot).other();
+        let region = host.layout.slot(idle);
+        if let Some(chip) = &mut host.chip {
+            chip.flip(region.start + offset % region.len, bit);
         }
     }
 
