@@ -144,7 +144,9 @@ impl<'a> Reader<'a> {
     /// Free heap in KB. Without any a node could not have said so: 0 is written where it is not known.
     pub(super) fn memory_kb(&mut self, field: &Field<u16>) {
         match field.number() {
-            Some(kb) if kb == 0.0 || kb > MEMORY_KB_MAX => self.push(Metric::FreeHeap, kb * 1024.0, Some(Doubt::Absurd)),
+            Some(kb) if kb == 0.0 || kb > MEMORY_KB_MAX => {
+                self.push(Metric::FreeHeap, kb * 1024.0, Some(Doubt::Absurd))
+            }
             _ => self.scaled(Metric::FreeHeap, field, 1024.0),
         }
     }
