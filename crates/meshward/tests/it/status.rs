@@ -83,7 +83,8 @@ fn a_mesh_is_seen_asked_told_and_missed() {
         is_refused(&gateway, args, code, needle);
     }
 
-    // Once all report, one is killed and one is stopped.
+    // Once the gateway has learnt what is so, and all report, one is killed and one is stopped.
+    until(&gateway, &["status"], |status| status["learning"] == false);
     let reporting =
         |nodes: &Value| nodes.as_array().unwrap().iter().all(|node| node["period_seconds"].is_number());
     until(&gateway, &["nodes"], reporting);
