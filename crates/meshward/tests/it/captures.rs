@@ -52,7 +52,11 @@ fn play(config: MeshConfig, lines: &[Line], chip: Option<(&str, Chip)>) -> Repla
         layout,
         running: image::select(chip, &layout),
     });
-    let node = Node::new(NodeConfig::new(config).with_firmware(receiver.map(Firmware::Stock)));
+    let node = Node::new(
+        NodeConfig::new(config)
+            .with_firmware(receiver.map(Firmware::Stock))
+            .with_telemetry(meshward_core::telemetry::Config::default()),
+    );
     replay(lines, "A", node, Instant::ORIGIN, chip.map(|(_, chip)| chip))
 }
 
