@@ -28,7 +28,7 @@ fn until(gateway: &Gateway, args: &[&str], found: impl Fn(&Value) -> bool) -> Va
     }
 }
 
-fn state<'a>(nodes: &'a Value, id: u64) -> &'a str {
+fn state(nodes: &Value, id: u64) -> &str {
     let node = nodes.as_array().unwrap().iter().find(|node| node["id"] == id);
     node.map_or("nowhere", |node| node["state"].as_str().unwrap())
 }
