@@ -57,7 +57,8 @@ enum Command {
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
     Logs(logs::Args),
     /// Tell a node to do something, and wait for what it says.
-    Command(act::CommandArgs),
+    #[command(name = "command")]
+    Tell(act::CommandArgs),
     /// Give a node a name, or take it away.
     Name(act::NameArgs),
     /// Firmware updates over the air.
@@ -142,7 +143,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Status(args) => status::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,
         Command::Logs(args) => logs::run(args).await,
-        Command::Command(args) => act::command(args).await,
+        Command::Tell(args) => act::command(args).await,
         Command::Name(args) => act::name(args).await,
         Command::Ota(Ota::Forecast(args)) => forecast::run(args).await,
         Command::Ota(Ota::Deploy(args)) => deploy::run(args).await,
