@@ -16,7 +16,7 @@ fn node(id: &str, parent: Option<&str>) -> (Running, String) {
 }
 
 /// Asks until the answer is as it should be.
-fn until(gateway: &Gateway, args: &[&str], found: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(gateway: &Gateway, args: &[&str], found: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = gateway.json(args);
@@ -28,7 +28,7 @@ fn until(gateway: &Gateway, args: &[&str], found: impl Fn(&Value) -> bool) -> Va
     }
 }
 
-fn state(nodes: &Value, id: u64) -> &str {
+pub(crate) fn state(nodes: &Value, id: u64) -> &str {
     let node = nodes.as_array().unwrap().iter().find(|node| node["id"] == id);
     node.map_or("nowhere", |node| node["state"].as_str().unwrap())
 }
