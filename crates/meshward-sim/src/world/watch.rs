@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use meshward_core::mesh::{Mesh, Priority};
 use meshward_core::node::{self, Node};
-use meshward_core::time::{Duration, Instant};
+use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::{Event, Fleet, Settings, Transmit};
 
@@ -179,11 +179,5 @@ impl World {
     /// What was booked since [`World::keep_ledger`].
     pub fn ledger(&self) -> Option<&Ledger> {
         self.air.ledger.as_ref()
-    }
-
-    /// How long a host's program runs, if it does.
-    pub fn running_for(&self, seat: Seat) -> Option<Duration> {
-        let host = &self.hosts[seat.0];
-        host.machine.as_ref().map(|_| self.now.since(host.born))
     }
 }
