@@ -6,6 +6,7 @@ use meshward_core::mesh::Limits;
 use meshward_core::node::Node;
 use meshward_core::ota::ImagePlan;
 use meshward_core::time::{Duration, Instant};
+use meshward_fleet::deployment::Plan;
 use meshward_fleet::fleet::Settings;
 
 use crate::stock::StockOffer;
@@ -63,6 +64,8 @@ pub enum Step {
     Abort(Seat),
     /// The gateway on this host brings a signed update; over restarts of the host too.
     Update(Seat, Arc<UpdateStory>),
+    /// The gateway on this host brings an image to nodes of both families, until its host restarts.
+    Deploy(Seat, Arc<Plan>),
     /// The gateway on this host keeps a fleet from now on, over restarts of the host too, when it begins anew. One that
     /// has a fleet already begins anew without its node.
     Watch(Seat, Arc<Settings>),

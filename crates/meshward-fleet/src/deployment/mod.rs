@@ -158,6 +158,9 @@ impl Deployment {
             }
             Event::Exchange(ExchangeEvent::Member(_) | ExchangeEvent::Phase(_)) => self.moved = now,
             Event::Rollout(DistributorEvent::Target(_) | DistributorEvent::Finished) => self.moved = now,
+            Event::Mesh(MeshEvent::Delay { .. }) if self.phase == Phase::Surveying => {
+                return self.survey.probe_answered();
+            }
             Event::Mesh(MeshEvent::TopologyChanged { .. }) => self.orders.mesh_changed(now),
             _ => return,
         }

@@ -1,19 +1,31 @@
 //! When everybody has said what it is who can: nodes of the C++ library say nothing.
+//!
+//! Silence proves that only where nothing gets lost. So each further question has a delay probe behind it, which
+//! every node answers: how many of those come back says how often questions and answers get through, and a node is
+//! asked until its silence would be an improbable coincidence, the deeper the oftener.
+
+use std::collections::BTreeMap;
 
 use meshward_core::node::Node;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
-/// How often everybody is asked, as long as somebody says nothing.
-const ROUNDS: u32 = 2;
-/// In the second round so many of those who have said nothing are asked alone as well: who has heard the first
-/// question does not answer the same one again, and its answer may be what was lost.
+/// How often everybody is asked at the least, as long as somebody says nothing.
+const ROUNDS_LEAST: u32 = 2;
+/// How often at the most.
+const ROUNDS_MAX: u32 = 20;
+/// So improbable is it to be that a node that can answer has not.
+const MISSED_MAX: f64 = 1e-3;
+/// From the second round on so many of those who have said nothing are asked alone: who has heard the first question
+/// does not answer the same one again, and its answer may be what was lost.
 const ALONE_MAX: usize = 100;
 /// A round is over when nobody has answered for so long, and so much longer for each hop: answers wait for others.
 const QUIET: Duration = Duration::from_millis(1_500);
 const QUIET_PER_HOP: Duration = Duration::from_millis(200);
+/// Where things get lost: an answer is repeated after 5 s without thanks, and others wait behind it.
+const QUIET_LOSSY: Duration = Duration::from_secs(6);
 /// No survey takes longer.
-const MAX: Duration = Duration::from_secs(60);
+const MAX: Duration = Duration::from_secs(120);
 
 /// See the module's page.
 #[derive(Debug)]
@@ -23,11 +35,43 @@ pub(super) struct Survey {
     /// When somebody answered last, or the round began; and how many had by then.
     news: Instant,
     answered: usize,
+    probes: Probes,
+}
+
+/// Probes to those who say nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probes {
+    sent: u32,
+    /// How deep their nodes are, in sum.
+    depth: u32,
+    answered: u32,
+}
+
+impl Probes {
+    /// In how many rounds a node at this depth is to be silent before that proves something.
+    fn rounds(&self, depth: u32) -> u32 {
+        if self.sent == 0 || self.depth == 0 {
+            return ROUNDS_LEAST;
+        }
+        let sent = f64::from(self.sent);
+        let share = (f64::from(self.answered) / sent).clamp(0.01, 1.0);
+        // Each hop lets the same share pass.
+        let answers = share.powf(f64::from(depth) * sent / f64::from(self.depth));
+        // Where everybody answers at once, that is 0.
+        let rounds = (MISSED_MAX.ln() / (1.0 - answers).ln()).ceil();
+        (rounds as u32).clamp(ROUNDS_LEAST, ROUNDS_MAX)
+    }
 }
 
 impl Survey {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, round: 1, news: now, answered: 0 }
+        Self { since: now, round: 1, news: now, answered: 0, probes: Probes::default() }
+    }
+
+    /// A probe has come back.
+    pub(super) fn probe_answered(&mut self) {
+        // Others may probe as well.
+        self.probes.answered = (self.probes.answered + 1).min(self.probes.sent);
     }
 
     /// Whether nothing more is to be expected. Asks again if it is worth it.
@@ -42,32 +86,74 @@ impl Survey {
             let member = members.get(id);
             member.is_some_and(|member| member.about.is_some() && member.heard >= self.since)
         };
-        let present: Vec<&NodeId> = targets.filter(|id| node.mesh().knows(**id)).collect();
-        let answered = present.iter().filter(|id| told(id)).count();
-        if answered > self.answered {
-            (self.answered, self.news) = (answered, now);
+        let depths: BTreeMap<NodeId, u32> =
+            node.mesh().tree().depths().map(|(id, depth, _)| (id, depth)).collect();
+        let present = targets.filter_map(|id| depths.get(id).map(|depth| (*id, *depth)));
+        let (told, silent): (Vec<_>, Vec<_>) = present.partition(|(id, _)| told(id));
+        if told.len() > self.answered {
+            (self.answered, self.news) = (told.len(), now);
         }
-        if answered == present.len() || now >= self.since + MAX {
+        if silent.is_empty() || now >= self.since + MAX {
             return true;
         }
         if now < self.due(node) {
             return false;
         }
-        if self.round >= ROUNDS {
-            return true;
+        let is_open = |(_, depth): &(NodeId, u32)| self.round < self.probes.rounds(*depth);
+        let open: Vec<_> = silent.into_iter().filter(is_open).take(ALONE_MAX).collect();
+        if !open.is_empty() {
+            self.ask_again(now, node, &open);
         }
+        open.is_empty()
+    }
+
+    /// Another round, for these nodes at these depths.
+    fn ask_again(&mut self, now: Instant, node: &mut Node, silent: &[(NodeId, u32)]) {
         self.round += 1;
         self.news = now;
-        let silent: Vec<NodeId> =
-            present.iter().filter(|id| !told(id)).take(ALONE_MAX).map(|id| **id).collect();
-        node.survey(now);
-        silent.into_iter().for_each(|id| node.survey_one(now, id));
-        false
+        if self.round == ROUNDS_LEAST {
+            node.survey(now);
+        }
+        for (id, depth) in silent {
+            node.survey_one(now, *id);
+            if node.probe(now, *id).is_ok() {
+                self.probes.sent += 1;
+                self.probes.depth += depth;
+            }
+        }
     }
 
     /// When the round is over if nobody answers.
     pub(super) fn due(&self, node: &Node) -> Instant {
         let deepest = node.mesh().tree().depths().map(|(_, depth, _)| depth).max().unwrap_or(0);
-        (self.news + QUIET + QUIET_PER_HOP.saturating_mul(deepest.into())).min(self.since + MAX)
+        let quiet = QUIET + QUIET_PER_HOP.saturating_mul(deepest.into());
+        let quiet = if self.round > ROUNDS_LEAST { quiet.max(QUIET_LOSSY) } else { quiet };
+        (self.news + quiet).min(self.since + MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_proves_more_where_less_gets_lost() {
+        let check = |sent, answered, depth: u32, of: u32, rounds| {
+            let probes = Probes { sent, answered, depth };
+            assert_eq!(probes.rounds(of), rounds, "{probes:?}, a node at depth {of}");
+        };
+        // Nobody was probed yet.
+        check(0, 0, 0, 9, ROUNDS_LEAST);
+        // All came back.
+        check(30, 30, 90, 9, ROUNDS_LEAST);
+        // One in ten got lost at a depth of three.
+        check(30, 27, 90, 1, 3);
+        check(30, 27, 90, 3, 3);
+        check(30, 27, 90, 9, 6);
+        // Half did.
+        check(30, 15, 90, 3, 10);
+        check(30, 15, 90, 9, ROUNDS_MAX);
+        // Nothing comes through at all.
+        check(30, 0, 90, 1, ROUNDS_MAX);
     }
 }

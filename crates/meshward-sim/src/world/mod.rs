@@ -9,6 +9,7 @@
 //! is made anew at every boot, so that a reset forgets all RAM.
 
 mod air;
+mod deploy;
 mod happening;
 mod host;
 mod ledger;

@@ -216,7 +216,8 @@ impl World {
         if due {
             machine.handle_timeout(local);
         }
-        if self.wake_watcher(seat) || due {
+        let watcher = self.wake_watcher(seat);
+        if self.wake_deployment(seat) || watcher || due {
             self.after_input(seat);
         } else {
             self.plan_wake(seat);
@@ -227,7 +228,9 @@ impl World {
         let host = &mut self.hosts[seat.0];
         let Some(machine) = &host.machine else { return };
         let watcher = host.watcher.as_ref().and_then(|watcher| watcher.poll_timeout());
-        let Some(due) = machine.poll_timeout().into_iter().chain(watcher).min() else { return };
+        let deployment = host.deployment.as_ref().and_then(|deployment| deployment.poll_timeout());
+        let timers = machine.poll_timeout().into_iter().chain(watcher).chain(deployment);
+        let Some(due) = timers.min() else { return };
         let due = host.global(due).max(self.now);
         if host.wake.is_none_or(|wake| due < wake) {
             host.wake = Some(due);

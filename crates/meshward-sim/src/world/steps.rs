@@ -62,6 +62,7 @@ impl World {
                 self.drive(seat, self.hosts[seat.0].life);
             }
             Step::Forget(seat) => self.hosts[seat.0].driver = None,
+            Step::Deploy(seat, plan) => self.deploy(seat, &plan),
             Step::Watch(seat, settings) => self.watch(seat, &settings),
             Step::Rollout(seat, plan) => {
                 let host = &mut self.hosts[seat.0];

@@ -12,6 +12,7 @@ use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::{Event, Fleet, Settings, Transmit};
 
+use super::deploy;
 use super::ledger::Ledger;
 use super::machine::{Machine, Said};
 use super::queue::{Life, What};
@@ -100,6 +101,7 @@ impl World {
     /// A host's program has started: its chip measures, its gateway's service starts with it.
     pub(super) fn begin_watching(&mut self, seat: Seat, life: Life) {
         let host = &mut self.hosts[seat.0];
+        host.deployment = None;
         if host.spec.telemetry.is_some() {
             self.queue.plan(self.now, What::Measure(seat, life));
         }
@@ -125,23 +127,29 @@ impl World {
         self.after_input(seat);
     }
 
-    /// The next event of a host's machine, which a fleet hears first. When there are no more, what the fleet wants
-    /// sent goes out, which may cause others.
+    /// The next event of a host's machine, which a fleet and a deployment hear first. When there are no more, what
+    /// those want goes out, which may cause others.
     pub(super) fn next_said(&mut self, seat: Seat) -> Option<Said> {
         let now = self.now;
         let host = &mut self.hosts[seat.0];
         let local = host.local(now);
         let machine = host.machine.as_mut()?;
-        let (Machine::Node(node), Some(watcher)) = (&mut *machine, &mut host.watcher) else {
-            return machine.poll_event();
-        };
+        let Machine::Node(node) = &mut *machine else { return machine.poll_event() };
         loop {
             if let Some(event) = node.poll_event() {
-                watcher.handle_event(local, node.mesh(), &event);
+                if let Some(watcher) = &mut host.watcher {
+                    watcher.handle_event(local, node.mesh(), &event);
+                }
+                if let Some(deployment) = &mut host.deployment {
+                    deploy::hear(local, (node, deployment), &event);
+                }
                 return Some(Said::of_node(event));
             }
-            if !watcher.send(local, node) {
-                watcher.gather(now);
+            let sent = host.watcher.as_mut().is_some_and(|watcher| watcher.send(local, node));
+            let packed =
+                host.deployment.as_mut().is_some_and(|deployment| deploy::pack(local, (node, deployment)));
+            if !sent && !packed {
+                host.watcher.iter_mut().for_each(|watcher| watcher.gather(now));
                 return None;
             }
         }

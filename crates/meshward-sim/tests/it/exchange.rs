@@ -9,9 +9,12 @@ use meshward_core::ota::receiver;
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
+use meshward_fleet::deployment::{Plan, SignedManifest, State};
+use meshward_fleet::forecast::Scheme;
+use meshward_fleet::payload::Options;
 use meshward_sim::image::Behaviour;
 use meshward_sim::script::{Step, roomy};
-use meshward_sim::signed::{Packing, Release, Setup};
+use meshward_sim::signed::{HARDWARE, Packing, ROLE, Release, Setup, Signers};
 use meshward_sim::topology::Topology;
 use meshward_sim::update::{Outcome, UpdateStory};
 use meshward_sim::world::{
@@ -32,6 +35,8 @@ enum Kind {
     Signed,
     /// A C++ node, which only passes on what it gets.
     Stock,
+    /// A C++ node that takes the image too.
+    StockTarget,
 }
 
 /// A mesh whose hosts have these parents and kinds, quiet on its one channel.
@@ -53,6 +58,7 @@ fn mesh_on(
             Kind::Gateway => HostSpec::node(id, parent),
             Kind::Signed => signed(id, parent, &setup, release),
             Kind::Stock => HostSpec::stock(id, parent),
+            Kind::StockTarget => HostSpec::stock(id, parent).with_firmware(ROLE, &release.base),
         };
         spec.limits = roomy(parents.len());
         spec.root = index == 0;
@@ -189,6 +195,80 @@ fn a_lossy_mesh_is_updated_with_stock_relays_in_between() {
         println!("{loss} {:?}", world.now().since(start));
         assert_eq!(updated(&world, &release), (14, 14), "{loss} ppm");
     }
+}
+
+/// A roll-out of a release to nodes of both families.
+fn plan(world: &World, release: &Release) -> Plan {
+    Plan {
+        image: Arc::from(&release.image.bytes[..]),
+        manifest: Some(SignedManifest::read(release.manifest.clone(), release.sha256).unwrap()),
+        bases: vec![Arc::from(&release.base.bytes[..])],
+        operator: Arc::new(Signers::default().operator),
+        last_counter: 0,
+        targets: Some(world.seats().skip(1).map(|seat| world.id(seat)).collect()),
+        scheme: Scheme::Auto,
+        packing: Options::default(),
+        role: ROLE.to_owned(),
+        hardware: HARDWARE.to_owned(),
+        part_size: 1_024,
+        concurrency: 12,
+        hold: false,
+        airtime: 100,
+        confirmed: true,
+        forecast_only: false,
+    }
+}
+
+fn deploy(world: &mut World, plan: Plan, within: Duration) {
+    world.perform(Step::Deploy(Seat(0), Arc::new(plan)));
+    let start = world.now();
+    while let Some((deployment, node)) = world.deployment(Seat(0))
+        && !deployment.is_finished()
+    {
+        let report = deployment.report(node);
+        assert!(world.now().since(start) <= within, "{:?}: {report:?}", deployment.phase());
+        world.run_for(Duration::from_millis(100));
+        assert!(!world.is_spinning(), "a node answers itself");
+    }
+}
+
+#[test]
+fn a_large_mesh_of_both_families_is_updated_in_one_roll_out() {
+    let release = release();
+    let nodes = 200;
+    // Syncs of so many nodes fill the channel by themselves.
+    let medium = Medium::Shared(Channel { free_sync: true, ..Channel::default() });
+    let seed = 8;
+    let config = WorldConfig { seed, medium, ..WorldConfig::default() };
+    let parents = Topology::Random(4).parents(nodes + 1, &mut Rng::new(seed));
+    let mut world = mesh_on(config, &parents, &release, |index| match index {
+        0 => Kind::Gateway,
+        _ if index % 4 == 3 => Kind::StockTarget,
+        _ => Kind::Signed,
+    });
+    let dead = Seat(nodes);
+    world.perform(Step::Leave(dead));
+    let delay = Act::Delay(Duration::from_millis(50));
+    for (act, ppm) in [(Act::Lose, 50_000), (Act::Duplicate, 20_000), (delay, 100_000)] {
+        world.perform(Step::Fault(Rule::everywhere(act, ppm)));
+    }
+    world.watch_relays();
+    let start = world.now();
+    let plan = plan(&world, &release);
+    deploy(&mut world, plan, seconds(7_200));
+    println!("{:?}", world.now().since(start));
+    let (deployment, node) = world.deployment(Seat(0)).unwrap();
+    for line in deployment.report(node) {
+        let seat = world.seat_of(line.node).unwrap();
+        if seat == dead {
+            assert!(matches!(line.state, State::Failed(_)), "the unreachable is named: {line:?}");
+        } else {
+            assert!(runs(&world, seat, &release), "{line:?}");
+            assert_eq!(line.state, State::Updated, "{}", line.node);
+        }
+    }
+    let held = world.seats().skip(1).map(|seat| world.held(seat).0).max().unwrap();
+    assert!(held < 48 * 1024, "{held} bytes in one relay");
 }
 
 #[test]

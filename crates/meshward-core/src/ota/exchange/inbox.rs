@@ -159,12 +159,6 @@ impl Exchange {
     fn handle_record(&mut self, now: Instant, record: Record) {
         if self.peers.source() != self.id {
             self.reports.note(now, &record, false);
-            // Many reports may come at once: what makes a whole one does not wait for the rest.
-            if self.reports.has_whole()
-                && let Some(server) = self.peers.known_reporter()
-            {
-                self.send_reports(now, server);
-            }
             return;
         }
         let Record { node, news } = record;

@@ -128,11 +128,6 @@ impl Peers {
         found
     }
 
-    /// The neighbour who is told news, as far as that has been found out.
-    pub(super) fn known_reporter(&self) -> Option<Server> {
-        self.upstream.flatten().filter(|server| server.near)
-    }
-
     fn find_upstream(&self, mesh: &Mesh) -> Option<Server> {
         let path = mesh.path_to(self.source);
         let fits = |(index, id): (usize, &NodeId)| {

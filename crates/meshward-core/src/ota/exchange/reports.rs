@@ -1,7 +1,8 @@
 //! News on its way to whoever began the roll-out: a node's own and that of the nodes behind it, merged.
 //!
-//! Pieces of news wait a moment for others, so that a relay sends one report for many nodes. Where a stock node
-//! lies between, a report may get lost there: it is kept until there were thanks, and sent again.
+//! Pieces of news wait a moment for others, so that a relay sends one report for many nodes, and never more than one
+//! in a round: a gateway hears at most as many as it has neighbours. Where a stock node lies between, a report may get
+//! lost there: it is kept until there were thanks, and sent again.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -9,12 +10,12 @@ use alloc::vec::Vec;
 use super::message::Record;
 use crate::time::{Duration, Instant};
 
-/// How long news waits for more.
+/// How long news waits for more, and from one report to the next.
 const ROUND: Duration = Duration::from_millis(100);
 /// Bytes of news in one report.
 const REPORT_BYTES: usize = 700;
 /// Reports that wait; news that comes when they are full is lost, and is asked for again by who misses it.
-const REPORTS_MAX: usize = 4;
+const REPORTS_MAX: usize = 8;
 /// After how long thanks are overdue, and how often a report is repeated.
 const THANKS: Duration = Duration::from_secs(5);
 const TRIES: u8 = 4;
@@ -25,6 +26,8 @@ pub(super) struct Reports {
     /// Encoded records, cut into reports.
     waiting: VecDeque<Vec<u8>>,
     due: Option<Instant>,
+    /// When the round of the last one is over.
+    next: Option<Instant>,
     /// What was sent, until there were thanks.
     sent: Vec<u8>,
     overdue: Option<Instant>,
@@ -36,7 +39,7 @@ pub(super) struct Reports {
 impl Reports {
     /// Empty ones, with the count of those before.
     pub(super) fn after(before: &Self) -> Self {
-        Self { dropped: before.dropped, ..Self::default() }
+        Self { dropped: before.dropped, next: before.next, ..Self::default() }
     }
 
     /// There is news; `soon` when it cannot wait for more.
@@ -52,13 +55,12 @@ impl Reports {
                 return;
             }
         }
-        let due = if soon || self.waiting.len() > 1 { now } else { now + ROUND };
+        let due = match self.next {
+            Some(next) if next > now => next,
+            _ if soon => now,
+            _ => now + ROUND,
+        };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
-    }
-
-    /// Whether there is more than goes into one report.
-    pub(super) fn has_whole(&self) -> bool {
-        self.waiting.len() > 1
     }
 
     /// The records of a report that is due.
@@ -75,7 +77,8 @@ impl Reports {
         self.due.filter(|due| *due <= now && self.overdue.is_none())?;
         self.tries = 0;
         let report = self.waiting.pop_front();
-        self.due = (!self.waiting.is_empty()).then_some(now);
+        self.next = Some(now + ROUND);
+        self.due = self.next.filter(|_| !self.waiting.is_empty());
         report
     }
 
@@ -124,12 +127,29 @@ mod tests {
         assert_eq!(reports.take(at(100)), Some(both.clone()));
         reports.sent(at(300), None);
         assert_eq!((reports.take(at(900)), reports.poll_timeout()), (None, None));
-        (0..100).for_each(|node| reports.note(at(1_000), &record(node), false));
-        assert!(reports.dropped > 0 && reports.poll_timeout() == Some(at(1_000)));
-        let sizes: Vec<usize> =
-            core::iter::from_fn(|| reports.take(at(1_000))).map(|report| report.len()).collect();
-        assert_eq!(sizes.len(), REPORTS_MAX);
+        (0..300).for_each(|node| reports.note(at(1_000), &record(node), false));
+        assert!(reports.dropped > 0);
+        let mut sizes = Vec::new();
+        for round in 1..=REPORTS_MAX as u64 {
+            assert_eq!(reports.poll_timeout(), Some(at(1_000 + 100 * round)), "one a round");
+            sizes.extend(reports.take(at(1_000 + 100 * round)).map(|report| report.len()));
+            assert_eq!(reports.take(at(1_000 + 100 * round)), None);
+        }
+        assert_eq!((sizes.len(), reports.poll_timeout()), (REPORTS_MAX, None));
         assert!(sizes.iter().all(|len| *len <= REPORT_BYTES && *len > REPORT_BYTES / 2));
+    }
+
+    #[test]
+    fn what_cannot_wait_goes_at_once_but_not_twice_in_a_round() {
+        let mut reports = Reports::default();
+        reports.note(at(0), &record(1), true);
+        assert!(reports.take(at(0)).is_some());
+        reports.note(at(30), &record(2), false);
+        reports.note(at(40), &record(3), true);
+        assert_eq!((reports.take(at(99)), reports.poll_timeout()), (None, Some(at(100))));
+        assert!(reports.take(at(100)).is_some());
+        reports.note(at(500), &record(4), false);
+        assert_eq!(reports.poll_timeout(), Some(at(600)));
     }
 
     #[test]
