@@ -232,6 +232,9 @@ impl Fleet {
         }
         let samples = self.store.handle(now, readings);
         self.detector.handle(now, &self.store, &samples);
+        if self.settings.history {
+            samples.into_iter().for_each(|sample| self.sample(sample));
+        }
         self.judge_values(now, readings);
     }
 }

@@ -36,12 +36,14 @@ use crate::packages::{Fact, Packages, Topic};
 pub use crate::query::Transmit;
 use crate::query::{Queries, QueryEvent, QueryId, Refused, Request};
 use crate::registry::Registry;
-use crate::series::Store;
+use crate::series::{Sample, Store};
 use crate::signal::View;
 use crate::topology::{self, Topology};
 
 /// Events that wait to be taken; what comes when they are so many is dropped and counted.
 const EVENTS_MAX: usize = 20_000;
+/// Samples that wait to be taken; what comes when they are so many is dropped and counted.
+const SAMPLES_MAX: usize = 50_000;
 /// Messages that wait to be sent.
 const TRANSMITS_MAX: usize = 4_096;
 /// Between two looks at the budget, at drift, at noisy nodes and at loops that have ended.
@@ -76,6 +78,8 @@ pub struct Settings {
     pub rules: Vec<alert::Rule>,
     /// How long no alert is raised after the start.
     pub quiet: Duration,
+    /// Whether somebody takes samples, to keep them for longer than this machine does.
+    pub history: bool,
 }
 
 impl Default for Settings {
@@ -93,6 +97,7 @@ impl Default for Settings {
             health: Table::default(),
             rules: alert::default_rules(),
             quiet: alert::Config::new("").learning,
+            history: false,
         }
     }
 }
@@ -136,6 +141,8 @@ pub enum Event {
 pub struct Dropped {
     /// Events that nobody took.
     pub events: u64,
+    /// Samples that nobody took.
+    pub samples: u64,
     /// Messages that nobody sent.
     pub transmits: u64,
 }
@@ -205,6 +212,7 @@ pub struct Fleet {
     tick_at: Instant,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
+    samples: VecDeque<Sample>,
     dropped: Dropped,
 }
 
@@ -252,6 +260,7 @@ impl Fleet {
             tick_at: now + TICK,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
+            samples: VecDeque::new(),
             dropped: Dropped::default(),
             settings,
         })
@@ -371,6 +380,19 @@ impl Fleet {
     /// What has happened, the oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// The next number that a node told, the oldest first; there are none without [`Settings::history`].
+    pub fn poll_sample(&mut self) -> Option<Sample> {
+        self.samples.pop_front()
+    }
+
+    fn sample(&mut self, sample: Sample) {
+        if self.samples.len() >= SAMPLES_MAX {
+            self.dropped.samples = self.dropped.samples.saturating_add(1);
+        } else {
+            self.samples.push_back(sample);
+        }
     }
 
     fn event(&mut self, event: Event) {
