@@ -202,6 +202,11 @@ impl Deployment {
         self.step(now, node);
     }
 
+    /// Those who were let to start the image by [`activate`](Self::activate).
+    pub fn activated(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.targets.iter().filter(|(_, target)| target.released).map(|(id, _)| *id)
+    }
+
     /// Stops sending until [`resume`](Self::resume): nodes keep what they have, and no time counts.
     pub fn pause(&mut self, now: Instant, node: &mut Node) {
         if !self.paused && self.phase != Phase::Finished {

@@ -78,6 +78,8 @@ pub enum Why {
     Disobeyed,
     /// It left to start the image and did not come back.
     DidNotReturn,
+    /// What was said of it before the gateway restarted.
+    Recorded(String),
     /// It came back, and does not say that it runs the image.
     Unproven,
     /// The operator ended the roll-out.
@@ -109,6 +111,7 @@ impl fmt::Display for Why {
                 "left to start the image and did not come back in 5 minutes; one that cannot join goes back by itself \
                  after 15",
             ),
+            Self::Recorded(words) => f.write_str(words),
             Self::Unproven => f.write_str("came back and does not say that it runs the image"),
             Self::Aborted => f.write_str("the roll-out was aborted"),
             Self::NotStarted(why) => write!(f, "the roll-out could not be started: {why}"),

@@ -5,7 +5,9 @@
 //! forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up. What the fleet
 //! wants sent and told goes through `status`.
 
+mod control;
 mod request;
+mod resume;
 mod rollout;
 mod status;
 
@@ -13,6 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use control::{Control, ControlError};
 use meshward_core::mesh::{MeshConfig, MeshEvent};
 use meshward_core::node::{Event, Node, NodeConfig};
 use meshward_core::ota::exchange::ImageId;
@@ -31,6 +34,8 @@ use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
 pub use request::{Firmware, RolloutError, RolloutRequest};
+use resume::{Earlier, Resuming};
+pub use resume::{RETURN_MAX, Unfinished};
 pub use rollout::Rollout;
 use status::Status;
 pub use status::{EVENTS_KEPT_MAX, Told};
@@ -78,6 +83,8 @@ pub struct Gateway {
     next_rollout: u64,
     /// Of the newest roll-out, until it has finished.
     running: Option<Deployment>,
+    /// It waits for its nodes, after a restart of the gateway.
+    resuming: Option<Resuming>,
     reckonings: Vec<Reckoning>,
     next_reckoning: u64,
     operator: Arc<SigningKey>,
@@ -98,6 +105,7 @@ impl Gateway {
             rollouts: VecDeque::new(),
             next_rollout: 1,
             running: None,
+            resuming: None,
             reckonings: Vec::new(),
             next_reckoning: 1,
             operator: Arc::new(operator),
@@ -165,7 +173,7 @@ impl Gateway {
         node: &mut Node,
         request: &RolloutRequest,
     ) -> Result<Rollout, RolloutError> {
-        if self.running.is_some() {
+        if self.running.is_some() || self.resuming.is_some() {
             return Err(RolloutError::Start(StartError::Busy));
         }
         let (firmware, plan) = self.plan(request)?;
@@ -179,9 +187,6 @@ impl Gateway {
             self.confirmed.insert(request.firmware);
         }
         self.confirmed.retain(|known| self.images.iter().any(|image| image.info.sha256 == *known));
-        if self.rollouts.len() >= ROLLOUTS_MAX {
-            self.rollouts.pop_front();
-        }
         let mut rollout = Rollout {
             id: self.next_rollout,
             firmware,
@@ -189,22 +194,37 @@ impl Gateway {
             hardware,
             scheme: request.scheme,
             hold: request.hold,
-            started: now,
+            request: request.clone(),
+            started: SystemTime::now(),
             finished: None,
             phase: deployment.phase(),
             paused: false,
             forecast: None,
             eta: None,
             transfers: Transfers::default(),
+            activated: Vec::new(),
             nodes: Vec::new(),
+            earlier: Earlier::default(),
         };
         rollout.refresh(now, node, &deployment);
         self.next_rollout += 1;
         tracing::info!(rollout = rollout.id, nodes = rollout.nodes.len(), "roll-out started");
-        self.rollouts.push_back(rollout.clone());
+        self.remember(rollout.clone());
         self.running = Some(deployment);
         self.tend(now, node);
         Ok(rollout)
+    }
+
+    fn remember(&mut self, rollout: Rollout) {
+        if self.rollouts.len() >= ROLLOUTS_MAX {
+            self.rollouts.pop_front();
+        }
+        self.rollouts.push_back(rollout);
+    }
+
+    /// The number of the next roll-out; those before it are some gateway's of this name before this one.
+    pub fn number_rollouts_from(&mut self, next: u64) {
+        self.next_rollout = self.next_rollout.max(next);
     }
 
     /// Reckons what a roll-out would take. The answer comes when the nodes have been asked; if this is dropped
@@ -234,24 +254,20 @@ impl Gateway {
 
     /// All remembered roll-outs as they are now, newest first.
     pub fn rollouts(&mut self, now: Instant, node: &Node) -> Vec<Rollout> {
-        if let Some((rollout, deployment)) = self.rollouts.back_mut().zip(self.running.as_ref()) {
-            rollout.refresh(now, node, deployment);
-        }
+        self.refresh(now, node);
         self.rollouts.iter().rev().cloned().collect()
     }
 
-    /// Acts on the roll-out under way, if it is the one with this number.
-    pub fn control<R>(
-        &mut self,
-        now: Instant,
-        node: &mut Node,
-        id: u64,
-        act: impl FnOnce(&mut Deployment, &mut Node) -> R,
-    ) -> Option<R> {
-        let newest = self.rollouts.back().is_some_and(|rollout| rollout.id == id);
-        let acted = self.running.as_mut().filter(|_| newest).map(|deployment| act(deployment, node));
-        self.tend(now, node);
-        acted
+    /// The roll-out with this number as it is now.
+    pub fn rollout(&mut self, now: Instant, node: &Node, id: u64) -> Option<Rollout> {
+        self.refresh(now, node);
+        self.rollouts.iter().find(|rollout| rollout.id == id).cloned()
+    }
+
+    fn refresh(&mut self, now: Instant, node: &Node) {
+        if let Some((rollout, deployment)) = self.rollouts.back_mut().zip(self.running.as_ref()) {
+            rollout.refresh(now, node, deployment);
+        }
     }
 
     /// A job is done, or could not be.
@@ -281,6 +297,7 @@ impl Gateway {
 
     /// Hands out what is to be packed, and notes what has finished.
     fn tend(&mut self, now: Instant, node: &mut Node) {
+        self.try_resume(now, node);
         let newest = self.rollouts.back().map_or(0, |rollout| rollout.id);
         let running = self.running.iter_mut().map(|deployment| (Owner::Rollout(newest), deployment));
         let reckonings = self.reckonings.iter_mut();
@@ -306,7 +323,7 @@ impl Gateway {
     fn note_end(&mut self, now: Instant, node: &Node, deployment: &Deployment) {
         let Some(rollout) = self.rollouts.back_mut() else { return };
         rollout.refresh(now, node, deployment);
-        (rollout.finished, rollout.eta) = (Some(now), None);
+        (rollout.finished, rollout.eta) = (Some(SystemTime::now()), None);
         let updated = rollout.count(|state| *state == State::Updated);
         tracing::info!(rollout = rollout.id, updated, of = rollout.nodes.len(), "roll-out finished");
     }
@@ -355,7 +372,7 @@ impl Application for Gateway {
     fn poll_timeout(&self) -> Option<Instant> {
         let reckonings = self.reckonings.iter().map(|reckoning| &reckoning.deployment);
         let deployments = self.running.iter().chain(reckonings).filter_map(Deployment::poll_timeout);
-        deployments.chain(self.fleet.poll_timeout()).min()
+        deployments.chain(self.fleet.poll_timeout()).chain(self.resume_at()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant, node: &mut Node) {

@@ -1,11 +1,15 @@
 //! A roll-out as the gateway remembers it.
 
+use std::time::SystemTime;
+
 use meshward_core::node::Node;
 use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{Deployment, Phase, State, TargetReport, Transfers};
 use meshward_fleet::forecast::{Forecast, Scheme};
 
-use super::Firmware;
+use super::resume::Earlier;
+use super::{Firmware, RolloutRequest};
 
 /// A roll-out that has begun.
 #[derive(Clone, Debug)]
@@ -22,10 +26,12 @@ pub struct Rollout {
     pub scheme: Scheme,
     /// Whether nodes restart only when they are activated.
     pub hold: bool,
+    /// What was asked for.
+    pub request: RolloutRequest,
     /// When it began.
-    pub started: Instant,
+    pub started: SystemTime,
     /// When the last node was done.
-    pub finished: Option<Instant>,
+    pub finished: Option<SystemTime>,
     /// Where it is; this and the rest is kept up to date while it runs.
     pub phase: Phase,
     /// Whether it is paused.
@@ -36,8 +42,12 @@ pub struct Rollout {
     pub eta: Option<Duration>,
     /// What the transfers took.
     pub transfers: Transfers,
+    /// Nodes of a held roll-out that were let to restart.
+    pub activated: Vec<NodeId>,
     /// A line per node.
     pub nodes: Vec<TargetReport>,
+    /// What was known before the gateway restarted.
+    pub(super) earlier: Earlier,
 }
 
 impl Rollout {
@@ -51,7 +61,8 @@ impl Rollout {
         self.paused = deployment.is_paused();
         self.eta = deployment.eta(now, node);
         self.transfers = deployment.transfers();
-        self.nodes = deployment.report(node);
+        self.nodes = self.earlier.merge(deployment.report(node));
+        self.activated = deployment.activated().collect();
         if self.forecast.is_none() {
             self.forecast = deployment.forecast().cloned();
         }

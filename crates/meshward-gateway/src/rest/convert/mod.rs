@@ -210,8 +210,8 @@ pub(super) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rol
         scheme: scheme(rollout.scheme),
         hold: rollout.hold,
         foreign_sender: foreign.map(|id| id.0),
-        started_at: timestamp(gateway.civil(rollout.started)),
-        finished_at: rollout.finished.map(|at| timestamp(gateway.civil(at))),
+        started_at: timestamp(rollout.started),
+        finished_at: rollout.finished.map(timestamp),
         nodes: rollout.nodes.iter().map(|report| rollout_node(report, reckoned)).collect(),
     }
 }

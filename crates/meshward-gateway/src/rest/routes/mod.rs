@@ -14,16 +14,15 @@ use axum::{Json, Router};
 use meshward_core::hash::Sha256Sum;
 use meshward_core::node::Node as MeshNode;
 use meshward_core::ota::StartError;
-use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Deployment, SignedManifest};
+use meshward_fleet::deployment::SignedManifest;
 use meshward_fleet::firmware::{self, ImageInfo};
 use problem_details::ProblemDetails;
 use serde::Deserialize;
 
 use super::model::{Activation, Firmware, Forecast, NewRollout, Page, Rollout};
 use super::{FIRMWARE_MAX, convert};
-use crate::service::{Gateway, RolloutError, RolloutRequest};
+use crate::service::{Control, ControlError, Gateway, RolloutError, RolloutRequest};
 use crate::shell::{NodeHandle, Stopped};
 
 type Handle = State<NodeHandle<Gateway>>;
@@ -142,20 +141,19 @@ async fn list_rollouts(State(gateway): Handle) -> Answer<Json<Page<Rollout>>> {
     gateway.with(list).await.map_err(stopped)
 }
 
-fn find(gateway: &mut Gateway, now: Instant, node: &MeshNode, id: u64) -> Option<Rollout> {
-    let rollouts = gateway.rollouts(now, node);
-    let found = rollouts.iter().find(|rollout| rollout.id == id)?;
-    Some(convert::rollout(gateway, node, found))
-}
-
 fn no_rollout(id: u64) -> Problem {
     problem(StatusCode::NOT_FOUND, format!("there is no roll-out {id}"))
 }
 
 async fn get_rollout(State(gateway): Handle, id: Id) -> Answer<Json<Rollout>> {
     let id = number(id)?;
-    let found =
-        gateway.with(move |now, node, gateway| find(gateway, now, node, id)).await.map_err(stopped)?;
+    let found = gateway
+        .with(move |now, node, gateway| {
+            let rollout = gateway.rollout(now, node, id)?;
+            Some(convert::rollout(gateway, node, &rollout))
+        })
+        .await
+        .map_err(stopped)?;
     found.map(Json).ok_or_else(|| no_rollout(id))
 }
 
@@ -236,60 +234,39 @@ async fn activate_rollout(
     body: Result<Json<Activation>, JsonRejection>,
 ) -> Answer<Json<Rollout>> {
     let Json(Activation { nodes }) = body.map_err(|error| problem(error.status(), error.body_text()))?;
-    control(gateway, id, move |now, deployment, node| {
-        let targets: Vec<NodeId> = deployment.report(node).iter().map(|target| target.node).collect();
-        let nodes = nodes.map_or_else(|| targets.clone(), |nodes| nodes.into_iter().map(NodeId).collect());
-        if let Some(stranger) = nodes.iter().find(|id| !targets.contains(id)) {
-            let detail = format!("node {stranger} is not in this roll-out; nothing has been activated");
-            return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, detail));
-        }
-        deployment.activate(now, node, &nodes);
-        Ok(())
-    })
-    .await
+    let nodes = nodes.map(|nodes| nodes.into_iter().map(NodeId).collect());
+    control(gateway, id, Control::Activate(nodes)).await
 }
 
 async fn pause_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, deployment, node| {
-        deployment.pause(now, node);
-        Ok(())
-    })
-    .await
+    control(gateway, id, Control::Pause).await
 }
 
 async fn resume_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, deployment, node| {
-        deployment.resume(now, node);
-        Ok(())
-    })
-    .await
+    control(gateway, id, Control::Resume).await
 }
 
 async fn abort_rollout(gateway: Handle, id: Id) -> Answer<Json<Rollout>> {
-    control(gateway, id, |now, deployment, node| {
-        deployment.abort(now, node);
-        Ok(())
-    })
-    .await
+    control(gateway, id, Control::Abort).await
 }
 
 /// Acts on the roll-out under way, if that is the one meant.
-async fn control(
-    State(gateway): Handle,
-    id: Id,
-    act: impl FnOnce(Instant, &mut Deployment, &mut MeshNode) -> Answer<()> + Send + 'static,
-) -> Answer<Json<Rollout>> {
+async fn control(State(gateway): Handle, id: Id, control: Control) -> Answer<Json<Rollout>> {
     let id = number(id)?;
     let acted = gateway
         .with(move |now, node, gateway| {
-            let acted = gateway.control(now, node, id, |deployment, node| act(now, deployment, node));
-            Ok((acted.transpose()?, find(gateway, now, node, id)))
+            let rollout = gateway.control(now, node, id, &control)?;
+            Ok(convert::rollout(gateway, node, &rollout))
         })
         .await
-        .map_err(stopped)??;
-    match acted {
-        (_, None) => Err(no_rollout(id)),
-        (None, Some(_)) => Err(problem(StatusCode::CONFLICT, format!("roll-out {id} has finished"))),
-        (Some(()), Some(rollout)) => Ok(Json(rollout)),
-    }
+        .map_err(stopped)?;
+    let refused = |error: ControlError| {
+        let status = match error {
+            ControlError::Unknown(_) => StatusCode::NOT_FOUND,
+            ControlError::Finished(_) => StatusCode::CONFLICT,
+            ControlError::Stranger(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        problem(status, error.to_string())
+    };
+    acted.map(Json).map_err(refused)
 }

@@ -1,0 +1,173 @@
+//! A roll-out goes on after the gateway has restarted.
+//!
+//! What it had come to was written down by whoever keeps it, up to a second late. Nodes whose line was final are left
+//! alone; the others are asked anew, and those that hold the image, or run it, say so: so nothing is sent twice that
+//! a node already has. It waits until the nodes it is for are back in the tree, for [`RETURN_MAX`] at most. Drives
+//! nothing by itself: the gateway asks it whenever something has happened.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use meshward_core::node::Node;
+use meshward_core::ota::StartError;
+use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::NodeId;
+use meshward_fleet::deployment::{Deployment, Family, Phase, State, TargetReport, Transfers, Why};
+
+use super::{Gateway, Rollout, RolloutError, RolloutRequest};
+
+/// How long nodes of an unfinished roll-out have to come back into the tree after a start of the gateway.
+pub const RETURN_MAX: Duration = Duration::from_secs(120);
+/// Between two looks whether they have.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A roll-out that had not finished when the gateway ended.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Its number.
+    pub id: u64,
+    /// What was asked for.
+    pub request: RolloutRequest,
+    /// When it began.
+    pub started: SystemTime,
+    /// Whether it was paused.
+    pub paused: bool,
+    /// Who was let to restart.
+    pub activated: Vec<NodeId>,
+    /// A line per node, as far as they were written; reasons are [`Why::Recorded`].
+    pub nodes: Vec<TargetReport>,
+}
+
+/// What was known of a roll-out's nodes before the gateway restarted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Earlier {
+    /// Lines that were final.
+    settled: Vec<TargetReport>,
+    /// Stock nodes that had all parts and were about to start the image, or had: they will say that they have no use
+    /// for it.
+    nearly: BTreeSet<NodeId>,
+}
+
+impl Earlier {
+    fn of(lines: &[TargetReport]) -> Self {
+        let is_nearly = |line: &&TargetReport| {
+            line.family == Some(Family::Stock)
+                && matches!(line.state, State::Finishing | State::Restarting | State::Verifying)
+        };
+        Self {
+            settled: lines.iter().filter(|line| line.state.is_final()).cloned().collect(),
+            nearly: lines.iter().filter(is_nearly).map(|line| line.node).collect(),
+        }
+    }
+
+    /// What is known in all.
+    pub(super) fn merge(&self, mut lines: Vec<TargetReport>) -> Vec<TargetReport> {
+        for line in &mut lines {
+            if line.state == State::Declined(None) && self.nearly.contains(&line.node) {
+                line.state = State::Updated;
+            }
+        }
+        lines.extend(self.settled.iter().cloned());
+        lines.sort_by_key(|line| line.node);
+        lines
+    }
+}
+
+/// A roll-out that waits for its nodes.
+#[derive(Debug)]
+pub(super) struct Resuming {
+    since: Instant,
+    look_at: Instant,
+    pub(super) paused: bool,
+    pub(super) activated: Vec<NodeId>,
+    /// Who is still to be updated; nobody when no line had been written.
+    open: Vec<NodeId>,
+}
+
+impl Gateway {
+    /// Goes on with a roll-out that a gateway before this one had begun, once its nodes are back. Its image must be
+    /// known again.
+    ///
+    /// # Errors
+    /// [`RolloutError`], and nothing was taken up.
+    pub fn resume(&mut self, now: Instant, unfinished: Unfinished) -> Result<(), RolloutError> {
+        if self.running.is_some() || self.resuming.is_some() {
+            return Err(RolloutError::Start(StartError::Busy));
+        }
+        let (firmware, plan) = self.plan(&unfinished.request)?;
+        let Unfinished { id, request, started, paused, activated, nodes } = unfinished;
+        let open = nodes.iter().filter(|line| !line.state.is_final()).map(|line| line.node).collect();
+        let earlier = Earlier::of(&nodes);
+        tracing::info!(rollout = id, "a roll-out goes on that had not finished");
+        self.next_rollout = self.next_rollout.max(id + 1);
+        self.remember(Rollout {
+            id,
+            firmware,
+            role: plan.role,
+            hardware: plan.hardware,
+            scheme: request.scheme,
+            hold: request.hold,
+            request,
+            started,
+            finished: None,
+            phase: Phase::Surveying,
+            paused,
+            forecast: None,
+            eta: None,
+            transfers: Transfers::default(),
+            activated: activated.clone(),
+            nodes,
+            earlier,
+        });
+        self.resuming = Some(Resuming { since: now, look_at: now, paused, activated, open });
+        Ok(())
+    }
+
+    /// When the next look at a roll-out is due that waits for its nodes.
+    pub(super) fn resume_at(&self) -> Option<Instant> {
+        self.resuming.as_ref().map(|resuming| resuming.look_at)
+    }
+
+    /// Takes up a roll-out when its nodes are back, or have had long enough.
+    pub(super) fn try_resume(&mut self, now: Instant, node: &mut Node) {
+        let Some(resuming) = self.resuming.as_mut().filter(|resuming| resuming.look_at <= now) else {
+            return;
+        };
+        resuming.look_at = now + LOOK;
+        let back = resuming.open.iter().all(|id| node.mesh().knows(*id)) && node.mesh().tree().len() > 1;
+        if !back && now.since(resuming.since) < RETURN_MAX {
+            return;
+        }
+        let (Some(resuming), Some(rollout)) = (self.resuming.take(), self.rollouts.back()) else { return };
+        let (id, request) = (rollout.id, rollout.request.clone());
+        let started = self.plan(&request).and_then(|(_, mut plan)| {
+            if !resuming.open.is_empty() {
+                plan.targets = Some(resuming.open);
+            }
+            Deployment::start(now, node, plan).map_err(RolloutError::Start)
+        });
+        match started {
+            Ok(mut deployment) => {
+                deployment.activate(now, node, &resuming.activated);
+                if resuming.paused {
+                    deployment.pause(now, node);
+                }
+                self.running = Some(deployment);
+            }
+            Err(error) => {
+                tracing::warn!(rollout = id, %error, "a roll-out cannot go on");
+                self.end_unresumed();
+            }
+        }
+    }
+
+    /// Ends the roll-out that waits for its nodes.
+    pub(super) fn end_unresumed(&mut self) {
+        self.resuming = None;
+        let Some(rollout) = self.rollouts.back_mut() else { return };
+        (rollout.finished, rollout.phase) = (Some(SystemTime::now()), Phase::Finished);
+        for line in rollout.nodes.iter_mut().filter(|line| !line.state.is_final()) {
+            line.state = State::Failed(Why::Aborted);
+        }
+    }
+}
