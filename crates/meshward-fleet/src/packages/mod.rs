@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use meshward_core::hash::Md5Sum;
 use meshward_core::telemetry::Metric;
 use meshward_core::time::Instant;
 use meshward_core::wire::status::{Package, Sent};
@@ -53,6 +54,8 @@ struct Track {
     rssi: Option<f64>,
     /// The number of its last package of type 13.
     id: Option<i32>,
+    /// The sums of the lines of its last log, of which there are at most 64.
+    log: Vec<Md5Sum>,
 }
 
 /// See the module's page.

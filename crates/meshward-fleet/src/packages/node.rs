@@ -2,8 +2,8 @@
 
 use meshward_core::telemetry::Metric;
 use meshward_core::wire::status::{
-    EnhancedStatus, HealthCheck, Metrics, MqttRetry, Organization, Performance, RemoteLog, Sensor, Sensors,
-    Status,
+    EnhancedStatus, HealthCheck, LogLine, Metrics, MqttRetry, Organization, Performance, RemoteLog, Sensor,
+    Sensors, Status,
 };
 
 use super::learnt::{Level, Topic, What};
@@ -18,10 +18,14 @@ pub(super) fn performance(reader: &mut Reader<'_>, package: &Performance) {
     }
 }
 
+/// The node sends all lines that it still has; those that came before are not told again.
 pub(super) fn remote_log(reader: &mut Reader<'_>, package: &RemoteLog) {
-    for line in package.lines.value().map_or(&[][..], |lines| lines.items()) {
-        let text = line.text.value().map(|text| text.to_str().trim_end().to_owned()).unwrap_or_default();
-        reader.find(What::Logged { when: line.when.get(), text });
+    let lines = package.lines.value().map_or(&[][..], |lines| lines.items());
+    let text = |line: &LogLine| line.text.value().map(|text| text.to_str().trim_end().to_owned());
+    let lines: Vec<_> = lines.iter().map(|line| (line.when.get(), text(line).unwrap_or_default())).collect();
+    let known = reader.known_lines(&lines);
+    for (when, text) in lines.into_iter().skip(known) {
+        reader.find(What::Logged { when, text });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Turns one package into what is learnt: the tools that [`node`](super::node) and [`mesh`](super::mesh) use.
 
+use meshward_core::hash::Md5Sum;
 use meshward_core::telemetry::Metric;
 use meshward_core::time::Instant;
 use meshward_core::wire::status::{Answer, Field, Oddity, Package, Sent, Text, decimal};
@@ -122,6 +123,15 @@ impl<'a> Reader<'a> {
             doubt
         };
         self.learnt.readings.push(Reading { doubt, ..reading });
+    }
+
+    /// How many of these lines of a log, the oldest first, are the last ones of the log before.
+    pub(super) fn known_lines(&mut self, lines: &[(Option<u32>, String)]) -> usize {
+        let sum = |(when, text): &(Option<u32>, String)| Md5Sum::of(format!("{when:?} {text}").as_bytes());
+        let sums: Vec<Md5Sum> = lines.iter().map(sum).collect();
+        let before = std::mem::replace(&mut self.track.log, sums);
+        let goes_on = |count: &usize| before.ends_with(self.track.log.get(..*count).unwrap_or_default());
+        (0..=before.len().min(lines.len())).rev().find(goes_on).unwrap_or(0)
     }
 
     /// The signal of the sender, which later decides what a Wi-Fi byte was.

@@ -392,3 +392,31 @@ fn nothing_that_comes_is_fatal() {
     assert_eq!(learnt.fact(Topic::Version).map(str::len), Some(256));
     assert_eq!(learnt.odd.iter().map(|odd| odd.doubt).collect::<Vec<_>>(), [None, None]);
 }
+
+#[test]
+fn lines_of_a_remote_log_that_come_again_are_not_told_again() {
+    let mut packages = Packages::default();
+    let mut told = |lines: &[(u32, &str)]| {
+        let lines: Vec<String> =
+            lines.iter().map(|(when, text)| format!(r#"{{"first":{when},"second":"{text}"}}"#)).collect();
+        let frame = format!(r#"{{"type":14,"from":7,"dest":1,"routing":1,"log":[{}]}}"#, lines.join(","));
+        let learnt = packages.handle_frame(Instant::ORIGIN, frame.as_bytes()).unwrap();
+        let text = |finding: Finding| match finding.what {
+            What::Logged { text, .. } => text,
+            what => panic!("{what:?}"),
+        };
+        learnt.findings.into_iter().map(text).collect::<Vec<_>>()
+    };
+    let (a, b, c) = ((1, "a"), (2, "b"), (3, "c"));
+    assert_eq!(told(&[a]), ["a"]);
+    assert_eq!(told(&[a]), [""; 0]);
+    assert_eq!(told(&[a, b]), ["b"]);
+    // Older lines were pushed out.
+    assert_eq!(told(&[b, c]), ["c"]);
+    // The same line twice is two lines; so is one at another time.
+    assert_eq!(told(&[c, c]), ["c"]);
+    assert_eq!(told(&[(4, "c")]), ["c"]);
+    // After a restart all is new.
+    assert_eq!(told(&[a, b]), ["a", "b"]);
+    assert_eq!(told(&[]), [""; 0]);
+}

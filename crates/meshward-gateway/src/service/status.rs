@@ -273,3 +273,57 @@ fn log(event: &Event) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meshward_core::mesh::MeshConfig;
+    use meshward_core::node::NodeConfig;
+    use meshward_core::ota::trust::KeyKind;
+    use meshward_fleet::fleet::Settings;
+    use meshward_fleet::signing::SigningKey;
+
+    use crate::shell::Clock;
+
+    fn gateway() -> Gateway {
+        let fleet = Fleet::new(Instant::ORIGIN, NodeId(1), 1, Settings::default()).unwrap();
+        let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
+        Gateway::new(&Clock::start(), fleet, operator, tokio::sync::mpsc::channel(1).0)
+    }
+
+    fn line(text: &str) -> Event {
+        Event::Log { node: NodeId(2), when: None, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_reader_knows_what_it_has_missed() {
+        let mut gateway = gateway();
+        assert_eq!((gateway.last_event(), gateway.events(0).count()), (0, 0));
+        for number in 0..EVENTS_KEPT_MAX + 3 {
+            gateway.tell(Instant::ORIGIN, line(&number.to_string()));
+        }
+        let kept: Vec<&Told> = gateway.events(0).collect();
+        assert_eq!((kept.len(), gateway.events_dropped()), (EVENTS_KEPT_MAX, 3));
+        assert_eq!(kept.first().map(|told| told.id), Some(4), "numbers go on, so a gap shows");
+        assert_eq!(kept.last().map(|told| told.id), Some(gateway.last_event()));
+        let new: Vec<&Event> = gateway.events(gateway.last_event() - 1).map(|told| &told.event).collect();
+        assert_eq!(new, [&line(&(EVENTS_KEPT_MAX + 2).to_string())]);
+    }
+
+    #[test]
+    fn a_query_whose_asker_has_gone_is_cancelled() {
+        let (mut gateway, now) = (gateway(), Instant::ORIGIN);
+        let mut node = Node::new(NodeConfig::new(MeshConfig::gateway(NodeId(1), 1)));
+        let ask = |gateway: &mut Gateway, node: &mut Node| {
+            let (nodes, timeout) = (vec![NodeId(7)], Duration::from_secs(5));
+            gateway.query(now, node, Request { nodes, metrics: Vec::new(), max_age: Duration::ZERO, timeout })
+        };
+        // A node that is not there has its outcome at once.
+        let mut answer = ask(&mut gateway, &mut node).unwrap();
+        assert!(answer.try_recv().is_ok());
+        assert!(gateway.status.queries.is_empty());
+        gateway.status.queries.insert(QueryId(99), oneshot::channel().0);
+        gateway.watch(now, &mut node);
+        assert!(gateway.status.queries.is_empty(), "nobody waits for it");
+    }
+}
