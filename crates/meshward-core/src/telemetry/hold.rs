@@ -1,9 +1,10 @@
 //! What a relay holds of those behind it, to send it together with its own: a message costs more than its bytes.
 //!
-//! Holds telemetry packets for one collector until the relay's own is due, at most [`HOLD`], at most [`ROOM`] bytes;
-//! what is urgent makes everything go at once. A packet's age grows by as long as it was held. Refuses what it does
-//! not understand and what has no room: that is passed on as it came. Never sends anything back over the link it
-//! came from.
+//! Holds telemetry packets for one collector until the relay's own is due, at most [`HOLD`]. [`ROOM`] bytes are a
+//! message: when more come, those go at once, and what is over begins the next one, so that a large branch takes as
+//! few messages as its bytes need. What is urgent makes everything go at once. A packet's age grows by as long as it
+//! was held. Refuses what it does not understand and what is more than two messages at once: that is passed on as it
+//! came. Never sends anything back over the link it came from.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -19,6 +20,9 @@ use crate::wire::{NodeId, Parcel};
 pub const HOLD: Duration = Duration::from_secs(2);
 /// Bytes held; with the relay's own packet they fill a bundle.
 pub(super) const ROOM: usize = BUNDLE_MAX - 1 - SUM - ENTRY - BODY_MAX;
+/// Full messages that wait to be taken, which is at once; and how many of them one frame can make.
+const FULL_MAX: usize = 3;
+const FULL_BY_ONE: usize = 2;
 /// Frames that are passed on as they came and wait for that.
 const PASSING_MAX: usize = 8;
 
@@ -42,7 +46,10 @@ pub(crate) struct Passing {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
+    /// Messages that are full, and go now.
+    full: VecDeque<Vec<Held>>,
     held: Vec<Held>,
+    /// Of `held`, with what stands before each.
     bytes: usize,
     /// Something urgent is among them.
     urgent: bool,
@@ -69,17 +76,32 @@ impl Hold {
         let parcel = Parcel::decode(frame).ok()?;
         let entries = packets(parcel.from, &parcel.body)?;
         let size: usize = entries.clone().map(|(_, packet)| packet.len() + ENTRY).sum();
-        if self.bytes + size > ROOM {
-            // What has waited goes now, and this one by itself behind it.
-            self.urgent = true;
+        let has_room = self.bytes + size <= ROOM || self.full.len() + FULL_BY_ONE <= FULL_MAX;
+        if !has_room || size > BUNDLE_MAX {
             return None;
         }
-        self.bytes += size;
         for (from, packet) in entries {
+            let size = packet.len() + ENTRY;
+            if self.bytes + size > ROOM {
+                self.full.push_back(core::mem::take(&mut self.held));
+                self.bytes = 0;
+            }
+            self.bytes += size;
             self.urgent |= packet.get(FLAGS).is_some_and(|flags| Flags(*flags).has(Flags::URGENT));
             self.held.push(Held { link, since: now, from, bytes: packet.into() });
         }
         Some(())
+    }
+
+    /// The message that is full, as one body, see [`Hold::release`].
+    pub(super) fn full(&mut self, now: Instant, towards: Option<LinkId>) -> Option<Vec<u8>> {
+        // One that would all go back is none.
+        while let Some(full) = self.full.pop_front() {
+            if let Some(body) = self.body(full, now, towards, None) {
+                return Some(body);
+            }
+        }
+        None
     }
 
     /// The next frame that is passed on as it came.
@@ -88,13 +110,13 @@ impl Hold {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.full.is_empty() && self.held.is_empty()
     }
 
     /// When what is held must go.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let first = self.held.first()?;
-        Some(if self.urgent { now } else { first.since + HOLD })
+        let first = self.full.front().and_then(|full| full.first()).or(self.held.first())?;
+        Some(if self.urgent || !self.full.is_empty() { now } else { first.since + HOLD })
     }
 
     /// Everything held and the relay's own packet as one body, for the link `towards` the collector; `None` when
@@ -107,6 +129,16 @@ impl Hold {
     ) -> Option<Vec<u8>> {
         let held = core::mem::take(&mut self.held);
         (self.bytes, self.urgent) = (0, false);
+        self.body(held, now, towards, own)
+    }
+
+    fn body(
+        &mut self,
+        held: Vec<Held>,
+        now: Instant,
+        towards: Option<LinkId>,
+        own: Option<(NodeId, &[u8])>,
+    ) -> Option<Vec<u8>> {
         let before = held.len();
         let mut entries: Vec<(NodeId, Box<[u8]>)> = Vec::with_capacity(before + 1);
         for Held { link, since, from, mut bytes } in held {
@@ -129,9 +161,10 @@ impl Hold {
 
     /// Forgets what it holds, and says how many packets those were.
     pub(super) fn drop_all(&mut self) {
-        let lost = self.held.len() + self.passing.len();
+        let full: usize = self.full.iter().map(Vec::len).sum();
+        let lost = full + self.held.len() + self.passing.len();
         self.dropped = self.dropped.saturating_add(lost as u32);
-        self.held = Vec::new();
+        (self.full, self.held) = (VecDeque::new(), Vec::new());
         self.passing.clear();
         (self.bytes, self.urgent) = (0, false);
     }
@@ -143,8 +176,9 @@ impl Hold {
 
     /// Everything it holds is bounded.
     pub(super) fn check(&self) {
-        let bytes: usize = self.held.iter().map(|held| held.bytes.len() + ENTRY).sum();
-        assert!(bytes == self.bytes && bytes <= ROOM, "{bytes} bytes are held");
+        let bytes = |held: &[Held]| held.iter().map(|held| held.bytes.len() + ENTRY).sum::<usize>();
+        assert!(bytes(&self.held) == self.bytes && self.bytes <= ROOM, "{} bytes are held", self.bytes);
+        assert!(self.full.iter().all(|full| bytes(full) <= ROOM) && self.full.len() <= FULL_MAX);
         assert!(self.passing.len() <= PASSING_MAX);
     }
 }
@@ -199,6 +233,7 @@ mod tests {
         taken(&mut hold, 0, 2, &frame(5, &Body::Packet(packet(1, Flags::URGENT))));
         let now = Instant::from_micros(10);
         assert_eq!(hold.due(now), Some(now));
+        assert_eq!(hold.full(now, Some(LinkId(1))), None, "a message that is not full");
         assert_eq!(hold.release(now, Some(LinkId(2)), None), None);
         assert_eq!(hold.dropped(), 1);
     }
@@ -219,5 +254,30 @@ mod tests {
             hold.dropped() > 0 && hold.due(Instant::ORIGIN) == Some(Instant::ORIGIN),
             "full: it goes now"
         );
+    }
+
+    #[test]
+    fn a_large_branch_takes_as_few_messages_as_its_bytes_need() {
+        let mut hold = Hold::default();
+        let (mut sent, mut bytes) = (Vec::new(), 0);
+        let now = Instant::from_micros(500_000);
+        for node in 0..100 {
+            let packet = packet(node, Flags::default());
+            bytes += packet.len() + ENTRY;
+            let inner = Body::Bundle(Vec::from([(NodeId(u32::from(node)), packet)]));
+            taken(&mut hold, 0, 2, &frame(5, &inner));
+            hold.check();
+            sent.extend(hold.full(now, Some(LinkId(1))));
+        }
+        sent.extend(hold.release(now, Some(LinkId(1)), None));
+        assert_eq!(sent.len(), bytes.div_ceil(ROOM), "{bytes}");
+        assert!(sent.iter().all(|body| body.len() <= BUNDLE_MAX));
+        let told = sent.iter().map(|body| match Body::decode(kind::TELEMETRY_DELTA, body) {
+            Ok(Body::Bundle(entries)) => entries,
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<u32> = told.flatten().map(|(node, _)| node.0).collect();
+        assert_eq!(told, (0..100).collect::<Vec<u32>>(), "all of them, in their order");
+        assert!(hold.is_empty() && hold.dropped() == 0 && hold.pass().is_none());
     }
 }

@@ -364,9 +364,12 @@ impl Telemetry {
     fn report(&mut self, now: Instant, mesh: &Mesh, own: &dyn Fn() -> Own, collector: NodeId) {
         let due = self.reporter.due(now).is_some_and(|due| due <= now);
         let due = due && self.reporter.has_room(now, mesh, collector);
+        let towards = mesh.link_to(collector);
+        while let Some(body) = self.hold.full(now, towards) {
+            self.send_bundle(collector, body);
+        }
         let release = self.hold.due(now).is_some_and(|due| due <= now);
-        let joins = release && self.reporter.may_join(now);
-        let packet = (due || joins).then(|| {
+        let packet = due.then(|| {
             self.registry.look(now, mesh, own(), Some(collector));
             self.reporter.packet(now, &self.registry, self.config.low_memory)
         });
@@ -375,16 +378,17 @@ impl Telemetry {
         }
         let bytes = packet.as_ref().map(written);
         let entry = bytes.as_deref().map(|bytes| (self.id, bytes));
-        match (self.hold.release(now, mesh.link_to(collector), entry), packet) {
-            (Some(body), _) => {
-                let parcel =
-                    Parcel { kind: kind::TELEMETRY_DELTA, from: self.id, to: To::One(collector), body };
-                self.transmit(collector, parcel.encode());
-            }
+        match (self.hold.release(now, towards, entry), packet) {
+            (Some(body), _) => self.send_bundle(collector, body),
             (None, Some(packet)) => self.send(collector, &Body::Packet(packet)),
             (None, None) => {}
         }
         self.reporter.plan(now, mesh, collector);
+    }
+
+    fn send_bundle(&mut self, collector: NodeId, body: Vec<u8>) {
+        let parcel = Parcel { kind: kind::TELEMETRY_DELTA, from: self.id, to: To::One(collector), body };
+        self.transmit(collector, parcel.encode());
     }
 
     fn enhance(&mut self, now: Instant, mesh: &Mesh, own: &dyn Fn() -> Own, collector: NodeId) {

@@ -7,7 +7,10 @@
 //! link with [`BUSY`] bytes waiting.
 //!
 //! With aggregation the periodic packets of a branch go together: each node's turn is at multiples of `pmax` on the
-//! mesh clock, the deeper ones' a little earlier, so that a relay has heard those behind it when its own is due.
+//! mesh clock, a deeper one's a little earlier than that of the node above, however deep the tree is, so that a relay
+//! has heard those behind it when its own is due. Whoever misses that costs a message on each link of its way, so
+//! what has changed waits for a turn that is near, and no turn is left out. Where the mesh clock begins anew, each
+//! 71.6 minutes, turns are elsewhere: one comes too soon then, rather than too late.
 
 use alloc::vec::Vec;
 
@@ -30,12 +33,15 @@ const KEYFRAME_LEAST: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(2);
 /// With more bytes waiting on the way to the collector a packet waits as well.
 const BUSY: usize = 4 * 1_024;
-/// How much earlier than its parent's a node's turn is. The clocks of a mesh agree to some 10 ms.
-const STAGGER_US: u64 = 200_000;
-/// Deeper nodes have their turn together.
-const LEVELS: u64 = 8;
-/// The part of [`STAGGER_US`] over which nodes of one depth are spread.
-const SPREAD_US: u64 = 120_000;
+/// How much earlier than its parent's a node's turn is, as a part of the period and at least and at most: the more
+/// nodes there are, the longer the period, and the longer the channel needs for those of one depth.
+const STAGGER_PARTS: u64 = 100;
+/// The clocks of a mesh agree to some 10 ms.
+const STAGGER_MIN_US: u64 = 150_000;
+/// Reports of deep nodes are older by that on each hop.
+const STAGGER_MAX_US: u64 = 400_000;
+/// A turn that comes sooner after a packet was that packet's: the clock was set a little, or the node has moved.
+const SAME_TURN: Duration = Duration::from_secs(1);
 
 /// See the module's page.
 #[derive(Debug)]
@@ -163,7 +169,10 @@ impl Reporter {
         let pmin = Duration::from_secs(self.policy.pmin_s.into());
         let mut due = planned;
         if self.changed || self.waiting != 0 {
-            due = due.min(last + pmin);
+            let soonest = last + pmin;
+            let near = Duration::from_micros(pmin.as_micros() / 4);
+            let waits = self.policy.aggregate && planned.since(soonest) <= near;
+            due = due.min(if waits { planned } else { soonest });
         }
         if self.wanted {
             let since = self.key_at.map_or(now, |at| at + KEYFRAME_SPACING);
@@ -191,28 +200,21 @@ impl Reporter {
             return;
         };
         let period = u64::from(self.policy.pmax_s).saturating_mul(1_000_000);
-        let pmin = u64::from(self.policy.pmin_s).saturating_mul(1_000_000).min(period / 2);
         if !self.policy.aggregate {
             self.periodic = Some(last + Duration::from_micros(period));
             return;
         }
-        let depth = (mesh.path_to(collector).len() as u64).clamp(1, LEVELS);
-        let turn = (LEVELS - depth) * STAGGER_US + spread(SPREAD_US);
-        let earliest = last + Duration::from_micros(pmin);
+        let stagger = (period / STAGGER_PARTS).clamp(STAGGER_MIN_US, STAGGER_MAX_US);
+        let depth = mesh.path_to(collector).len() as u64;
+        // Nodes of one depth are spread over so much of it that the last of them still is before those above.
+        let turn = spread(stagger * 3 / 5) + period - depth * stagger % period;
         let at = u64::from(mesh.mesh_time(now).0);
         let ahead = (turn + period - at % period) % period;
         let mut due = now + Duration::from_micros(ahead);
-        if due < earliest {
+        if due < last + SAME_TURN {
             due = due + Duration::from_micros(period);
         }
         self.periodic = Some(due);
-    }
-
-    /// Whether a packet may go with others that go now, although its turn is later.
-    pub(super) fn may_join(&self, now: Instant) -> bool {
-        let half = Duration::from_millis(u64::from(self.policy.pmax_s.max(self.policy.pmin_s)) * 500);
-        let pmin = Duration::from_secs(self.policy.pmin_s.into());
-        self.policy.on && self.last.is_some_and(|last| now.since(last) >= half.max(pmin))
     }
 
     /// Whether the way to the collector has room; if not, a packet waits for `pmin`.

@@ -274,6 +274,37 @@ fn packets_go_by_pmin_pmax_and_bands_and_urgent_ones_within_a_second() {
 }
 
 #[test]
+fn a_turn_is_waited_for_and_never_left_out() {
+    let mesh = crate::mesh::Mesh::new(crate::mesh::MeshConfig::node(NodeId(7), 1));
+    // The mesh clock begins anew each 2^32 µs, in the middle of a period: from before that until after it.
+    let begins = (1_u64 << 32) / 1_000_000;
+    let anew = mesh.mesh_time(Instant::ORIGIN + Duration::from_secs(begins + 1));
+    assert!(anew.0 < 1_000_000);
+    for (pmin_s, now_s) in
+        [40, 10].into_iter().flat_map(|pmin| (100..begins + 90).map(move |now| (pmin, now)))
+    {
+        if now_s > 150 && now_s + 90 < begins {
+            continue;
+        }
+        let mut pair = Pair::new();
+        let policy = Policy { pmin_s, pmax_s: 40, ..Policy::default() };
+        pair.reporter = Reporter::new(NodeId(7), 3, policy);
+        pair.set(&YEAR);
+        pair.next(now_s);
+        pair.reporter.plan(pair.now, &mesh, NodeId(1));
+        let seconds = |due: Instant| due.since(pair.now).as_secs_f64();
+        let turn = pair.reporter.due(pair.now).unwrap();
+        assert!((1.0..=41.0).contains(&seconds(turn)), "{now_s} s: {}", seconds(turn));
+        // News waits for a turn that is near, and does not wait for one that is not.
+        pair.registry.set(Metric::Rssi, -80);
+        pair.reporter.look(&pair.registry, Field::bit(Metric::Rssi).unwrap(), 10_000);
+        let due = pair.reporter.due(pair.now).unwrap();
+        let waits = seconds(turn) <= f64::from(pmin_s) * 1.25;
+        assert_eq!(due, if waits { turn } else { pair.now + Duration::from_secs(10) }, "{now_s} s");
+    }
+}
+
+#[test]
 fn the_worked_example_of_the_documentation() {
     // Its bytes were reckoned by another program.
     let numbers = |values: &[(Metric, i64)]| {

@@ -115,10 +115,11 @@ impl World {
 
 const TELEMETRY: [i32; 2] = [kind::TELEMETRY_KEYFRAME, kind::TELEMETRY_DELTA];
 
-/// What a chain of five nodes sends in ten minutes: packages at the gateway, bytes on all links, and the longest
+/// What a chain of so many nodes sends in ten minutes: packages at the gateway, frames on all links, and the longest
 /// that a node was not heard of.
-fn ten_minutes(aggregate: bool) -> (usize, u64, Duration) {
-    let mut world = World::chain((2..=6).map(|id| teller(id, Config::default())));
+fn ten_minutes(nodes: u32, aggregate: bool) -> (usize, u64, Duration) {
+    let all = 2..nodes + 2;
+    let mut world = World::chain(all.clone().map(|id| teller(id, Config::default())));
     world.subscribe(&Policy { aggregate, ..Policy::default() });
     world.run(seconds(180));
     let sent = |world: &World| -> u64 {
@@ -128,7 +129,7 @@ fn ten_minutes(aggregate: bool) -> (usize, u64, Duration) {
     world.packages.clear();
     world.heard.clear();
     world.run(seconds(600));
-    let mut last: BTreeMap<NodeId, Instant> = (2..=6).map(|id| (NodeId(id), start)).collect();
+    let mut last: BTreeMap<NodeId, Instant> = all.map(|id| (NodeId(id), start)).collect();
     let mut longest = Duration::ZERO;
     for (at, node, report) in world.reports() {
         let observed = at - report.age;
@@ -145,16 +146,23 @@ fn ten_minutes(aggregate: bool) -> (usize, u64, Duration) {
 
 #[test]
 fn a_branch_tells_in_one_message_what_took_five() {
-    let (single, single_frames, longest) = ten_minutes(false);
+    let (single, single_frames, longest) = ten_minutes(5, false);
     assert!((50..=60).contains(&single), "{single} packages from five nodes in ten minutes");
     assert!(longest <= seconds(63), "{longest:?}");
-    let (packed, packed_frames, longest) = ten_minutes(true);
+    let (packed, packed_frames, longest) = ten_minutes(5, true);
     println!("five nodes in a row, 10 min: {single} packages of telemetry, aggregated {packed}");
     println!("frames on all links in that time: {single_frames}, aggregated {packed_frames}");
     assert!(packed <= 13, "one a minute, not {packed}");
     assert!(longest <= seconds(75), "{longest:?}");
     // Five nodes in a row: 15 hops a minute against 5.
     assert!(packed_frames + 85 <= single_frames, "{packed_frames} against {single_frames} frames");
+}
+
+#[test]
+fn a_branch_that_is_deep_tells_in_one_message_too() {
+    let (packed, _, longest) = ten_minutes(14, true);
+    assert!(packed <= 11, "one a minute, not {packed}");
+    assert!(longest <= seconds(75), "{longest:?}");
 }
 
 #[test]

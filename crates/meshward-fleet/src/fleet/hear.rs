@@ -9,7 +9,7 @@ use meshward_core::wire::status::Sent;
 use meshward_core::wire::{NodeId, Routing, User, kind};
 
 use super::{Event, Fleet};
-use crate::overhead::{Crossings, Frame};
+use crate::overhead::{Crossings, ENVELOPE_BYTES, Frame};
 use crate::packages::{Learnt, Topic, Via, What};
 use crate::reading::{Reading, Source};
 use crate::registry::{Identity, Registry};
@@ -19,7 +19,7 @@ const MESSAGE_BYTES: usize = 70;
 /// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
 const PARTED_MAX: usize = 2_500;
 /// Bytes of a report on its own, where it came packed with others; and of it among others.
-const REPORT_BYTES: usize = 90;
+const REPORT_BYTES: usize = 96;
 const ENTRY_BYTES: usize = 32;
 
 impl Fleet {
@@ -45,7 +45,7 @@ impl Fleet {
                 let broadcast = envelope.routing == Routing::Broadcast;
                 self.heard(now, envelope.from, envelope.kind, bytes.len() + 1, broadcast);
                 if self.collector.handle_package(now, envelope.kind, bytes) {
-                    self.collected(now);
+                    self.collected(now, envelope.from);
                 } else if let Ok(sent) = Sent::decode(bytes) {
                     self.handle_package(now, &sent, Via::Frame);
                 }
@@ -119,11 +119,15 @@ impl Fleet {
         self.digest(now, &[Reading::new(from, Metric::RoundTrip, millis, now, Source::Probe)]);
     }
 
-    /// What telemetry and the status service have brought.
-    fn collected(&mut self, now: Instant) {
+    /// What telemetry and the status service have brought with a package of `sender`.
+    fn collected(&mut self, now: Instant, sender: NodeId) {
+        let mut told = Vec::new();
         while let Some(event) = self.collector.poll_event() {
             match event {
-                CollectorEvent::Report { node, report } => self.handle_report(now, node, &report),
+                CollectorEvent::Report { node, report } => {
+                    self.handle_report(now, node, &report);
+                    told.push(node);
+                }
                 CollectorEvent::Answer { node, q, values } => {
                     self.queries.handle_answer(now, node, q, values.as_deref());
                     self.digest(now, &readings(node, now, Source::Answer, &values.unwrap_or_default()));
@@ -131,6 +135,19 @@ impl Fleet {
                 CollectorEvent::Policy { node, number, taken } => self.policy_heard(now, node, number, taken),
             }
         }
+        self.count_besides(now, sender, &told);
+    }
+
+    /// A relay sends once what it has to tell, with what it packed. What it sends besides, because that was more than a
+    /// message or came late, is one message more on each link since those in it have met.
+    fn count_besides(&mut self, now: Instant, sender: NodeId, told: &[NodeId]) {
+        if told.contains(&sender) || !self.aggregates(sender) {
+            return;
+        }
+        let Some(place) = self.topology.meeting(told) else { return };
+        let crossings = Crossings::Hops(place.hops.saturating_sub(1));
+        let frame = Frame { kind: kind::TELEMETRY_DELTA, bytes: ENVELOPE_BYTES, crossings };
+        self.meter.record(now, &self.channel, &frame);
     }
 
     fn handle_report(&mut self, now: Instant, node: NodeId, report: &Report) {

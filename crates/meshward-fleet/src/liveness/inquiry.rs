@@ -1,9 +1,9 @@
 //! Asking a node that is silent, until it answers or its silence proves something.
 //!
 //! Probes go out one after the other; how far apart depends on how many it will take, so that the whole is not much
-//! longer where much gets lost. A node is asked only while nobody above it is overdue too, for then the silence says
+//! longer where much gets lost. A node is asked only while nobody above it is being asked, for then the silence says
 //! nothing about itself; and it is not called lost before the node above has shown itself since the inquiry began.
-//! If that one has not, it is asked as well.
+//! If that one has not, it is asked instead: whoever lives answers at once, so the topmost that does not is soon found.
 
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
@@ -11,13 +11,13 @@ use meshward_core::wire::NodeId;
 use super::loss::{PROBES_MAX, ln_lost, probes_needed};
 use super::{Liveness, State, Why};
 
-/// Two probes 4 s apart, with their time-outs, take so long; many probes share it.
-const SPAN: Duration = Duration::from_secs(8);
-/// Probes to one node are never closer together.
-const GAP_MIN: Duration = Duration::from_millis(750);
-/// A probe that was not sent, or waits for a verdict above, is looked at again after this.
+/// From the first probe to the last: two of them are 4 s apart, many share that. The last one's time-out follows.
+const SPAN: Duration = Duration::from_secs(4);
+/// Probes to one node are never closer together; who waits for a verdict above is looked at again after this.
+const GAP_MIN: Duration = Duration::from_millis(500);
+/// A probe that was not sent is asked for again after this.
 const AGAIN: Duration = Duration::from_secs(1);
-/// From so many unanswered probes on the node above is asked too.
+/// From so many unanswered probes on the node above is asked before another one goes.
 const PROBES_BEFORE_ABOVE: u32 = 2;
 
 /// Questions to one node.
@@ -104,7 +104,7 @@ impl Liveness {
     }
 
     fn go_on(&mut self, node: NodeId) {
-        if self.is_behind_overdue(node) {
+        if self.is_behind_asked(node) {
             return self.wait(node);
         }
         let (needed, gap) = self.needed(node);
@@ -115,18 +115,15 @@ impl Liveness {
         let silent = inquiry.sent > 0 && now >= inquiry.last + answer.min(gap);
         let (sent, since) = (inquiry.sent, inquiry.since);
         if sent < needed {
-            inquiry.sent = sent.saturating_add(1);
-            inquiry.last = now;
-            let last = inquiry.sent >= needed;
-            inquiry.next = now + if last { answer } else { gap };
-            if silent && state == State::Online && sent >= PROBES_BEFORE_ABOVE {
-                self.set(node, State::Suspect, Why::NoAnswer { probes: sent });
-            }
-            self.ask(node);
             if silent && sent >= PROBES_BEFORE_ABOVE {
-                self.ask_above(node, since);
+                if state == State::Online {
+                    self.set(node, State::Suspect, Why::NoAnswer { probes: sent });
+                }
+                if !self.ask_above(node, since) && self.is_behind_asked(node) {
+                    return self.wait(node);
+                }
             }
-            return;
+            return self.ask_again(node, if sent + 1 < needed { gap } else { answer });
         }
         let Some((above, _)) = place else { return self.wait(node) };
         if self.ask_above(node, since) {
@@ -139,8 +136,18 @@ impl Liveness {
         }
     }
 
+    /// One more probe; what comes next comes after `wait`.
+    fn ask_again(&mut self, node: NodeId, wait: Duration) {
+        let now = self.now;
+        if let Some(inquiry) = self.nodes.get_mut(&node).and_then(|life| life.inquiry.as_mut()) {
+            inquiry.sent = inquiry.sent.saturating_add(1);
+            (inquiry.last, inquiry.next) = (now, now + wait);
+            self.ask(node);
+        }
+    }
+
     fn wait(&mut self, node: NodeId) {
-        let again = self.now + AGAIN;
+        let again = self.now + GAP_MIN;
         if let Some(inquiry) = self.nodes.get_mut(&node).and_then(|life| life.inquiry.as_mut()) {
             inquiry.next = again;
         }
@@ -159,13 +166,13 @@ impl Liveness {
             86_400.0 / period.as_secs_f64().max(1.0) * f64::from(self.config.days_per_mistake.max(1));
         let doubt = if inquiry.overdue { ln_lost(loss, hops) } else { 0.0 };
         let needed = probes_needed(-occasions.ln(), doubt, loss, hops, self.config.probes_min.max(1));
-        let gap = Duration::from_micros(SPAN.as_micros() / u64::from(needed.max(1)));
+        let gap = Duration::from_micros(SPAN.as_micros() / u64::from(needed.saturating_sub(1).max(1)));
         (needed, gap.clamp(GAP_MIN, self.config.answer.max(GAP_MIN)))
     }
 
-    /// Whether somebody above has not reported either, and is being asked.
-    fn is_behind_overdue(&self, node: NodeId) -> bool {
-        self.above(node).any(|(_, life)| life.inquiry.as_ref().is_some_and(|inquiry| inquiry.overdue))
+    /// Whether somebody above is being asked.
+    fn is_behind_asked(&self, node: NodeId) -> bool {
+        self.above(node).any(|(_, life)| life.inquiry.is_some())
     }
 
     /// Whether the node above has shown itself since the inquiry began; if not it is asked too.

@@ -14,6 +14,7 @@ mod meter;
 mod noise;
 
 pub use fit::Fit;
+pub(crate) use governor::ENVELOPE_BYTES;
 pub use governor::{Governor, Period, Reports, Urgency};
 pub use meter::{Class, Crossings, Frame, Meter, Shares, WINDOW};
 pub use noise::Noise;

@@ -315,6 +315,22 @@ impl Topology {
         self.places.get(&id)
     }
 
+    /// The place where the ways from these nodes to the gateway meet; `None` at the gateway itself, and of none.
+    pub fn meeting(&self, nodes: &[NodeId]) -> Option<&Place> {
+        let mut at = *nodes.first()?;
+        for mut other in nodes.iter().copied() {
+            while at != other {
+                let (one, two) = (self.place(at)?, self.place(other)?);
+                if one.hops >= two.hops {
+                    at = one.parent;
+                } else {
+                    other = two.parent;
+                }
+            }
+        }
+        self.place(at)
+    }
+
     /// All nodes but the gateway with their places, in order of id.
     pub fn places(&self) -> impl Iterator<Item = (NodeId, &Place)> {
         self.places.iter().map(|(id, place)| (*id, place))

@@ -69,6 +69,26 @@ fn trees_that_make_no_sense_are_counted() {
     assert_eq!(topology.malformed(), 3);
 }
 
+#[test]
+fn ways_meet_somewhere() {
+    let mut topology = Topology::new(NodeId(1));
+    topology.handle_tree(at(0), &tree(&[(2, 1), (3, 2), (4, 3), (5, 3), (6, 2), (7, 1)]));
+    for (nodes, expected) in [
+        (&[4][..], Some(4)),
+        (&[4, 5], Some(3)),
+        (&[4, 5, 3], Some(3)),
+        (&[5, 6, 4], Some(2)),
+        (&[2, 4], Some(2)),
+        (&[4, 7], None),
+        (&[4, 99], None),
+        (&[], None),
+    ] {
+        let nodes: Vec<NodeId> = nodes.iter().map(|id| NodeId(*id)).collect();
+        let place = expected.and_then(|id| topology.place(NodeId(id)));
+        assert_eq!(topology.meeting(&nodes), place, "{nodes:?}");
+    }
+}
+
 /// Ten changes a minute for ten minutes are four events, that it flaps, and that it has ended.
 #[test]
 fn a_node_that_flaps_is_one_finding_and_no_storm() {
