@@ -4,11 +4,9 @@
 //! fails when a budget is exceeded. qemu is installed where that is possible, else the command is named.
 
 use crate::command::{Failure, Line};
-use crate::{no_arguments, toolchain};
+use crate::{no_arguments, system, toolchain};
 
-/// The emulator, in Debian's package of the next line.
 const EMULATOR: &str = "qemu-system-riscv32";
-const PACKAGE: &str = "qemu-system-misc";
 /// The processor of an ESP32-C3: integers, multiplication, compressed instructions, and nothing else.
 const PROCESSOR: &str = "rv32,h=false,a=false,f=false,d=false,s=false,u=false,v=false";
 /// A program that has not ended by then hangs; it takes two seconds.
@@ -23,13 +21,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// Measures, prints, and fails when a budget is exceeded.
 pub(crate) fn check() -> Result<(), Failure> {
-    ready()?;
+    system::ready(&[system::EMULATOR])?;
     emulate()?.run().map(drop)
 }
 
 /// Measures; the table.
 pub(crate) fn table() -> Result<String, Failure> {
-    ready()?;
+    system::ready(&[system::EMULATOR])?;
     emulate()?.output()
 }
 
@@ -50,38 +48,4 @@ fn shown(line: &Line) -> Line {
     let line = line.clone().env("CARGO_TARGET_DIR", "budget/target");
     println!("xtask: $ {line}");
     line
-}
-
-/// Installs the emulator if it is missing and we may.
-fn ready() -> Result<(), Failure> {
-    if Line::new(EMULATOR, &["--version"]).output().is_ok() {
-        return Ok(());
-    }
-    let install = Line::new("apt-get", &["install", "-y", "--no-install-recommends", PACKAGE]);
-    let root = Line::new("id", &["-u"]).output().is_ok_and(|id| id.trim() == "0");
-    if !root || Line::new("apt-get", &["--version"]).output().is_err() {
-        return Err(Failure::Missing(missing(&install)));
-    }
-    println!("{EMULATOR}: missing, so: {install}");
-    // Without fresh lists the package may not be found; with old ones it may be all the same.
-    drop(Line::new("apt-get", &["update"]).run());
-    install.run().map(drop)
-}
-
-fn missing(install: &Line) -> String {
-    format!("{EMULATOR} is missing; on Debian and its kin: sudo {install}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_named_with_the_command() {
-        let line = Line::new("apt-get", &["install", "-y", PACKAGE]);
-        assert_eq!(
-            missing(&line),
-            "qemu-system-riscv32 is missing; on Debian and its kin: sudo apt-get install -y qemu-system-misc"
-        );
-    }
 }

@@ -11,6 +11,7 @@ mod command;
 mod demo;
 mod help;
 mod program;
+mod system;
 mod test;
 mod tidy;
 mod toolchain;

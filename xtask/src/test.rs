@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::command::{Failure, Line};
-use crate::{budget, no_arguments, tidy, toolchain};
+use crate::{budget, no_arguments, system, tidy, toolchain};
 
 /// One thing that must hold.
 struct Stage {
@@ -19,6 +19,8 @@ struct Stage {
 enum Work {
     /// The check that the toolchain is complete.
     Toolchain,
+    /// The check that the programs are there that tests start.
+    System,
     /// Commands that must succeed.
     Run(Vec<Line>),
     /// The core's memory on the device.
@@ -33,7 +35,7 @@ impl Stage {
     /// The command that repeats this stage alone.
     fn repeat(&self) -> String {
         match &self.work {
-            Work::Toolchain => "cargo xtask test".to_owned(),
+            Work::Toolchain | Work::System => "cargo xtask test".to_owned(),
             Work::Run(lines) => joined(lines),
             Work::Budget => "cargo xtask budget".to_owned(),
         }
@@ -42,6 +44,7 @@ impl Stage {
     fn run(&self) -> Result<(), Failure> {
         let outcome = match &self.work {
             Work::Toolchain => toolchain::ready(),
+            Work::System => system::ready(&system::ALL),
             Work::Run(lines) => lines.iter().try_for_each(|line| line.run().map(drop)),
             Work::Budget => budget::check(),
         };
@@ -64,6 +67,7 @@ fn stages() -> Vec<Stage> {
     let core = ["build", "--package", "meshward-core", "--target", toolchain::DEVICE_TARGET];
     vec![
         Stage { name: "toolchain", what: "compiler, device target, components", work: Work::Toolchain },
+        Stage { name: "system", what: "programs that tests start", work: Work::System },
         Stage {
             name: "format",
             what: "rustfmt has nothing to change",
