@@ -42,8 +42,13 @@ pub enum ControlError {
     #[error("roll-out {0} has finished")]
     Finished(u64),
     /// A node is not its business.
-    #[error("node {0} is not in this roll-out; nothing has been activated")]
-    Stranger(NodeId),
+    #[error("node {node} is not in this roll-out; nothing has been activated")]
+    Stranger {
+        /// It.
+        node: NodeId,
+        /// Its place in the list, from 0.
+        at: usize,
+    },
 }
 
 impl Gateway {
@@ -65,8 +70,8 @@ impl Gateway {
         let targets: Vec<NodeId> = rollout.nodes.iter().map(|line| line.node).collect();
         let nodes = match control {
             Control::Activate(Some(nodes)) => {
-                if let Some(stranger) = nodes.iter().find(|id| !targets.contains(id)) {
-                    return Err(ControlError::Stranger(*stranger));
+                if let Some((at, node)) = nodes.iter().enumerate().find(|(_, id)| !targets.contains(id)) {
+                    return Err(ControlError::Stranger { node: *node, at });
                 }
                 nodes.clone()
             }
