@@ -1,4 +1,11 @@
 //! `meshward gateway`: joins a mesh as an ordinary node and serves the REST interface.
+//!
+//! What the options, the environment and the file say is resolved into one [`Config`] first; then the parts are
+//! started, and kept until somebody wants them to end or one of them ends by itself. `manager` talks to the service
+//! manager, `reload` takes up what changes.
+
+mod manager;
+mod reload;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,27 +21,33 @@ use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
-use meshward_gateway::peer::Peer;
-use meshward_gateway::shell::{ShellConfig, Traffic};
+use meshward_gateway::service::{Allowed, Gateway};
+use meshward_gateway::shell::{NodeHandle, Shell, ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
 use crate::capture::Capture;
+use crate::config::{self, Config, Loaded, Ota, PeerName};
 use crate::firmware::{Readers, keygen, sign, with_suffix, write_file};
+use crate::journal::Journal;
 use crate::shutdown;
+use reload::Reloader;
 
-/// Options of `meshward gateway`.
+/// Options of `meshward gateway`. They go before the environment and the configuration.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// The configuration; without this the usual one, if there is one. docs/configuration.md lists its keys.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// A node to dial: HOST:PORT, HOST (port 5555), or auto, this machine's default gateway.
     #[arg(long = "peer", value_name = "PEER")]
-    peers: Vec<Peer>,
+    peers: Vec<PeerName>,
     /// Accept nodes on this address, as an access point's host does.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Where to serve the REST interface; this machine only.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-    http: SocketAddr,
+    /// Where to serve the REST interface; this machine only. [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
     /// The gateway's node id; by default one that stays the same on this machine.
     #[arg(long)]
     id: Option<u32>,
@@ -46,69 +59,183 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     operator_key: Option<PathBuf>,
     /// What looking after the mesh may take of its channel, in percent: nodes are told to report as often as that
-    /// allows.
-    #[arg(long, default_value_t = 2.0, value_name = "PERCENT", value_parser = percent)]
-    status_budget: f64,
-    /// How often nodes that can report do so at the oftenest, in seconds.
-    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=3_600))]
-    status_interval: u64,
+    /// allows. [default: 2]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    status_budget: Option<f64>,
+    /// How often nodes that can report do so at the oftenest, in seconds. [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=3_600))]
+    status_interval: Option<u64>,
     /// How long the gateway learns what is so after the start, in seconds: no alert is raised, and for the first 75 of
-    /// them nobody is called offline.
-    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
-    learning: u64,
+    /// them nobody is called offline. [default: 120]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    learning: Option<u64>,
     /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
 }
 
+impl Args {
+    /// What holds: these options, then the environment, then the file, then the defaults.
+    fn load(&self) -> Result<Loaded, config::ConfigError> {
+        let mut loaded = config::load(self.config.as_deref())?;
+        self.apply(&mut loaded.config);
+        Ok(loaded)
+    }
+
+    fn apply(&self, config: &mut Config) {
+        if !self.peers.is_empty() {
+            config.mesh.peers.clone_from(&self.peers);
+        }
+        config.mesh.listen = self.listen.or(config.mesh.listen);
+        config.mesh.id = self.id.or(config.mesh.id);
+        config.mesh.root |= self.root;
+        config.mesh.capture = self.capture.clone().or(config.mesh.capture.take());
+        config.http.listen = self.http.unwrap_or(config.http.listen);
+        config.ota.operator_key = self.operator_key.clone().or(config.ota.operator_key.take());
+        config.status.budget_percent = self.status_budget.unwrap_or(config.status.budget_percent);
+        config.status.query_interval = self.status_interval.unwrap_or(config.status.query_interval);
+        config.status.learning = self.learning.unwrap_or(config.status.learning);
+    }
+}
+
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    let loaded = args.load()?;
+    let journal = Journal::start(&loaded.config.log.level, loaded.config.log.format);
+    if let Some(path) = &loaded.path {
+        tracing::info!(path = %path.display(), "configuration");
+    }
+    let config = loaded.config;
     anyhow::ensure!(
-        !args.peers.is_empty() || args.listen.is_some(),
+        config.mesh.has_a_way(),
         "the gateway has no way into a mesh: name a node by --peer HOST:PORT (or --peer auto), or accept \
-         nodes by --listen 0.0.0.0:5555"
+         nodes by --listen 0.0.0.0:5555; in the configuration these are mesh.peers and mesh.listen"
     );
-    let operator = operator_key(args.operator_key.as_deref())?;
-    let listener = rest::bind(args.http).await?;
-    let seed =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
-    let id = args.id.map_or_else(machine_id, NodeId);
-    anyhow::ensure!(id != NodeId::NONE, "node id 0 means nobody: take another");
-    let mesh = MeshConfig { root: args.root, ..MeshConfig::gateway(id, seed) };
-    let capture = args.capture.as_deref().map(Capture::start).transpose()?;
-    let tap = capture.as_ref().map(Capture::tap);
-    let shell = ShellConfig { listen: args.listen, dial: args.peers, shape: None, seed, tap };
-    let quiet = Duration::from_secs(args.learning);
-    let usual = liveness::Config::default();
-    let settings = Settings {
-        budget_percent: args.status_budget,
-        period: Duration::from_secs(args.status_interval),
-        liveness: liveness::Config { learning: usual.learning.min(quiet), ..usual },
-        quiet,
-        ..Settings::default()
-    };
-    let (shell, handle) = service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings)
-        .await
-        .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", args.listen))?;
+    let capture = config.mesh.capture.as_deref().map(Capture::start).transpose()?;
+    let (running, handle) = start(&config, capture.as_ref()).await?;
+    let patience = std::time::Duration::from_secs(config.service.stop_timeout);
+    let reloader = Reloader::new(args, config, journal, handle.clone());
+    manager::ready(&running.greeting);
+    let watchdog = tokio::spawn(manager::watch(handle));
+    let reloads = tokio::spawn(reloader.run());
+    let ended = running.finish(patience).await;
+    reloads.abort();
+    watchdog.abort();
+    ended?;
+    if let Some(capture) = capture {
+        capture.finish().await?;
+    }
+    Ok(true)
+}
+
+/// The parts of a gateway while they run.
+struct Running {
+    /// In one line, who it is and where it answers.
+    greeting: String,
+    stop: watch::Sender<bool>,
+    node: tokio::task::JoinHandle<meshward_gateway::shell::Exit>,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// Joins the mesh and serves.
+async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Running, NodeHandle<Gateway>)> {
+    let operator = operator_key(config.ota.operator_key.as_deref())?;
+    let listener = rest::bind(config.http.listen).await?;
+    let id = config.mesh.id.map_or_else(machine_id, NodeId);
+    let (shell, handle) = join(config, id, operator, capture).await?;
+    let allowed = allowed(&config.ota);
     let address = listener.local_addr().context("the REST listener has no address")?;
     // For people and scripts: the port may have been chosen by the system.
-    println!("gateway {id}: REST interface at http://{address}");
-
+    let greeting = format!("gateway {id}: REST interface at http://{address}");
+    println!("{greeting}");
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that nobody can ask any more, which is a request to stop.
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let node = tokio::spawn(shell.run(until(stopped.clone())));
-    let http = tokio::spawn(rest::serve(listener, handle, until(stopped)));
-    shutdown::requested().await;
-    tracing::info!("stopping");
-    stop.send_replace(true);
-    http.await.context("the REST service ended abnormally")?.context("the REST service failed")?;
-    node.await.context("the node ended abnormally")?;
-    if let Some(capture) = capture {
-        capture.finish().await?;
+    let http = tokio::spawn(rest::serve(listener, handle.clone(), until(stopped)));
+    let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
+    set.context("the node ended at once")?;
+    Ok((Running { greeting, stop, node, http }, handle))
+}
+
+async fn join(
+    config: &Config,
+    id: NodeId,
+    operator: SigningKey,
+    capture: Option<&Capture>,
+) -> anyhow::Result<(Shell<Gateway>, NodeHandle<Gateway>)> {
+    let seed =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
+    anyhow::ensure!(id != NodeId::NONE, "node id 0 means nobody: take another");
+    let mesh = MeshConfig { root: config.mesh.root, ..MeshConfig::gateway(id, seed) };
+    let dial = config.mesh.peers.iter().map(PeerName::resolve).collect::<Result<_, _>>()?;
+    let tap = capture.map(Capture::tap);
+    let shell = ShellConfig { listen: config.mesh.listen, dial, shape: None, seed, tap };
+    let quiet = Duration::from_secs(config.status.learning);
+    let usual = liveness::Config::default();
+    let settings = Settings {
+        mesh: config.mesh.name.clone(),
+        telemetry: config.status.reports,
+        aggregate: config.status.aggregate,
+        budget_percent: config.status.budget_percent,
+        period: Duration::from_secs(config.status.query_interval),
+        liveness: liveness::Config { learning: usual.learning.min(quiet), ..usual },
+        quiet,
+        ..Settings::default()
+    };
+    service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings)
+        .await
+        .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
+}
+
+/// What roll-outs may do.
+fn allowed(ota: &Ota) -> Allowed {
+    // The keys have narrower ranges than these numbers.
+    Allowed {
+        rollouts: ota.rollouts,
+        compression: ota.compression,
+        compression_level: ota.compression_level as u8,
+        chunk_size_max: ota.max_chunk_size as u16,
+        airtime_max: ota.airtime_percent as u8,
     }
-    Ok(true)
+}
+
+impl Running {
+    /// Waits until somebody wants the gateway to end, or a part of it has ended by itself; then ends it in good order,
+    /// within `patience`. Whoever asks twice does not want to wait.
+    async fn finish(mut self, patience: std::time::Duration) -> anyhow::Result<()> {
+        tokio::select! {
+            () = shutdown::requested() => {}
+            ended = &mut self.node => anyhow::bail!("the node ended by itself: {ended:?}"),
+            ended = &mut self.http => {
+                ended.context("the REST service ended abnormally")?.context("the REST service failed")?;
+                anyhow::bail!("the REST service ended by itself");
+            }
+        }
+        tracing::info!(seconds = patience.as_secs(), "stopping");
+        manager::stopping();
+        self.stop.send_replace(true);
+        let ends = async {
+            self.http
+                .await
+                .context("the REST service ended abnormally")?
+                .context("the REST service failed")?;
+            self.node.await.context("the node ended abnormally")?;
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = ends => ended,
+            () = tokio::time::sleep(patience) => {
+                tracing::warn!("requests were still under way when the time to stop was over: they are cut off");
+                Ok(())
+            }
+            () = shutdown::requested() => {
+                tracing::warn!("asked to stop again: what was under way is cut off");
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The key that a file holds; a new one if there is no file, or no name for one.
