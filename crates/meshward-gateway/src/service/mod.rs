@@ -33,7 +33,7 @@ use meshward_fleet::forecast::Forecast;
 use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
-pub use request::{Firmware, RolloutError, RolloutRequest};
+pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
 use resume::{Earlier, Resuming};
 pub use resume::{RETURN_MAX, Unfinished};
 pub use rollout::Rollout;
@@ -88,6 +88,7 @@ pub struct Gateway {
     reckonings: Vec<Reckoning>,
     next_reckoning: u64,
     operator: Arc<SigningKey>,
+    allowed: Allowed,
     /// Of the last order that was signed here.
     last_counter: u64,
     jobs: mpsc::Sender<(Owner, Job)>,
@@ -109,9 +110,15 @@ impl Gateway {
             reckonings: Vec::new(),
             next_reckoning: 1,
             operator: Arc::new(operator),
+            allowed: Allowed::default(),
             last_counter: 0,
             jobs,
         }
+    }
+
+    /// What roll-outs may do from here on; one that is under way goes on as it was.
+    pub fn allow(&mut self, allowed: Allowed) {
+        self.allowed = allowed;
     }
 
     /// The nodes that the mesh has shown.
@@ -173,6 +180,9 @@ impl Gateway {
         node: &mut Node,
         request: &RolloutRequest,
     ) -> Result<Rollout, RolloutError> {
+        if !self.allowed.rollouts {
+            return Err(RolloutError::SwitchedOff);
+        }
         if self.running.is_some() || self.resuming.is_some() {
             return Err(RolloutError::Start(StartError::Busy));
         }

@@ -92,9 +92,11 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
 fn refused(error: RolloutError) -> Problem {
     let status = match &error {
         RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
+        RolloutError::SwitchedOff => StatusCode::FORBIDDEN,
         RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
         RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         RolloutError::Image(_)
+        | RolloutError::Packed
         | RolloutError::Unconfirmed
         | RolloutError::NoRole
         | RolloutError::OtherNodes { .. }
@@ -126,7 +128,7 @@ async fn reckon_forecast(
 #[utoipa::path(post, path = "/api/v1/rollouts", tag = "rollouts", request_body = NewRollout,
     responses((status = 201, description = "It has begun.", body = Rollout,
             headers(("Location" = String, description = "Where it is to be found."))),
-        Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
+        Is::<400>, Is::<403>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
 async fn start_rollout(State(gateway): Handle, JsonBody(new): JsonBody<NewRollout>) -> Answer<Response> {
     let request = checked(new)?;
     let started = gateway
