@@ -10,7 +10,7 @@
 //! [`overhead`] keeps all this cheap, and [`findings`] is what somebody should look at. [`series`] keeps readings,
 //! [`anomaly`] finds what is not as it should be, [`condition`] is the form of what is found, [`signal`] the numbers
 //! that rules compare; [`health`] scores, [`alert`] decides what somebody must hear of. [`fleet`] is
-//! the sum of these. All are told what happened and when; none reads a socket, a file or a clock.
+//! the sum of these, and [`memory`] what of it outlives a restart. All are told what happened and when; none reads a socket, a file or a clock.
 
 pub mod alert;
 pub mod anomaly;
@@ -24,6 +24,7 @@ pub mod fleet;
 pub mod forecast;
 pub mod health;
 pub mod liveness;
+pub mod memory;
 pub mod overhead;
 pub mod packages;
 pub mod payload;

@@ -47,6 +47,11 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    /// The gate of something that was raised before, and looked at last at that time.
+    pub(super) fn raised(last: Instant) -> Self {
+        Self { phase: Phase::Active, last }
+    }
+
     /// A look at an instant. `may_raise` is false while nothing is to be raised: what is bad then waits.
     pub(super) fn look(
         &mut self,

@@ -135,6 +135,21 @@ impl Groups {
         self.groups.insert(rule, Group { due, last });
     }
 
+    /// Nothing is new of a rule's alerts that were sent before the start: a reminder is due some time.
+    pub(super) fn remind(&mut self, now: Instant, rule: usize, config: &Config) {
+        self.groups.entry(rule).or_insert(Group { due: now + config.repeat, last: Some(now) });
+    }
+
+    /// The next message's number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Numbers below this one were given before the start.
+    pub(super) fn restore_number(&mut self, number: u64) {
+        self.number = self.number.max(number);
+    }
+
     /// When the next message is due, and may be sent.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = self.groups.values().map(|group| group.due).min()?;
@@ -239,7 +254,7 @@ impl Engine {
     fn said(&mut self, now: Instant, rule: usize) -> Said {
         let mut said = Said::default();
         for (key, alert) in self.of_rule(rule) {
-            let quiet = alert.suppressed_by.is_some();
+            let quiet = alert.suppressed_by.is_some() || alert.confirm_by.is_some();
             match (alert.state.is_active() || alert.announce, alert.told) {
                 _ if !alert.news => {}
                 (false, false) => alert.news = false,
@@ -270,11 +285,13 @@ impl Engine {
         for key in &said.firing {
             if let Some(alert) = self.alerts.get_mut(key) {
                 (alert.news, alert.told, alert.announce) = (false, true, false);
+                self.changes.alerts.insert(alert.fingerprint);
             }
         }
         for key in &said.cleared {
             if let Some(alert) = self.alerts.get_mut(key) {
                 (alert.news, alert.told) = (false, false);
+                self.changes.alerts.insert(alert.fingerprint);
             }
         }
     }

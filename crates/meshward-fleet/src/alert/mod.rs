@@ -10,13 +10,14 @@
 mod defaults;
 mod gate;
 mod group;
+mod keep;
 mod one;
 mod rehearse;
 mod rule;
 mod verbs;
 mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshward_core::time::{Duration, Instant, UnixTime};
 use meshward_core::wire::NodeId;
@@ -130,6 +131,11 @@ pub struct Engine {
     /// When windows, schedules and old alerts were looked at last.
     swept: Instant,
     dropped: Dropped,
+    /// Whether people wrote the rules.
+    by_people: bool,
+    /// Windows that updates opened.
+    for_updates: BTreeSet<u32>,
+    changes: keep::Changes,
 }
 
 impl Engine {
@@ -151,6 +157,9 @@ impl Engine {
             civil: None,
             swept: now,
             dropped: Dropped::default(),
+            by_people: false,
+            for_updates: BTreeSet::new(),
+            changes: keep::Changes::default(),
         })
     }
 
@@ -159,10 +168,11 @@ impl Engine {
         &self.rules
     }
 
-    /// Other rules, from now on. Alerts of rules that are gone, or look at something else now, are forgotten.
+    /// Other rules, from now on, which are kept over a restart as what people wrote. Alerts of rules that are gone, or look at something else now, are forgotten.
     pub fn set_rules(&mut self, now: Instant, rules: Vec<Rule>) -> Result<(), RuleError> {
         rule::check_all(&rules)?;
         let old = std::mem::replace(&mut self.rules, rules);
+        (self.by_people, self.changes.rules) = (true, true);
         self.groups.forget();
         for ((place, subject), mut alert) in std::mem::take(&mut self.alerts) {
             let same = |rule: &&Rule| {
@@ -215,8 +225,17 @@ impl Engine {
             }
             let key = (place, condition.subject);
             let look = if condition.holds { Look::Bad } else { Look::Good };
-            if look == Look::Good && !self.alerts.contains_key(&key) {
+            let known = self.alerts.get_mut(&key);
+            if look == Look::Good && known.is_none() {
                 continue;
+            }
+            // What was to be said before a restart is said now that it is known to be so.
+            if let Some(alert) = known
+                && alert.confirm_by.take().is_some()
+                && alert.news
+            {
+                let critical = alert.severity == Severity::Critical;
+                self.groups.news(now, place, critical, &self.config);
             }
             let at = condition.since.min(now);
             self.look(now, key, look, at, None, condition.evidence.clone());
@@ -267,7 +286,10 @@ impl Engine {
             .map(|(key, _)| *key)
             .collect();
         for key in due {
-            self.look_again(now, key);
+            match self.alerts.get(&key).and_then(|alert| alert.confirm_by) {
+                Some(by) if by <= now => self.give_up(now, key),
+                _ => self.look_again(now, key),
+            }
         }
         if now.since(self.swept) >= TICK {
             self.swept = now;
@@ -312,6 +334,9 @@ impl Engine {
     /// When a look of a state is due that changes something. Values are looked at when they come.
     fn due(&self, (place, _): &Key, alert: &Alert) -> Option<Instant> {
         let rule = self.rules.get(*place)?;
+        if alert.confirm_by.is_some() {
+            return alert.confirm_by;
+        }
         if !matches!(rule.what, What::State(_)) || alert.look == Look::Between {
             return None;
         }
@@ -423,6 +448,7 @@ impl Engine {
     ) {
         let (fingerprint, rule, subject) = (alert.fingerprint, alert.rule.clone(), alert.subject);
         let transition = Transition { at: now, fingerprint, rule, subject, from, to, by };
+        self.changes.alerts.insert(fingerprint);
         // What was only pending is no history.
         if to != Some(State::Pending) && (from, to) != (Some(State::Pending), None) {
             if self.history.len() == HISTORY_MAX {

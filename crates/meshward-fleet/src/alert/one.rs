@@ -63,6 +63,13 @@ impl State {
         }
     }
 
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Pending, Self::ActiveUnack, Self::ActiveAck, Self::ClearedUnack, Self::ClearedAck]
+            .into_iter()
+            .find(|one| one.name() == name)
+    }
+
     /// Whether it is raised.
     pub const fn is_active(self) -> bool {
         matches!(self, Self::ActiveUnack | Self::ActiveAck)
@@ -141,6 +148,8 @@ pub struct Alert {
     pub(super) announce: bool,
     /// Cleared by hand: nothing is raised before it was good once.
     pub(super) muted: bool,
+    /// Raised before a restart: until when somebody must have found the state again, or it is over.
+    pub(super) confirm_by: Option<Instant>,
 }
 
 impl Alert {
@@ -170,6 +179,7 @@ impl Alert {
             told: false,
             announce: false,
             muted: false,
+            confirm_by: None,
         }
     }
 

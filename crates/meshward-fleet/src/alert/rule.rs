@@ -35,6 +35,11 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Critical].into_iter().find(|one| one.name() == name)
+    }
 }
 
 /// What a rule looks at.

@@ -111,6 +111,7 @@ impl Engine {
         let key = self.key(fingerprint)?;
         let alert = self.alerts.get_mut(&key).ok_or(VerbError::Unknown)?;
         alert.assigned = to.map(str::to_owned);
+        self.changes.alerts.insert(fingerprint);
         Ok(())
     }
 
@@ -131,6 +132,7 @@ impl Engine {
             alert.comments.pop_front();
         }
         alert.comments.push_back(Comment { at: now, by: by.to_owned(), text: text.to_owned() });
+        self.changes.alerts.insert(fingerprint);
         Ok(())
     }
 
@@ -150,6 +152,7 @@ impl Engine {
         let number = self.next_window;
         self.next_window = self.next_window.wrapping_add(1).max(1);
         self.windows.insert(number, window);
+        self.changes.windows.insert(number);
         self.refresh(now, None);
         Ok(number)
     }
@@ -166,7 +169,7 @@ impl Engine {
         if nodes.is_empty() {
             return Err(VerbError::Window);
         }
-        self.open(
+        let number = self.open(
             now,
             Window {
                 purpose: Purpose::Maintenance,
@@ -177,12 +180,16 @@ impl Engine {
                 by: "an update".to_owned(),
                 why: what.to_owned(),
             },
-        )
+        )?;
+        self.for_updates.insert(number);
+        Ok(number)
     }
 
     /// Ends a window.
     pub fn close(&mut self, now: Instant, number: u32) -> Result<(), VerbError> {
         self.windows.remove(&number).ok_or(VerbError::Window)?;
+        self.for_updates.remove(&number);
+        self.changes.windows.insert(number);
         self.refresh(now, None);
         Ok(())
     }
@@ -226,7 +233,12 @@ impl Engine {
 
     /// Ends windows and flapping, forgets old alerts.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.windows.retain(|_, window| window.until > now);
+        let over = self.windows.iter().filter(|(_, window)| window.until <= now);
+        for number in over.map(|(number, _)| *number).collect::<Vec<u32>>() {
+            self.windows.remove(&number);
+            self.for_updates.remove(&number);
+            self.changes.windows.insert(number);
+        }
         let old = |state: State, since: Instant| match state {
             State::ClearedAck => now.since(since) >= KEPT,
             State::ClearedUnack => now.since(since) >= KEPT_UNKNOWN,

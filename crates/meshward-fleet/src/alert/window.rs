@@ -49,6 +49,21 @@ pub enum Purpose {
     Maintenance,
 }
 
+impl Purpose {
+    /// Its name in interfaces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Silence, Self::Maintenance].into_iter().find(|one| one.name() == name)
+    }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {

@@ -17,6 +17,7 @@ use meshward_core::telemetry::{Metric, Shape};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
+use crate::memory::UsualMemory;
 use crate::series::{BUCKET, Bucket, NODES_MAX, Sample, Store};
 pub use finding::{Finding, Forecast, Kind, shown, span};
 pub use settings::{Limit, Loops, Settings, Side, Spread, Steps, Trend};
@@ -126,6 +127,28 @@ impl Detector {
         let usual = &self.nodes.get(&node)?.usual.iter().find(|(of, _)| *of == metric)?.1;
         let (mean, scale) = usual.baseline(spread)?;
         Some((spread.plain(mean), spread.plain(mean + scale) - spread.plain(mean)))
+    }
+
+    /// What is usual for a node, of those metrics of which enough has been seen, as it is kept over a restart.
+    pub fn kept(&self, node: NodeId) -> impl Iterator<Item = UsualMemory> {
+        let usual = self.nodes.get(&node).into_iter().flat_map(|watched| &watched.usual);
+        usual.filter_map(|(metric, usual)| usual.kept(*metric))
+    }
+
+    /// What was usual for a node before the gateway's start. Returns false, and nothing is changed, where it is not
+    /// looked at, makes no sense, or is known already.
+    pub fn restore(&mut self, node: NodeId, kept: &UsualMemory) -> bool {
+        let spread = self.settings.spreads.iter().find(|spread| spread.metric == kept.metric);
+        let room = self.nodes.len() < NODES_MAX || self.nodes.contains_key(&node);
+        let Some(usual) = spread.filter(|_| room).and_then(|spread| Usual::restored(spread, kept)) else {
+            return false;
+        };
+        let watched = self.nodes.entry(node).or_default();
+        let new = watched.usual.iter().all(|(metric, _)| *metric != kept.metric);
+        if new {
+            watched.usual.push((kept.metric, usual));
+        }
+        new
     }
 
     /// Forgets a node; what was found there ends.

@@ -2,7 +2,10 @@
 
 use std::mem::size_of;
 
+use meshward_core::telemetry::{Metric, Shape};
+
 use super::settings::Spread;
+use crate::memory::UsualMemory;
 
 /// Values of which the middle one is judged: three wild ones of a hundred are none, even when they meet.
 const ROW: usize = 7;
@@ -68,6 +71,26 @@ impl Usual {
         let floor = spread.floor.max(spread.floor_share * mean.abs());
         let unsure = 1.0 + UNSURE / (UNSURE + f64::from(self.taken));
         self.ready.then(|| (mean, (f64::from(self.scale) * unsure).max(floor)))
+    }
+
+    /// What is kept over a restart, once enough has been seen.
+    pub(super) fn kept(&self, metric: Metric) -> Option<UsualMemory> {
+        let Self { mean, scale, taken, .. } = *self;
+        self.ready.then_some(UsualMemory { metric, mean, scale, taken })
+    }
+
+    /// What was kept; `None` of what nobody can have seen.
+    pub(super) fn restored(spread: &Spread, kept: &UsualMemory) -> Option<Self> {
+        let UsualMemory { metric, mean, scale, taken } = *kept;
+        let range = metric.range();
+        let unit = 10_f64.powi(metric.decimals() as i32);
+        // Counters are looked at per minute, of which nobody knows the most.
+        let most =
+            if metric.shape() == Shape::Gauge { *range.end() as f64 / unit } else { f64::from(f32::MAX) };
+        let possible = *range.start() as f64 / unit..=most;
+        let plain = spread.plain(f64::from(mean));
+        let sound = scale.is_finite() && scale >= 0.0 && plain.is_finite() && possible.contains(&plain);
+        sound.then_some(Self { warm: Vec::new(), mean, scale, last: [mean; ROW], taken, ready: true })
     }
 
     /// Takes a value. What it comes to, if enough has been seen.

@@ -14,7 +14,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use crate::liveness::{Change, State};
-pub use reboots::{Reboot, Reboots, Sign};
+pub use reboots::{Reboot, Reboots, Sign, Start};
 
 /// A loss whose node restarts within this time of its return, or returned so soon after a restart, was the restart.
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(300);
@@ -272,6 +272,16 @@ impl Incidents {
     /// How many there was no room for.
     pub const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// The number of the newest; 0 before the first.
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Numbers up to this one were given before the gateway's start.
+    pub fn restore(&mut self, last: u64) {
+        self.last = self.last.max(last);
     }
 }
 

@@ -34,6 +34,17 @@ pub enum Sign {
     Session,
 }
 
+/// What a node has said of its starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// The newest believed uptime in seconds, and when it was observed.
+    pub uptime: Option<(u64, Instant)>,
+    /// How often it has started.
+    pub boots: Option<u32>,
+    /// Why it started last, by ESP-IDF's `esp_reset_reason_t`.
+    pub reason: Option<u8>,
+}
+
 /// A node has restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reboot {
@@ -169,6 +180,25 @@ impl Reboots {
     pub fn reset_reason(&mut self, node: NodeId, reason: u8) {
         if let Some(memory) = self.memory(node) {
             memory.reason = Some(reason);
+        }
+    }
+
+    /// What a node has said of its starts.
+    pub fn start(&self, node: NodeId) -> Start {
+        let memory = self.nodes.get(&node);
+        let start =
+            |memory: &Memory| Start { uptime: memory.uptime, boots: memory.boots, reason: memory.reason };
+        memory.map(start).unwrap_or_default()
+    }
+
+    /// What a node had said before the gateway's start, so that a restart between is found. Nothing changes where it
+    /// has said something since.
+    pub fn restore(&mut self, node: NodeId, start: Start) {
+        if start == Start::default() || self.nodes.contains_key(&node) {
+            return;
+        }
+        if let Some(memory) = self.memory(node) {
+            (memory.uptime, memory.boots, memory.reason) = (start.uptime, start.boots, start.reason);
         }
     }
 

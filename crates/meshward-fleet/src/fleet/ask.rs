@@ -189,6 +189,7 @@ impl Fleet {
         if taken == Some(true) {
             told.acked = true;
             let period = told.period;
+            self.registry.touch(node);
             self.asked.remove(&node);
             self.registry.can(node, Capability::Telemetry);
             if self.settings.aggregate {
@@ -199,6 +200,7 @@ impl Fleet {
             return;
         }
         self.reporting.remove(&node);
+        self.registry.touch(node);
         self.liveness.expect(now, node, None);
         if self.topology.place(node).is_some() {
             // It may not have been heard: the sooner again, the more likely that is.
@@ -265,6 +267,10 @@ impl Fleet {
 
     /// What is looked at once a minute.
     pub(super) fn tick(&mut self, now: Instant) {
+        // What changes with every report is kept once a minute.
+        let heard =
+            self.liveness.iter().filter(|(_, status)| status.heard.is_some_and(|at| now.since(at) <= TICK));
+        heard.for_each(|(node, _)| self.registry.touch(node));
         self.tick_at = now + TICK;
         self.channel = self.fit.channel();
         self.reckon(now);

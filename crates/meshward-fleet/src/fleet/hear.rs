@@ -8,7 +8,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::status::Sent;
 use meshward_core::wire::{NodeId, Routing, User, kind};
 
-use super::{Event, Fleet};
+use super::{Event, Fleet, PARTED_MAX};
 use crate::overhead::{Crossings, ENVELOPE_BYTES, Frame};
 use crate::packages::{Learnt, Topic, Via, What};
 use crate::reading::{Reading, Source};
@@ -16,8 +16,6 @@ use crate::registry::{Identity, Registry};
 
 /// Bytes of a message around an application's text.
 const MESSAGE_BYTES: usize = 70;
-/// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
-const PARTED_MAX: usize = 2_500;
 /// Bytes of a report on its own, where it came packed with others; and of it among others.
 const REPORT_BYTES: usize = 96;
 const ENTRY_BYTES: usize = 32;

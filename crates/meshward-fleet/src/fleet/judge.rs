@@ -36,6 +36,14 @@ impl Fleet {
         self.explain(now);
         for change in changes {
             let subject = Subject::Node(change.node);
+            self.registry.touch(change.node);
+            if change.from == State::Learning {
+                // What was so before the gateway's start may be so no more.
+                let was = [kind::SUSPECT, kind::OFFLINE, kind::UNREACHABLE];
+                for was in was.into_iter().filter(|was| named(change.to) != Some(*was)) {
+                    self.condition(now, &Condition::ended(was, subject, change.at));
+                }
+            }
             if let Some(was) = named(change.from).filter(|was| named(change.to) != Some(was)) {
                 self.condition(now, &Condition::ended(was, subject, change.at));
             }
@@ -81,7 +89,9 @@ impl Fleet {
         match open.filter(|incident| incident.missing.len() > 1) {
             Some(incident) => {
                 let above = self.topology.place(incident.cause).map_or(self.own, |place| place.parent);
-                let subject = Subject::link(above, incident.cause);
+                let of_cause = |subject: &&Subject| matches!(subject, Subject::Link(one, other) if [one, other].contains(&&incident.cause));
+                let before = self.incidents_before.iter().find(of_cause).copied();
+                let subject = before.unwrap_or_else(|| Subject::link(above, incident.cause));
                 let subject = *self.incident_subjects.entry(id).or_insert(subject);
                 let evidence =
                     format!("{} nodes are lost behind node {}", incident.missing.len(), incident.cause);
@@ -90,6 +100,7 @@ impl Fleet {
             }
             None => {
                 if let Some(subject) = self.incident_subjects.remove(&id) {
+                    self.incidents_before.remove(&subject);
                     self.condition(now, &Condition::ended(kind::INCIDENT, subject, now));
                 }
             }
@@ -127,6 +138,7 @@ impl Fleet {
 
     /// A node has restarted.
     pub(super) fn rebooted(&mut self, now: Instant, reboot: &Reboot) {
+        self.registry.touch(reboot.node);
         let event = self.topology.note(now, reboot.node, topology::What::Rebooted);
         self.event(Event::Topology(event));
         let explained = self.incidents.rebooted(now, reboot.node);

@@ -13,8 +13,9 @@
 mod ask;
 mod hear;
 mod judge;
+mod remember;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshward_core::mesh::Mesh;
 use meshward_core::telemetry::Collector;
@@ -26,11 +27,12 @@ use crate::alert::{self, Engine, RuleError};
 use crate::anomaly::{self, Detector};
 use crate::cause::{self, Incidents, Reboots};
 use crate::commands::{CommandError, Commands, Ended};
-use crate::condition::Condition;
+use crate::condition::{Condition, Subject};
 use crate::findings::{self, Findings};
 use crate::forecast::Channel;
 use crate::health::{Health, MeshScore, Score, Table};
 use crate::liveness::{self, Liveness};
+use crate::memory::MeshMemory;
 use crate::overhead::{Fit, Governor, Meter, Noise, Period, Shares};
 use crate::packages::{Fact, Packages, Topic};
 pub use crate::query::Transmit;
@@ -52,6 +54,8 @@ const TICK: Duration = Duration::from_secs(60);
 const KNOWN: f64 = 0.94;
 /// A node whose broadcasts take more of the channel than this, in percent, is a finding.
 const NOISY_PERCENT: f64 = 0.5;
+/// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
+const PARTED_MAX: usize = 2_500;
 
 /// What a mesh's keeper may set.
 #[derive(Clone, Debug)]
@@ -208,7 +212,11 @@ pub struct Fleet {
     /// Nodes whose loss an incident explains.
     explained: BTreeMap<NodeId, u64>,
     /// Where the condition of an open incident is said to be.
-    incident_subjects: BTreeMap<u64, crate::condition::Subject>,
+    incident_subjects: BTreeMap<u64, Subject>,
+    /// Where alerts said before the start that a branch was lost.
+    incidents_before: BTreeSet<Subject>,
+    /// Numbers as they were told last.
+    mesh_kept: MeshMemory,
     tick_at: Instant,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -257,6 +265,8 @@ impl Fleet {
             policy_number: 0,
             explained: BTreeMap::new(),
             incident_subjects: BTreeMap::new(),
+            incidents_before: BTreeSet::new(),
+            mesh_kept: MeshMemory { windows: 1, ..MeshMemory::default() },
             tick_at: now + TICK,
             transmits: VecDeque::new(),
             events: VecDeque::new(),

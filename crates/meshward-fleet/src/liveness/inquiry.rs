@@ -77,8 +77,10 @@ impl Liveness {
                     life.base = now;
                     self.set(node, State::Suspect, Why::Overdue);
                     self.inquire(node);
-                } else {
+                } else if self.learnt {
                     self.set(node, State::Offline, Why::DidNotReturn);
+                } else {
+                    self.set(node, State::Learning, Why::DidNotReturn);
                 }
             }
             State::Unreachable { .. } => {

@@ -17,6 +17,10 @@ pub(super) struct Life {
     pub(super) base: Instant,
     /// The node above it and its depth, while it is in the tree.
     pub(super) place: Option<(NodeId, u32)>,
+    /// The node that was above it when it left the tree, or before the gateway's start.
+    pub(super) below: Option<NodeId>,
+    /// Since when it was lost before the gateway's start.
+    pub(super) lost_before: Option<Instant>,
     pub(super) period: Option<Duration>,
     /// When a sleeper should be back at the latest.
     pub(super) wakes: Option<Instant>,
@@ -36,6 +40,8 @@ impl Life {
             heard: None,
             base: now,
             place: None,
+            below: None,
+            lost_before: None,
             period: None,
             wakes: None,
             returns: None,

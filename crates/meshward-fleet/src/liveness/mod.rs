@@ -12,6 +12,7 @@
 //! *learning* until the mesh has shown itself, so a restart of the gateway makes nobody offline either.
 
 mod inquiry;
+mod kept;
 mod life;
 mod loss;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
+pub use kept::Kept;
 use life::Life;
 use loss::Trials;
 
@@ -205,14 +207,6 @@ impl Liveness {
         }
     }
 
-    /// A node is known from before the gateway's start.
-    pub fn restore(&mut self, now: Instant, node: NodeId) {
-        self.advance(now);
-        if !self.learnt && self.nodes.len() < Self::NODES_MAX {
-            self.nodes.entry(node).or_insert_with(|| Life::new(self.now));
-        }
-    }
-
     /// A node is to report at least so often, or not at all. Both count from now on.
     pub fn expect(&mut self, now: Instant, node: NodeId, period: Option<Duration>) {
         self.advance(now);
@@ -289,9 +283,7 @@ impl Liveness {
         self.advance(now);
         if !self.learnt && self.learning.is_some_and(|until| until <= self.now) {
             self.learnt = true;
-            let missing = self.nodes.iter().filter(|(_, life)| life.state == State::Learning);
-            let missing: Vec<NodeId> = missing.map(|(node, _)| *node).collect();
-            missing.into_iter().for_each(|node| self.set(node, State::Offline, Why::DidNotReturn));
+            self.miss();
         }
         while let Some((due, node)) = self.timers.first().copied()
             && due <= self.now

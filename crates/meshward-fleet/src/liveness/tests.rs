@@ -219,8 +219,8 @@ fn who_does_not_follow_its_parent_is_offline_by_itself() {
 #[test]
 fn after_a_start_nobody_is_offline_before_the_mesh_has_shown_itself() {
     let mut story = Story::starting(&[(2, 1)]);
-    story.liveness.restore(at(0), NodeId(3));
-    story.liveness.restore(at(0), NodeId(4));
+    story.liveness.restore(at(0), NodeId(3), Kept::default());
+    story.liveness.restore(at(0), NodeId(4), Kept::default());
     assert!(story.liveness.is_learning());
     story.until(20);
     story.links(&[]);
@@ -232,9 +232,46 @@ fn after_a_start_nobody_is_offline_before_the_mesh_has_shown_itself() {
     assert_eq!(story.told(), ["75 4 offline"], "only who is not there");
     // A gateway without a mesh learns for ever.
     let mut alone = Story::starting(&[]);
-    alone.liveness.restore(at(0), NodeId(3));
+    alone.liveness.restore(at(0), NodeId(3), Kept::default());
     alone.until(1_000);
     assert_eq!((alone.told(), alone.state(3)), (vec![], State::Learning));
+}
+
+#[test]
+fn what_was_lost_before_a_start_is_lost_as_it_was() {
+    let mut story = Story::starting(&[(2, 1)]);
+    let below = |parent: u32| Kept { parent: Some(NodeId(parent)), ..Kept::default() };
+    let kept = [
+        (3, below(2)),
+        (4, below(3)),
+        (5, Kept { lost: Some(Instant::ORIGIN), ..below(4) }),
+        // Two that hang below each other, which nobody can.
+        (7, below(8)),
+        (8, below(7)),
+        (9, Kept { sleep: Some(Some(at(10))), ..Kept::default() }),
+    ];
+    for (id, kept) in kept {
+        assert!(story.liveness.restore(at(0), NodeId(id), kept));
+        assert_eq!(story.liveness.kept(NodeId(id)).map(|kept| kept.parent), Some(kept.parent));
+    }
+    assert!(!story.liveness.restore(at(0), NodeId(3), below(9)), "it is known");
+    story.links(&[(2, 1)]);
+    story.until(160);
+    let told = story.told();
+    assert_eq!(
+        told,
+        [
+            "0 2 online",
+            "75 3 offline",
+            "75 4 unreachable 3",
+            "75 5 unreachable 3",
+            "75 7 offline",
+            "75 8 offline",
+            "150 9 offline"
+        ]
+    );
+    assert_eq!(story.state(5), State::Unreachable { through: NodeId(3) });
+    assert_eq!(story.liveness.get(NodeId(5)).map(|status| status.since), Some(Instant::ORIGIN));
 }
 
 #[test]

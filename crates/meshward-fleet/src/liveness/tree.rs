@@ -42,7 +42,7 @@ impl Liveness {
         let cut_off = tops > 1 && topology.places().next().is_none();
         for id in left.keys() {
             if let Some(life) = self.nodes.get_mut(id) {
-                life.place = None;
+                life.below = life.place.take().map(|(parent, _)| parent);
                 life.inquiry = None;
             }
             let top = top_of(*id);
@@ -76,7 +76,7 @@ impl Liveness {
         }
         // It is new here, or has a new link: either is a sign of life.
         (life.heard, life.base, life.inquiry) = (Some(now), now, None);
-        (life.wakes, life.returns) = (None, None);
+        (life.wakes, life.returns, life.lost_before) = (None, None, None);
         self.set(id, State::Online, Why::InTree);
         self.release(id);
         self.arm(id);

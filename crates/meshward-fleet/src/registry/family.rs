@@ -30,6 +30,13 @@ impl Family {
         }
     }
 
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Unknown, Self::Stock, Self::Alteriom, Self::Meshward]
+            .into_iter()
+            .find(|one| one.name() == name)
+    }
+
     /// What a package of this type shows at least of its sender.
     pub const fn shown_by(kind: i32) -> Self {
         match kind {
@@ -62,6 +69,35 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::StatusPackages,
+        Self::Telemetry,
+        Self::Aggregation,
+        Self::StockUpdates,
+        Self::SignedUpdates,
+        Self::Bridge,
+        Self::Sleep,
+    ];
+
+    /// Its name in interfaces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StatusPackages => "status_packages",
+            Self::Telemetry => "telemetry",
+            Self::Aggregation => "aggregation",
+            Self::StockUpdates => "stock_updates",
+            Self::SignedUpdates => "signed_updates",
+            Self::Bridge => "bridge",
+            Self::Sleep => "sleep",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
     /// What a package of this type shows that its sender can.
     pub const fn shown_by(kind: i32) -> Option<Self> {
         match kind {
@@ -78,6 +114,17 @@ impl Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for capability in Capability::ALL {
+            assert_eq!(Capability::named(capability.name()), Some(capability));
+        }
+        for family in [Family::Unknown, Family::Stock, Family::Alteriom, Family::Meshward] {
+            assert_eq!(Family::named(family.name()), Some(family));
+        }
+        assert_eq!((Capability::named("flight"), Family::named("")), (None, None));
+    }
 
     #[test]
     fn packages_show_whose_they_are() {

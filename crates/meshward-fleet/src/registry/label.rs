@@ -33,13 +33,13 @@ pub enum LabelError {
 }
 
 /// The beginning of `text`, of at most `max` bytes and whole characters.
-pub(super) fn cut(mut text: String, max: usize) -> String {
+pub(crate) fn cut(mut text: String, max: usize) -> String {
     let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.truncate(end);
     text
 }
 
-fn one_line<'a>(what: &'static str, text: &'a str, max: usize) -> Result<&'a str, LabelError> {
+pub(crate) fn one_line<'a>(what: &'static str, text: &'a str, max: usize) -> Result<&'a str, LabelError> {
     let text = text.trim();
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(LabelError::Unprintable(what));
@@ -71,6 +71,7 @@ impl Registry {
         if let Some(record) = self.nodes.get_mut(&id) {
             record.named_by_people = true;
         }
+        self.changed.insert(id);
         Ok(())
     }
 
@@ -79,6 +80,7 @@ impl Registry {
         self.rename(id, None);
         if let Some(record) = self.nodes.get_mut(&id) {
             record.named_by_people = false;
+            self.changed.insert(id);
         }
     }
 
@@ -97,6 +99,9 @@ impl Registry {
     pub(super) fn rename(&mut self, id: NodeId, name: Option<String>) {
         let Some(record) = self.nodes.get_mut(&id) else { return };
         let old = std::mem::replace(&mut record.name, name.clone());
+        if old != name {
+            self.changed.insert(id);
+        }
         if let Some(old) = old
             && let Some(bearers) = self.names.get_mut(&old)
         {
@@ -121,12 +126,17 @@ impl Registry {
             return Err(LabelError::TooManyTags);
         }
         record.tags.insert(tag.to_owned());
+        self.changed.insert(id);
         Ok(())
     }
 
     /// A node loses a tag. Returns whether it had it.
     pub fn remove_tag(&mut self, id: NodeId, tag: &str) -> bool {
-        self.nodes.get_mut(&id).is_some_and(|record| record.tags.remove(tag))
+        let removed = self.nodes.get_mut(&id).is_some_and(|record| record.tags.remove(tag));
+        if removed {
+            self.changed.insert(id);
+        }
+        removed
     }
 
     /// What people write down about a node.
@@ -140,6 +150,7 @@ impl Registry {
         }
         let record = self.nodes.get_mut(&id).ok_or(LabelError::Unknown(id))?;
         notes.clone_into(&mut record.notes);
+        self.changed.insert(id);
         Ok(())
     }
 

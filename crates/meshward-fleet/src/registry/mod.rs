@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 
+use crate::memory::Changed;
 pub use family::{Capability, Family};
 pub use label::LabelError;
+pub(crate) use label::{cut, one_line};
 
 /// What a node is, as it says itself or as its updates showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,11 +54,12 @@ pub struct Record {
     pub since: Instant,
     /// How often it has joined.
     pub joins: u32,
-    named_by_people: bool,
+    /// Whether that name is people's.
+    pub named_by_people: bool,
 }
 
 impl Record {
-    fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             family: Family::Unknown,
             capabilities: BTreeSet::new(),
@@ -91,6 +94,7 @@ pub struct Registry {
     names: BTreeMap<String, BTreeSet<NodeId>>,
     forgotten: u64,
     refused: u64,
+    changed: Changed<NodeId>,
 }
 
 impl Registry {
@@ -105,6 +109,7 @@ impl Registry {
             record.present = true;
             record.since = now;
             record.joins = record.joins.saturating_add(1);
+            self.changed.insert(id);
         }
     }
 
@@ -115,6 +120,7 @@ impl Registry {
         {
             record.present = false;
             record.since = now;
+            self.changed.insert(id);
         }
     }
 
@@ -122,15 +128,21 @@ impl Registry {
     /// tree brings nodes, since anybody can write a sender into a package.
     pub fn heard(&mut self, id: NodeId, kind: i32) {
         if let Some(record) = self.nodes.get_mut(&id) {
-            record.family = record.family.max(Family::shown_by(kind));
-            record.capabilities.extend(Capability::shown_by(kind));
+            let family = record.family.max(Family::shown_by(kind));
+            let other = std::mem::replace(&mut record.family, family) != family;
+            let more = Capability::shown_by(kind).is_some_and(|one| record.capabilities.insert(one));
+            if other || more {
+                self.changed.insert(id);
+            }
         }
     }
 
     /// A node has a capability that no package of its own shows, such as forwarding its children's reports.
     pub fn can(&mut self, id: NodeId, capability: Capability) {
-        if let Some(record) = self.nodes.get_mut(&id) {
-            record.capabilities.insert(capability);
+        if let Some(record) = self.nodes.get_mut(&id)
+            && record.capabilities.insert(capability)
+        {
+            self.changed.insert(id);
         }
     }
 
@@ -138,6 +150,7 @@ impl Registry {
     /// or version than before; then what its firmware could is not known any more.
     pub fn identify(&mut self, id: NodeId, told: Identity) -> bool {
         let Some(record) = self.nodes.get_mut(&id) else { return false };
+        let before = record.identity.clone();
         let known = &mut record.identity;
         let differs =
             |old: &Option<String>, new: &Option<String>| old.is_some() && new.is_some() && old != new;
@@ -156,6 +169,9 @@ impl Registry {
             record.family = Family::Unknown;
             record.capabilities.clear();
         }
+        if changed || record.identity != before {
+            self.changed.insert(id);
+        }
         changed
     }
 
@@ -163,10 +179,22 @@ impl Registry {
     /// shows it.
     pub fn restore(&mut self, now: Instant, id: NodeId, kept: Record) {
         let Some(record) = self.entry(now, id) else { return };
-        let (present, since) = (record.present, record.since);
-        let name = kept.name.clone();
+        let since = if record.present { record.since } else { kept.since };
+        let (name, present) = (kept.name.clone(), record.present);
         *record = Record { present, since, name: None, ..kept };
         self.rename(id, name);
+    }
+
+    /// Something that is kept of a node has changed, which is not known here.
+    pub(crate) fn touch(&mut self, id: NodeId) {
+        if self.nodes.contains_key(&id) {
+            self.changed.insert(id);
+        }
+    }
+
+    /// Nodes of which something has changed, or that are gone.
+    pub(crate) fn changed(&mut self) -> &mut Changed<NodeId> {
+        &mut self.changed
     }
 
     /// Forgets a node that is not in the mesh; if it comes back it is a new one.
@@ -179,6 +207,7 @@ impl Registry {
             return Err(ForgetError::Present);
         }
         self.rename(id, None);
+        self.changed.insert(id);
         self.nodes.remove(&id).ok_or(ForgetError::Unknown)
     }
 
@@ -192,6 +221,7 @@ impl Registry {
                 return None;
             };
             self.rename(oldest, None);
+            self.changed.insert(oldest);
             self.nodes.remove(&oldest);
             self.forgotten = self.forgotten.saturating_add(1);
         }
@@ -199,7 +229,7 @@ impl Registry {
     }
 
     /// All nodes, in order of id.
-    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Record)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (NodeId, &Record)> {
         self.nodes.iter().map(|(id, record)| (*id, record))
     }
 

@@ -174,6 +174,16 @@ impl Store {
         }
     }
 
+    /// A node had this uptime, in seconds, at that time before the gateway's start: by it the next restart is known.
+    /// Nothing changes where something is known of it already.
+    pub fn restore(&mut self, node: NodeId, uptime_s: f64, at: Instant) {
+        if !self.nodes.contains_key(&node) && self.nodes.len() < NODES_MAX && uptime_s.is_finite() {
+            let history = self.nodes.entry(node).or_default();
+            history.restarts.handle_uptime(uptime_s, at);
+            history.heard = at;
+        }
+    }
+
     /// Forgets a node.
     pub fn forget(&mut self, node: NodeId) {
         self.nodes.remove(&node);

@@ -5,5 +5,6 @@
 mod deployments;
 mod hostile;
 mod liveness;
+mod memory;
 mod net;
 mod payloads;

@@ -43,22 +43,29 @@ const SLICE: usize = 8 * 1024;
 /// Monotonic time since the shell's start, in the core's terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    origin: tokio::time::Instant,
+    started: tokio::time::Instant,
+    /// What it showed then.
+    from: Instant,
 }
 
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { origin: tokio::time::Instant::now() }
+        Self::starting_at(Instant::ORIGIN)
+    }
+
+    /// A clock that starts now, and shows this: what was before has a place on it too.
+    pub fn starting_at(from: Instant) -> Self {
+        Self { started: tokio::time::Instant::now(), from }
     }
 
     /// The time now.
     pub fn now(&self) -> Instant {
-        Instant::from_micros(self.origin.elapsed().as_micros() as u64)
+        self.from + Duration::from_micros(self.started.elapsed().as_micros() as u64)
     }
 
     fn wall(&self, at: Instant) -> tokio::time::Instant {
-        self.origin + std::time::Duration::from_micros(at.as_micros())
+        self.started + std::time::Duration::from_micros(at.since(self.from).as_micros())
     }
 }
 
