@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let node = tokio::spawn(shell.run(until(stopped.clone())));
-    let http = tokio::spawn(rest::serve(listener, handle, until(stopped)));
+    let http = tokio::spawn(rest::serve(listener, rest::Api::new(handle), until(stopped)));
     shutdown::requested().await;
     tracing::info!("stopping");
     stop.send_replace(true);
