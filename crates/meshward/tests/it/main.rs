@@ -4,10 +4,12 @@
 
 mod bad_input;
 mod captures;
+mod configuration;
 mod demo;
 mod firmware;
 mod processes;
 mod program;
+mod service;
 mod signed;
 mod sim;
 mod status;
