@@ -3,8 +3,13 @@
 //! It has no users yet, so it serves this machine only: [`bind`] refuses any address but loopback, and
 //! requests that a web page of another origin makes are turned away. Errors are RFC 9457 problem details.
 
+pub mod access;
+mod api;
 mod convert;
+mod extract;
 pub mod model;
+mod openapi;
+mod problem;
 mod routes;
 
 use std::net::SocketAddr;
@@ -13,12 +18,12 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use problem_details::ProblemDetails;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-use crate::service::Gateway;
-use crate::shell::NodeHandle;
+pub use api::Api;
+pub use openapi::document;
+use problem::Problem;
 
 /// Longest image that may be uploaded, in bytes.
 pub const FIRMWARE_MAX: usize = 16 * 1024 * 1024;
@@ -58,10 +63,10 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// When the listener fails for good.
 pub async fn serve(
     listener: TcpListener,
-    gateway: NodeHandle<Gateway>,
+    api: Api,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let app = routes::router(gateway).layer(from_fn(same_origin));
+    let app = routes::router(api).layer(from_fn(same_origin)).layer(from_fn(problem::place));
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
 
@@ -74,8 +79,7 @@ async fn same_origin(request: Request, next: Next) -> Response {
     if host_ok && origin_ok {
         next.run(request).await
     } else {
-        ProblemDetails::from_status_code(StatusCode::FORBIDDEN)
-            .with_detail("this service answers to this machine's own programs only")
+        Problem::new(StatusCode::FORBIDDEN, "this service answers to this machine's own programs only")
             .into_response()
     }
 }

@@ -243,7 +243,7 @@ impl VirtualGateway {
             node.await;
             Ok(())
         });
-        let http = rest::serve(listener, handle, until(stopped));
+        let http = rest::serve(listener, rest::Api::new(handle), until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });
         let args = GatewayArgs { url };
         Ok(Self { client: Client::new(&args), args, traffic, stop, tasks })

@@ -153,7 +153,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let node = tokio::spawn(shell.run(until(stopped.clone())));
-    let http = tokio::spawn(rest::serve(listener, handle.clone(), until(stopped)));
+    let http = tokio::spawn(rest::serve(listener, rest::Api::new(handle.clone()), until(stopped)));
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
     Ok((Running { greeting, stop, node, http }, handle))

@@ -2,11 +2,14 @@
 //!
 //! Times are RFC 3339 in UTC, node ids decimal 32-bit numbers, hashes lower-case hexadecimal.
 
+mod problem;
 mod state;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+pub use problem::{Problem, ProblemPart};
 pub use state::{
     Alert, AlertAct, CommandEnd, CommandOutcome, Comment, Deduction, Event, Events, Fact, Finding, Incident,
     Metric, NewCommand, NewName, NewQuery, Node, NodeState, Overhead, QueryAnswer, QueryLine, QueryOutcome,
@@ -14,7 +17,7 @@ pub use state::{
 };
 
 /// One page of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The items, in the list's own order.
     pub items: Vec<T>,
@@ -23,7 +26,7 @@ pub struct Page<T> {
 }
 
 /// A connection between two nodes of the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Link {
     /// The end nearer to the gateway.
     pub from: u32,
@@ -32,7 +35,7 @@ pub struct Link {
 }
 
 /// An uploaded image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Firmware {
     /// Its SHA-256, which names it here.
     pub sha256: String,
@@ -54,7 +57,7 @@ pub struct Firmware {
 }
 
 /// What an author says of an image. The nodes judge whether that is signed as it must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
     /// The hardware that it runs on.
     pub hardware: String,
@@ -67,7 +70,7 @@ pub struct Manifest {
 }
 
 /// What is sent of an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
     /// To each node what takes least channel time.
@@ -88,7 +91,7 @@ pub enum Scheme {
 }
 
 /// How a node takes updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Signed ones.
@@ -98,7 +101,7 @@ pub enum Family {
 }
 
 /// An image that nodes run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Running {
     /// The first 16 digits of its SHA-256.
     pub id: String,
@@ -107,7 +110,7 @@ pub struct Running {
 }
 
 /// Nodes that are alike and are served alike.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// They.
     pub nodes: Vec<u32>,
@@ -144,7 +147,7 @@ pub struct Group {
 }
 
 /// What a roll-out takes, by the model of one channel that all links share: without what is lost and repeated.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Forecast {
     /// Groups, those that are served first.
     pub groups: Vec<Group>,
@@ -155,7 +158,7 @@ pub struct Forecast {
 }
 
 /// A roll-out to be started.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRollout {
     /// SHA-256 of an uploaded image.
@@ -197,7 +200,7 @@ pub struct NewRollout {
 }
 
 /// Which nodes of a held roll-out may restart.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {
     /// Them; all when absent.
@@ -246,7 +249,7 @@ fn default_concurrency() -> u32 {
 }
 
 /// Where a roll-out is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutState {
     /// Under way.
@@ -258,7 +261,7 @@ pub enum RolloutState {
 }
 
 /// Where a node of a roll-out is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutNodeState {
     /// Its turn has not come.
@@ -295,7 +298,7 @@ impl RolloutNodeState {
 }
 
 /// What a roll-out is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutPhase {
     /// Nodes are asked what they are.
@@ -315,7 +318,7 @@ pub enum RolloutPhase {
 }
 
 /// What the transfers of a roll-out took, of those that are over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Transfers {
     /// When the first chunk went to Meshward nodes.
     pub first_chunk_at: Option<Timestamp>,
@@ -326,7 +329,7 @@ pub struct Transfers {
 }
 
 /// A node of a roll-out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RolloutNode {
     /// Its id.
     pub id: u32,
@@ -348,7 +351,7 @@ pub struct RolloutNode {
 }
 
 /// A roll-out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rollout {
     /// Its number.
     pub id: u64,

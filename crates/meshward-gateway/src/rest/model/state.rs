@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Link;
 
 /// Whether a node lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     /// Known from before, and the mesh has not shown itself yet.
@@ -43,7 +44,7 @@ impl NodeState {
 }
 
 /// A value that a node told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Metric {
     /// The metric, with its unit last.
     pub name: String,
@@ -61,7 +62,7 @@ pub struct Metric {
 }
 
 /// Words that a node told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fact {
     /// What about.
     pub topic: String,
@@ -74,7 +75,7 @@ pub struct Fact {
 }
 
 /// Points that are missing to 100.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Deduction {
     /// The rule.
     pub rule: String,
@@ -90,7 +91,7 @@ pub struct Deduction {
 }
 
 /// How well a node or the mesh is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Score {
     /// 0 to 100; absent when nothing is known.
     pub points: Option<u8>,
@@ -103,7 +104,7 @@ pub struct Score {
 }
 
 /// A node that the mesh has shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Node {
     /// Its id.
     pub id: u32,
@@ -145,7 +146,7 @@ impl Node {
 }
 
 /// The tree as the gateway sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Topology {
     /// The gateway's own id: the top of the tree.
     pub gateway: u32,
@@ -158,7 +159,7 @@ pub struct Topology {
 }
 
 /// What keeping an eye on the mesh costs its channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Overhead {
     /// What status took lately, in percent of the channel's time, by the model of one channel.
     pub share_percent: f64,
@@ -173,7 +174,7 @@ pub struct Overhead {
 }
 
 /// Nodes that are lost for one cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Incident {
     /// Its number.
     pub id: u64,
@@ -192,7 +193,7 @@ pub struct Incident {
 }
 
 /// Something that somebody should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// What it is.
     pub kind: String,
@@ -207,7 +208,7 @@ pub struct Finding {
 }
 
 /// Something that somebody wrote on an alert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Comment {
     /// When.
     pub at: Timestamp,
@@ -218,7 +219,7 @@ pub struct Comment {
 }
 
 /// Something that somebody must hear of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
     /// Its name: the same for the same rule and subject, in every run.
     pub fingerprint: String,
@@ -253,7 +254,7 @@ pub struct Alert {
 }
 
 /// The mesh in one look.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The gateway's own id.
     pub gateway: u32,
@@ -274,7 +275,7 @@ pub struct Status {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Counts from 1 since the gateway's start.
     pub id: u64,
@@ -291,7 +292,7 @@ pub struct Event {
 }
 
 /// Events of the ring.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// The oldest first.
     pub items: Vec<Event>,
@@ -310,7 +311,7 @@ fn default_timeout() -> f64 {
 }
 
 /// A question to nodes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewQuery {
     /// Whom; every node in the tree if absent.
@@ -328,7 +329,7 @@ pub struct NewQuery {
 }
 
 /// What became of a node that was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QueryOutcome {
     /// It has answered.
@@ -368,7 +369,7 @@ impl QueryOutcome {
 }
 
 /// A value in an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Value {
     /// The metric.
     pub name: String,
@@ -379,7 +380,7 @@ pub struct Value {
 }
 
 /// One node of a query.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct QueryLine {
     /// The node.
     pub id: u32,
@@ -398,7 +399,7 @@ pub struct QueryLine {
 }
 
 /// What came of a question.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueryAnswer {
     /// How many nodes had each outcome.
     pub outcomes: BTreeMap<QueryOutcome, u32>,
@@ -411,7 +412,7 @@ fn default_patience() -> f64 {
 }
 
 /// A command to a node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCommand {
     /// Its number, 1 to 255.
@@ -425,7 +426,7 @@ pub struct NewCommand {
 }
 
 /// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandEnd {
     /// The node has said something to it.
@@ -451,7 +452,7 @@ impl CommandEnd {
 }
 
 /// A command that is over.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CommandOutcome {
     /// The node.
     pub node: u32,
@@ -472,7 +473,7 @@ pub struct CommandOutcome {
 }
 
 /// What people call a node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewName {
     /// The name; null takes it away.
@@ -480,7 +481,7 @@ pub struct NewName {
 }
 
 /// Who acts on an alert, and what he writes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlertAct {
     /// Who.

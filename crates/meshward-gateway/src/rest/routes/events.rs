@@ -1,0 +1,48 @@
+//! What has happened.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::api::Api;
+use super::super::convert;
+use super::super::extract::QueryOf;
+use super::super::model::Events;
+use super::super::openapi::Is;
+use super::super::problem::Answer;
+use super::Handle;
+
+/// Most events in one answer.
+const EVENTS_MAX: usize = 1_000;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list_events))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct After {
+    /// The number of an event; 0 for all that are kept.
+    #[serde(default)]
+    #[param(minimum = 0)]
+    after: u64,
+}
+
+/// What has happened since an event, the oldest first.
+///
+/// The last 4096 events are kept. At most 1000 come at once; go on with `after` set to `next`.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(After), responses(
+    (status = 200, description = "Events, where to go on, and how many are missing before the first.",
+        body = Events),
+    Is::<400>,
+))]
+async fn list_events(
+    State(gateway): Handle,
+    QueryOf(After { after }): QueryOf<After>,
+) -> Answer<Json<Events>> {
+    Ok(Json(gateway.with(move |_, _, gateway| convert::events(gateway, after, EVENTS_MAX)).await?))
+}

@@ -1,0 +1,102 @@
+//! Images and their manifests.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use meshward_core::hash::Sha256Sum;
+use meshward_fleet::deployment::SignedManifest;
+use meshward_fleet::firmware::{self, ImageInfo};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::api::Api;
+use super::super::extract::{PathOf, QueryOf, RawBody};
+use super::super::model::{Firmware, Page};
+use super::super::openapi::Is;
+use super::super::problem::{Answer, Problem};
+use super::super::{FIRMWARE_MAX, convert};
+use super::{Handle, page};
+use crate::service::RolloutError;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list_firmware, add_firmware))
+        .routes(routes!(put_manifest))
+        .layer(DefaultBodyLimit::max(FIRMWARE_MAX))
+}
+
+/// The images that are kept, the oldest first.
+#[utoipa::path(get, path = "/api/v1/firmware", tag = "firmware", responses(
+    (status = 200, description = "Images: the last eight that were uploaded.", body = Page<Firmware>),
+))]
+async fn list_firmware(State(gateway): Handle) -> Answer<Json<Page<Firmware>>> {
+    let list = |gateway: &crate::service::Gateway| gateway.firmware().map(convert::firmware).collect();
+    Ok(page(gateway.with(move |_, _, gateway| list(gateway)).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Upload {
+    /// What the file is called; what is longer than 128 characters is cut.
+    #[serde(default)]
+    #[param(required = false, max_length = 128)]
+    name: String,
+}
+
+/// Keeps an image.
+///
+/// The body is the image, as the compiler wrote it or packed by gzip or zlib, of at most 16 MiB. Uploading one twice
+/// keeps it once, with the manifest that it had. The ninth pushes out the oldest.
+#[utoipa::path(post, path = "/api/v1/firmware", tag = "firmware", params(Upload),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The image."),
+    responses((status = 201, description = "What it says of itself.", body = Firmware), Is::<400>, Is::<413>))]
+async fn add_firmware(
+    State(gateway): Handle,
+    QueryOf(upload): QueryOf<Upload>,
+    RawBody(body): RawBody,
+) -> Answer<(StatusCode, Json<Firmware>)> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    if body.is_empty() {
+        return Err(bad("the image is empty: send its bytes as the body".to_owned()));
+    }
+    // Unpacking and hashing take a while: not in the node's task.
+    let image = firmware::plain(&body).map_err(|error| bad(error.to_string()))?;
+    let info = ImageInfo::of(&image);
+    let image: Arc<[u8]> = Arc::from(&image[..]);
+    let name: String = upload.name.chars().take(128).collect();
+    let added = gateway
+        .with(move |_, _, gateway| convert::firmware(&gateway.add_firmware(name, image, info)))
+        .await?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+/// Says what an image is, by its author's manifest.
+///
+/// The body is a signed manifest (COSE). The nodes judge whether it is signed as it must be; here it is only read.
+#[utoipa::path(put, path = "/api/v1/firmware/{sha256}/manifest", tag = "firmware",
+    params(("sha256" = String, Path, description = "The image's SHA-256: 64 hexadecimal digits.")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The manifest."),
+    responses((status = 200, description = "The image with its manifest.", body = Firmware),
+        Is::<400>, Is::<404>, Is::<413>, Is::<422>))]
+async fn put_manifest(
+    State(gateway): Handle,
+    PathOf(sha256): PathOf<String>,
+    RawBody(body): RawBody,
+) -> Answer<Json<Firmware>> {
+    let unreadable = || format!("firmware `{sha256}` is not a SHA-256 in hexadecimal");
+    let sum = convert::parse_sha256(&sha256).ok_or_else(|| Problem::parameter("sha256", unreadable()))?;
+    let manifest = SignedManifest::read(body.to_vec(), Sha256Sum(sum));
+    let manifest =
+        manifest.map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let added = gateway
+        .with(move |_, _, gateway| {
+            gateway.add_manifest(&sum, manifest).map(|known| convert::firmware(&known))
+        })
+        .await?;
+    added.map(Json).ok_or_else(|| Problem::not_found(RolloutError::UnknownFirmware.to_string()))
+}
