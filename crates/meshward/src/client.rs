@@ -88,6 +88,12 @@ impl Client {
         self.answer(self.request(Method::POST, "firmware").query(&[("name", name)]).body(image)).await
     }
 
+    /// The images that the gateway has.
+    pub(crate) async fn firmware(&self) -> Result<Vec<Firmware>, ClientError> {
+        let page: Page<Firmware> = self.get("firmware").await?;
+        Ok(page.items)
+    }
+
     pub(crate) async fn manifest(&self, sha256: &str, manifest: Vec<u8>) -> Result<Firmware, ClientError> {
         let path = format!("firmware/{sha256}/manifest");
         self.answer(self.request(Method::PUT, &path).body(manifest)).await

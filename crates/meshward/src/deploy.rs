@@ -66,25 +66,29 @@ pub(crate) struct ControlArgs {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
-    let (firmware, mut new) = args.what.prepare(&client).await?;
-    new.hold = args.hold;
+    once(&Client::new(&args.gateway), &args.what, args.hold, args.json).await
+}
+
+/// Starts a roll-out and follows it to its end. Whether no node failed.
+pub(crate) async fn once(client: &Client, what: &What, hold: bool, json: bool) -> anyhow::Result<bool> {
+    let (firmware, mut new) = what.prepare(client).await?;
+    new.hold = hold;
     let started = client.start(&new).await?;
-    if !args.json {
+    if !json {
         eprintln!(
             "roll-out {}: {} ({} bytes) to {} nodes; Ctrl-C leaves it running, `meshward ota abort {}` ends it",
             started.id,
-            args.what.name(),
+            what.name(),
             firmware.size,
             started.nodes.len(),
             started.id,
         );
     }
-    let waits = |node: &RolloutNode| args.hold && node.state == RolloutNodeState::Ready;
+    let waits = |node: &RolloutNode| hold && node.state == RolloutNodeState::Ready;
     let done = |rollout: &Rollout| rollout.nodes.iter().all(|node| node.state.is_final() || waits(node));
-    let rollout = watch(&client, started, !args.json, done, |_| {}).await?;
-    report(&rollout, args.json)?;
-    if !args.json && rollout.count(RolloutNodeState::Ready) > 0 {
+    let rollout = watch(client, started, !json, done, |_| {}).await?;
+    report(&rollout, json)?;
+    if !json && rollout.count(RolloutNodeState::Ready) > 0 {
         println!("`meshward ota activate {} [--node ID]` lets them restart into it", rollout.id);
     }
     Ok(rollout.count(RolloutNodeState::Failed) == 0)

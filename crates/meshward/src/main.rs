@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod demo;
 mod deploy;
+mod doctor;
 mod exit;
 mod firmware;
 mod follow;
@@ -19,16 +20,19 @@ mod journal;
 mod list;
 mod logs;
 mod machine;
+mod manual;
 mod node;
 mod progress;
+mod setup;
 mod shutdown;
 mod sim;
 mod status;
+mod top;
 mod what;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use config::LogFormat;
 use exit::Exit;
 use journal::Journal;
@@ -45,6 +49,10 @@ struct Cli {
 enum Command {
     /// Join a mesh as a node and serve the REST interface.
     Gateway(gateway::Args),
+    /// Write a configuration, and a unit for systemd.
+    Setup(setup::Args),
+    /// Look at everything that a gateway needs, and say what is wrong and what to do.
+    Doctor(doctor::Args),
     /// Look at the configuration of the gateway.
     #[command(subcommand)]
     Config(config::Command),
@@ -59,6 +67,8 @@ enum Command {
     Topology(list::TopologyArgs),
     /// Say how the mesh is; or ask these nodes how they fare.
     Status(status::Args),
+    /// Show the mesh as a table that is drawn again and again, the worst nodes first.
+    Top(top::Args),
     /// List alerts; know of them, end them, write on them.
     Alerts(alerts::Args),
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
@@ -74,12 +84,16 @@ enum Command {
     /// Files that --capture has written.
     #[command(subcommand)]
     Capture(capture::Command),
-    /// Keys, manifests, images and patches as files.
+    /// Keys, manifests, images and patches as files; images at the gateway.
     #[command(subcommand)]
     Firmware(firmware::Command),
     /// Virtual meshes in virtual time: swarms of faults, replays, figures.
     #[command(subcommand)]
     Sim(sim::Command),
+    /// Print a script that makes a shell complete these commands.
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages.
+    Man(manual::ManArgs),
 }
 
 #[derive(Subcommand)]
@@ -149,12 +163,15 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Setup(args) => setup::run(args),
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Config(command) => config::run(command),
         Command::Node(args) => node::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Nodes(args) => list::nodes(args).await,
         Command::Topology(args) => list::topology(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Top(args) => top::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Tell(args) => act::command(args).await,
@@ -167,7 +184,9 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
         Command::Capture(command) => capture::run(&command).map(|()| true),
-        Command::Firmware(command) => firmware::run(command),
+        Command::Firmware(command) => firmware::run(command).await,
+        Command::Completions(args) => Ok(manual::completions(&args, Cli::command())),
+        Command::Man(args) => manual::man(&args, Cli::command()),
         Command::Sim(_) => anyhow::bail!("the simulator runs without a runtime"),
     }
 }

@@ -118,6 +118,14 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
     parse(path, text.as_deref(), variables.collect())
 }
 
+/// Whether a text is a configuration, whatever the environment says.
+///
+/// # Errors
+/// [`ConfigError`], with everything that is wrong.
+pub(crate) fn check_text(path: &Path, text: &str) -> Result<(), ConfigError> {
+    parse(Some(path.to_owned()), Some(text), BTreeMap::new()).map(|_config| ())
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
     let cannot = |source| ConfigError::Read { path: path.to_owned(), source };
     let bytes = std::fs::metadata(path).map_err(cannot)?.len();
