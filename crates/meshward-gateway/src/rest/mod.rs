@@ -4,10 +4,12 @@
 //! requests that a web page of another origin makes are turned away. Errors are RFC 9457 problem details.
 
 mod api;
+mod conditional;
 mod convert;
 mod extract;
 pub mod model;
 mod openapi;
+mod page;
 mod problem;
 mod routes;
 
