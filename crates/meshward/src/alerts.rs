@@ -117,7 +117,8 @@ async fn act(which: Which, verb: &str, text: Option<String>) -> anyhow::Result<b
             anyhow::anyhow!("no alert begins with `{fingerprint}`: take one from `meshward alerts --all`")
         })?;
     }
-    let alert = client.act(&fingerprint, verb, &AlertAct { by: Some(which.by), text }).await?;
+    let act = AlertAct { by: Some(which.by), text, to: None };
+    let alert = client.act(&fingerprint, verb, &act).await?;
     if which.json {
         println!("{}", serde_json::to_string_pretty(&alert)?);
     } else {

@@ -425,6 +425,11 @@ impl Fleet {
 
 /// What is known, for reading.
 impl Fleet {
+    /// The mesh's name.
+    pub fn mesh_name(&self) -> &str {
+        &self.settings.mesh
+    }
+
     /// Nodes and what they are.
     pub fn registry(&self) -> &Registry {
         &self.registry

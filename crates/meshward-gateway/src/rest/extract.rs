@@ -11,7 +11,7 @@ use meshward_core::wire::NodeId;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use super::problem::Problem;
+use super::problem::{Answer, Problem};
 
 /// Longest body of JSON, in bytes: more than a list of all nodes that a gateway remembers.
 pub(crate) const JSON_MAX: usize = 256 * 1024;
@@ -128,6 +128,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
     }
 }
 
+/// `30s`, `500ms`, `2m`, `1h`, or a number of seconds, within bounds.
+pub(crate) fn seconds(parameter: &str, text: &str, least: f64, most: f64) -> Answer<f64> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0), ("", 1.0)];
+    let read = |(unit, factor): (&str, f64)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor);
+    let seconds = units.into_iter().find_map(read).filter(|seconds| seconds.is_finite());
+    let seconds = seconds.ok_or_else(|| {
+        let right = "take a number with ms, s, m, h or d, such as 30s";
+        Problem::parameter(parameter, format!("{parameter} `{text}` is no time: {right}"))
+    })?;
+    if !(least..=most).contains(&seconds) {
+        let right = format!("take {least} to {most} seconds");
+        return Err(Problem::parameter(parameter, format!("{parameter} `{text}` is out of range: {right}")));
+    }
+    Ok(seconds)
+}
+
 /// What the path names.
 pub(crate) struct PathOf<T>(pub(crate) T);
 
@@ -190,6 +206,27 @@ mod tests {
             assert_eq!(refusal::<NewRollout>(body), (status, found.map(str::to_owned)), "{body}");
         }
         assert!(read::<NewCommand>(br#"{"command":200}"#).is_ok());
+    }
+
+    #[test]
+    fn times_are_read_in_words() {
+        for (text, found) in [
+            ("30s", Some(30.0)),
+            ("500ms", Some(0.5)),
+            ("2m", Some(120.0)),
+            ("1h", Some(3_600.0)),
+            ("1d", Some(86_400.0)),
+            ("7", Some(7.0)),
+            ("0s", Some(0.0)),
+            ("", None),
+            ("s", None),
+            ("3y", None),
+            ("25h", None),
+            ("1e999", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(seconds("max_age", text, 0.0, 86_400.0).ok(), found, "{text}");
+        }
     }
 
     #[derive(Debug, Deserialize)]

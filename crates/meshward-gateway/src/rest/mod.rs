@@ -5,10 +5,12 @@
 
 pub mod access;
 mod api;
+mod conditional;
 mod convert;
 mod extract;
 pub mod model;
 mod openapi;
+mod page;
 mod problem;
 mod routes;
 

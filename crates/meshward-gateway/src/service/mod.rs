@@ -5,6 +5,7 @@
 //! forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up. What the fleet
 //! wants sent and told goes through `status`.
 
+mod asked;
 mod control;
 mod request;
 mod resume;
@@ -15,6 +16,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use asked::{ASKED_MAX, Asked};
 pub use control::{Control, ControlError};
 use meshward_core::mesh::{MeshConfig, MeshEvent};
 use meshward_core::node::{Event, Node, NodeConfig};
@@ -134,6 +136,12 @@ impl Gateway {
     /// Civil time at an instant.
     pub fn civil(&self, at: Instant) -> SystemTime {
         self.origin + std::time::Duration::from_micros(at.as_micros())
+    }
+
+    /// The instant of a civil time; what was before the start is the start.
+    pub fn instant(&self, at: SystemTime) -> Instant {
+        let since = at.duration_since(self.origin).unwrap_or_default();
+        Instant::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Keeps an image; uploading one twice keeps it once, with the manifest that it had.

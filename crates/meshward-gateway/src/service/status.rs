@@ -24,6 +24,7 @@ use meshward_fleet::topology::What;
 use tokio::sync::oneshot;
 
 use super::Gateway;
+use super::asked::Table;
 
 /// Events that are kept for readers; the oldest go first.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
@@ -49,6 +50,7 @@ pub(super) struct Status {
     ring: VecDeque<Told>,
     last: u64,
     queries: BTreeMap<QueryId, oneshot::Sender<BTreeMap<NodeId, Outcome>>>,
+    pub(super) asked: Table,
     commands: BTreeMap<u32, oneshot::Sender<Ended>>,
     civil_at: Option<Instant>,
     /// The maintenance window of the roll-out, and the phase for which it was opened.
@@ -163,6 +165,11 @@ impl Gateway {
     /// An event goes to whoever waits for it, and to readers.
     fn tell(&mut self, now: Instant, event: Event) {
         log(&event);
+        if let Event::Query(event) = &event
+            && self.status.asked.note(now, event)
+        {
+            return;
+        }
         match event {
             Event::Query(QueryEvent::Finished { query, outcomes }) => {
                 if let Some(asker) = self.status.queries.remove(&query) {

@@ -118,15 +118,27 @@ fn words(gateway: &Gateway, event: &fleet::Event) -> Option<Words> {
     })
 }
 
+/// An event for readers; `None` of what they get by other ways.
+fn event(gateway: &Gateway, told: &Told) -> Option<Event> {
+    let (kind, name, node, text) = words(gateway, &told.event)?;
+    let (kind, node) = (kind.to_owned(), node.map(|node| node.0));
+    Some(Event { id: told.id, at: timestamp(gateway.civil(told.at)), kind, name, node, text })
+}
+
 /// At most `limit` events after the one of this number.
 pub(in super::super) fn events(gateway: &Gateway, after: u64, limit: usize) -> Events {
     let told: Vec<&Told> = gateway.events(after).take(limit).collect();
-    let event = |told: &&Told| {
-        let (kind, name, node, text) = words(gateway, &told.event)?;
-        let (kind, node) = (kind.to_owned(), node.map(|node| node.0));
-        Some(Event { id: told.id, at: timestamp(gateway.civil(told.at)), kind, name, node, text })
-    };
     let next = told.last().map_or(after, |told| told.id);
     let lost = told.first().map_or(0, |told| told.id.saturating_sub(after).saturating_sub(1));
-    Events { items: told.iter().filter_map(event).collect(), next, lost }
+    Events { items: told.iter().filter_map(|told| event(gateway, told)).collect(), next, lost }
+}
+
+/// The same of those about one node; what is passed over counts as read.
+pub(in super::super) fn node_events(gateway: &Gateway, id: NodeId, after: u64, limit: usize) -> Events {
+    let lost = gateway.events(after).next().map_or(0, |told| told.id.saturating_sub(after).saturating_sub(1));
+    let about = gateway.events(after).filter_map(|told| event(gateway, told));
+    let items: Vec<Event> = about.filter(|event| event.node == Some(id.0)).take(limit).collect();
+    let whole = items.len() < limit;
+    let last = items.last().map_or(after, |event| event.id);
+    Events { items, next: if whole { gateway.last_event().max(after) } else { last }, lost }
 }

@@ -1,6 +1,7 @@
 //! From the gateway's own types to those of [`model`](super::model), at the edge and nowhere else.
 
 mod event;
+mod rules;
 mod state;
 
 use std::time::SystemTime;
@@ -17,11 +18,21 @@ use super::model::{
     RolloutState, Running, Scheme, Transfers,
 };
 use crate::service::{self, Gateway};
-pub(super) use event::events;
-pub(super) use state::{alerts, answer, command, dot, findings, incidents, node, nodes, status, topology};
+pub(super) use event::{events, node_events};
+pub(super) use rules::{matcher, purpose, rehearsal, rules, window, windows};
+pub(super) use state::{
+    alerts, answer, command, dot, findings, health, incidents, label, mesh, node, nodes, overhead, progress,
+    status, topology, topology_at,
+};
 
 fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A civil time as the system has it; what was before 1970 is 1970.
+pub(super) fn system_time(at: Timestamp) -> SystemTime {
+    let since = at.duration_since(Timestamp::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + std::time::Duration::try_from(since).unwrap_or_default()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -19,11 +19,12 @@ use meshward_fleet::reading::{Doubt, Source};
 use meshward_fleet::series::Last;
 
 use super::super::model::{
-    Alert, CommandEnd, CommandOutcome, Comment, Deduction, Fact, Finding, Incident, Link, Metric, Node,
-    NodeState, Overhead, QueryAnswer, QueryLine, QueryOutcome, Score, Status, Topology, Value,
+    Alert, CommandEnd, CommandOutcome, Comment, Deduction, Fact, Finding, Health, Incident, Label, Link,
+    Mesh, Metric, Node, NodeState, Overhead, PastTopology, QueryAnswer, QueryLine, QueryOutcome,
+    QueryProgress, Score, Status, Topology, Value,
 };
 use super::{seconds, timestamp};
-use crate::service::Gateway;
+use crate::service::{Asked, Gateway};
 
 fn at(gateway: &Gateway, at: Instant) -> Timestamp {
     timestamp(gateway.civil(at))
@@ -165,6 +166,7 @@ pub(in super::super) fn node(gateway: &mut Gateway, now: Instant, id: NodeId) ->
         hops: place.map(|place| place.hops),
         root: place.is_some_and(|place| place.root),
         time_authority: place.is_some_and(|place| place.time_authority),
+        tags: record.tags.iter().cloned().collect(),
         score,
         metrics: fleet.series().told(id).map(|(measure, last)| metric(gateway, measure, &last)).collect(),
         facts: facts.collect(),
@@ -251,6 +253,7 @@ fn alert(gateway: &Gateway, alert: &alert::Alert) -> Alert {
         value: alert.value,
         evidence: alert.evidence.clone(),
         known_by: alert.known_by.clone(),
+        assigned_to: alert.assigned.clone(),
         suppressed_by: suppressed.map(str::to_owned),
         comments: alert.comments.iter().map(comment).collect(),
     }
@@ -261,7 +264,52 @@ pub(in super::super) fn alerts(gateway: &Gateway) -> Vec<Alert> {
     gateway.fleet().alerts().alerts().map(|each| alert(gateway, each)).collect()
 }
 
-fn overhead(gateway: &Gateway, now: Instant) -> Overhead {
+fn states(gateway: &Gateway) -> BTreeMap<NodeState, u32> {
+    let mut states = BTreeMap::new();
+    for (_, life) in gateway.fleet().liveness().iter() {
+        *states.entry(state(life.state)).or_insert(0) += 1;
+    }
+    states
+}
+
+pub(in super::super) fn health(gateway: &mut Gateway, now: Instant) -> Health {
+    let score = mesh_score(gateway.fleet_mut().mesh_score(now));
+    let fleet = gateway.fleet();
+    let raised = fleet.alerts().alerts().filter(|alert| alert.state.is_active()).count();
+    let alerts = u32::try_from(raised).unwrap_or(u32::MAX);
+    Health { learning: fleet.liveness().is_learning(), score, states: states(gateway), alerts }
+}
+
+/// The one mesh that there is.
+pub(in super::super) fn mesh(gateway: &Gateway, mesh: &MeshNode) -> Mesh {
+    let fleet = gateway.fleet();
+    Mesh {
+        id: fleet.mesh_name().to_owned(),
+        gateway: mesh.id().0,
+        nodes: u32::try_from(fleet.topology().places().count()).unwrap_or(u32::MAX),
+        learning: fleet.liveness().is_learning(),
+    }
+}
+
+/// The tree as it was then; `None` where that is not remembered.
+pub(in super::super) fn topology_at(gateway: &Gateway, at: Instant) -> Option<PastTopology> {
+    let past = gateway.fleet().topology().as_of(at)?;
+    Some(PastTopology {
+        gateway: past.own.0,
+        revision: past.revision,
+        links: past.links().map(|link| Link { from: link.from.0, to: link.to.0 }).collect(),
+        uncertain: past.uncertain.iter().map(|node| node.0).collect(),
+    })
+}
+
+/// What people say of a node.
+pub(in super::super) fn label(gateway: &Gateway, id: NodeId) -> Option<Label> {
+    let record = gateway.registry().get(id)?;
+    let (name, tags) = (record.name.clone(), record.tags.iter().cloned().collect());
+    Some(Label { name, tags, notes: record.notes.clone() })
+}
+
+pub(in super::super) fn overhead(gateway: &Gateway, now: Instant) -> Overhead {
     let round = |percent: f64| (percent * 1_000.0).round() / 1_000.0;
     let shares = gateway.fleet().shares(now);
     let (budget, period) = gateway.fleet().budget();
@@ -279,10 +327,6 @@ pub(in super::super) fn status(gateway: &mut Gateway, now: Instant, mesh: &MeshN
     let score = mesh_score(gateway.fleet_mut().mesh_score(now));
     let gateway = &*gateway;
     let fleet = gateway.fleet();
-    let mut states = BTreeMap::new();
-    for (_, life) in fleet.liveness().iter() {
-        *states.entry(state(life.state)).or_insert(0) += 1;
-    }
     let (dropped, alerts) = (fleet.dropped(), fleet.alerts().dropped());
     let dropped = [
         ("events", dropped.events),
@@ -294,7 +338,7 @@ pub(in super::super) fn status(gateway: &mut Gateway, now: Instant, mesh: &MeshN
     Status {
         gateway: mesh.id().0,
         learning: fleet.liveness().is_learning(),
-        states,
+        states: states(gateway),
         score,
         overhead: overhead(gateway, now),
         incidents: fleet.incidents().open().map(|each| incident(gateway, each)).collect(),
@@ -345,6 +389,19 @@ fn line(gateway: &Gateway, id: NodeId, outcome: &Outcome) -> QueryLine {
         Outcome::TimedOut => line(QueryOutcome::TimedOut),
         Outcome::Unreachable => line(QueryOutcome::Unreachable),
         Outcome::Cancelled => line(QueryOutcome::Cancelled),
+    }
+}
+
+pub(in super::super) fn progress(gateway: &Gateway, asked: &Asked) -> QueryProgress {
+    let QueryAnswer { outcomes, nodes } = answer(gateway, &asked.outcomes);
+    QueryProgress {
+        id: asked.id.0,
+        asked_at: at(gateway, asked.at),
+        finished_at: asked.finished.map(|finished| at(gateway, finished)),
+        answered: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+        missing: asked.missing.iter().map(|node| node.0).collect(),
+        outcomes,
+        nodes,
     }
 }
 

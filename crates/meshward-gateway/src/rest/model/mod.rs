@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, node ids decimal 32-bit numbers, hashes lower-case hexadecimal.
 
 mod problem;
+mod rules;
 mod state;
 
 use jiff::Timestamp;
@@ -10,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use problem::{Problem, ProblemPart};
+pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
-    Alert, AlertAct, CommandEnd, CommandOutcome, Comment, Deduction, Event, Events, Fact, Finding, Incident,
-    Metric, NewCommand, NewName, NewQuery, Node, NodeState, Overhead, QueryAnswer, QueryLine, QueryOutcome,
-    Score, Status, Topology, Value,
+    Alert, AlertAct, CommandEnd, CommandOutcome, Comment, Deduction, Event, Events, Fact, Finding, Health,
+    Incident, Label, LabelPatch, Mesh, Metric, NewCommand, NewName, NewQuery, Node, NodeState, Overhead,
+    PastTopology, QueryAnswer, QueryLine, QueryOutcome, QueryProgress, Ready, Score, Status, Topology, Value,
 };
 
 /// One page of a list.

@@ -130,6 +130,9 @@ pub struct Node {
     pub root: bool,
     /// Whether the others adopt its clock.
     pub time_authority: bool,
+    /// Words by which people choose nodes.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// How well it is.
     pub score: Score,
     /// What it told, in numbers.
@@ -247,6 +250,9 @@ pub struct Alert {
     pub evidence: String,
     /// Who knows of it.
     pub known_by: Option<String>,
+    /// Whose it is.
+    #[serde(default)]
+    pub assigned_to: Option<String>,
     /// Why nobody is told: `silence`, `maintenance`, `cause` or `flapping`.
     pub suppressed_by: Option<String>,
     /// What people wrote.
@@ -488,4 +494,108 @@ pub struct AlertAct {
     pub by: Option<String>,
     /// The comment.
     pub text: Option<String>,
+    /// Whose it is from now on; only for `assign`, where null is nobody's.
+    pub to: Option<String>,
+}
+
+/// How well the mesh is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Whether the gateway is still learning what is so.
+    pub learning: bool,
+    /// Its score, with what it lacks.
+    pub score: Score,
+    /// How many nodes are in each state.
+    pub states: BTreeMap<NodeState, u32>,
+    /// How many alerts are raised.
+    pub alerts: u32,
+}
+
+/// A mesh that this gateway looks after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Mesh {
+    /// Its name, which is in paths.
+    pub id: String,
+    /// The gateway's own node id.
+    pub gateway: u32,
+    /// How many nodes are in the tree.
+    pub nodes: u32,
+    /// Whether the gateway is still learning what is so.
+    pub learning: bool,
+}
+
+/// Whether the service can be relied on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ready {
+    /// It has found nodes, or has learnt that there are none.
+    pub ready: bool,
+    /// Whether the gateway is still learning what is so.
+    pub learning: bool,
+    /// How many nodes are in the tree.
+    pub nodes: u32,
+}
+
+/// The tree of a while ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PastTopology {
+    /// The gateway's own id: the top of the tree.
+    pub gateway: u32,
+    /// Its revision.
+    pub revision: u64,
+    /// What joined the nodes.
+    pub links: Vec<Link>,
+    /// Nodes that changed their places all the time: they may have been elsewhere, or nowhere.
+    pub uncertain: Vec<u32>,
+}
+
+/// What people say of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Label {
+    /// What people call it; where they call it nothing, what it calls itself.
+    pub name: Option<String>,
+    /// Words by which they choose nodes.
+    pub tags: Vec<String>,
+    /// What they have written down.
+    pub notes: String,
+}
+
+/// What is to be changed of it (RFC 7396): what is absent stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelPatch {
+    /// One line of 1 to 64 bytes; null takes it away.
+    #[serde(deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Option<String>>,
+    /// All tags that it has then: at most 16, each one line of 1 to 32 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 16)]
+    pub tags: Option<Vec<String>>,
+    /// At most 2 048 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+}
+
+/// Tells null from what is absent.
+fn there<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(reader).map(Some)
+}
+
+/// A question that is under way, or has been.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QueryProgress {
+    /// Its number.
+    pub id: u32,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// When the last node had its outcome; absent while it is under way.
+    pub finished_at: Option<Timestamp>,
+    /// How many nodes have an outcome.
+    pub answered: u32,
+    /// Nodes that have none yet.
+    pub missing: Vec<u32>,
+    /// How many nodes had each outcome.
+    pub outcomes: BTreeMap<QueryOutcome, u32>,
+    /// A line per node that has one.
+    pub nodes: Vec<QueryLine>,
 }

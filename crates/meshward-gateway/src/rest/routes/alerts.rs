@@ -2,38 +2,92 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
 use meshward_core::time::Instant;
 use meshward_fleet::alert::{Engine, Fingerprint, VerbError};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::api::Api;
 use super::super::convert;
-use super::super::extract::{JsonBody, JsonBodyOrNone, PathOf};
+use super::super::extract::{JsonBody, JsonBodyOrNone, PathOf, QueryOf};
 use super::super::model::{Alert, AlertAct, Page};
 use super::super::openapi::Is;
+use super::super::page::{Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
-use super::{Handle, page};
+use super::Handle;
 
 /// Who acted where nobody says.
-const SOMEBODY: &str = "operator";
+pub(super) const SOMEBODY: &str = "operator";
+const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list_alerts))
+        .routes(routes!(get_alert))
         .routes(routes!(acknowledge_alert))
         .routes(routes!(unacknowledge_alert))
         .routes(routes!(clear_alert))
         .routes(routes!(comment_on_alert))
+        .routes(routes!(assign_alert))
 }
 
-/// All alerts that are kept: raised, cleared, and those that are not bad for long enough.
-#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", responses(
-    (status = 200, description = "Alerts.", body = Page<Alert>),
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Only raised ones, or only those that are not.
+    active: Option<bool>,
+    /// Only of this severity: `info`, `warning` or `critical`.
+    severity: Option<String>,
+    /// Only about this node.
+    node: Option<u32>,
+    /// Only of this rule.
+    rule: Option<String>,
+    /// Most items in the answer.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl Wanted {
+    fn has(&self, alert: &Alert) -> bool {
+        self.active.is_none_or(|active| alert.active == active)
+            && self.severity.as_ref().is_none_or(|severity| alert.severity == *severity)
+            && self.node.is_none_or(|node| alert.node == Some(node))
+            && self.rule.as_ref().is_none_or(|rule| alert.rule == *rule)
+    }
+}
+
+/// Alerts that are kept: raised, cleared, and those that are not bad for long enough.
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(Wanted), responses(
+    (status = 200, description = "Those first that changed last.", body = Page<Alert>), Is::<400>,
 ))]
-async fn list_alerts(State(gateway): Handle) -> Answer<Json<Page<Alert>>> {
-    Ok(page(gateway.with(|_, _, gateway| convert::alerts(gateway)).await?))
+async fn list_alerts(State(gateway): Handle, uri: Uri, QueryOf(wanted): QueryOf<Wanted>) -> Answer<Response> {
+    if let Some(other) = wanted.severity.as_ref().filter(|one| !SEVERITIES.contains(&one.as_str())) {
+        let detail = format!("severity `{other}` is none: take one of {}", SEVERITIES.join(", "));
+        return Err(Problem::parameter("severity", detail));
+    }
+    let mut alerts = gateway.with(|_, _, gateway| convert::alerts(gateway)).await?;
+    alerts.retain(|alert| wanted.has(alert));
+    let place = |alert: &Alert| Place(alert.since.as_millisecond() as f64, alert.fingerprint.clone(), 0);
+    let page = Paging::new(wanted.limit, wanted.cursor).cut(alerts, ("since", true), place)?;
+    Ok(linked(&uri, page))
+}
+
+/// One alert.
+#[utoipa::path(get, path = "/api/v1/alerts/{fingerprint}", tag = "alerts",
+    params(("fingerprint" = String, Path, description = "16 hexadecimal digits.")),
+    responses((status = 200, description = "The alert.", body = Alert), Is::<400>, Is::<404>))]
+async fn get_alert(State(gateway): Handle, PathOf(named): PathOf<String>) -> Answer<Json<Alert>> {
+    let name = fingerprint(&named)?.to_string();
+    let alerts = gateway.with(|_, _, gateway| convert::alerts(gateway)).await?;
+    let found = alerts.into_iter().find(|alert| alert.fingerprint == name);
+    found.map(Json).ok_or_else(|| refused(VerbError::Unknown))
 }
 
 /// The alert that is meant.
@@ -132,4 +186,17 @@ async fn comment_on_alert(
         .filter(|text| !text.trim().is_empty())
         .ok_or_else(|| Problem::value("/text", "text is missing or empty: a comment says something"))?;
     act(gateway, &named, said.by, move |engine, now, alert, by| engine.comment(now, alert, by, &text)).await
+}
+
+/// Says whose an alert is: `to`, at most 512 bytes; null is nobody's.
+#[utoipa::path(post, path = "/api/v1/alerts/{fingerprint}/assign", tag = "alerts",
+    params(("fingerprint" = String, Path, description = "16 hexadecimal digits.")), request_body = AlertAct,
+    responses((status = 200, description = "The alert as it is then.", body = Alert),
+        Is::<400>, Is::<404>, Is::<413>, Is::<415>, Is::<422>))]
+async fn assign_alert(
+    gateway: Handle,
+    PathOf(named): PathOf<String>,
+    JsonBody(said): JsonBody<AlertAct>,
+) -> Answer<Json<Alert>> {
+    act(gateway, &named, said.by, move |engine, _, alert, _| engine.assign(alert, said.to.as_deref())).await
 }

@@ -9,17 +9,17 @@ use utoipa_axum::routes;
 
 use super::super::api::Api;
 use super::super::convert;
-use super::super::extract::QueryOf;
+use super::super::extract::{NodePath, QueryOf};
 use super::super::model::Events;
 use super::super::openapi::Is;
 use super::super::problem::Answer;
-use super::Handle;
+use super::{Handle, unknown};
 
 /// Most events in one answer.
 const EVENTS_MAX: usize = 1_000;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list_events))
+    OpenApiRouter::new().routes(routes!(list_events)).routes(routes!(list_node_events))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -45,4 +45,34 @@ async fn list_events(
     QueryOf(After { after }): QueryOf<After>,
 ) -> Answer<Json<Events>> {
     Ok(Json(gateway.with(move |_, _, gateway| convert::events(gateway, after, EVENTS_MAX)).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct NodeAfter {
+    /// The number of an event; 0 for all that are kept.
+    #[serde(default)]
+    #[param(minimum = 0)]
+    after: u64,
+}
+
+/// What has happened to one node since an event, the oldest first.
+///
+/// Of the last 4096 events of all nodes. At most 1000 come at once; go on with `after` set to `next`.
+#[utoipa::path(get, path = "/api/v1/nodes/{id}/events", tag = "events",
+    params(("id" = u32, Path, description = "Its id, decimal."), NodeAfter),
+    responses((status = 200, description = "Events that are about it.", body = Events), Is::<400>, Is::<404>))]
+async fn list_node_events(
+    State(gateway): Handle,
+    NodePath(id): NodePath,
+    QueryOf(NodeAfter { after }): QueryOf<NodeAfter>,
+) -> Answer<Json<Events>> {
+    let events = gateway
+        .with(move |_, _, gateway| {
+            gateway.registry().get(id)?;
+            Some(convert::node_events(gateway, id, after, EVENTS_MAX))
+        })
+        .await?;
+    events.map(Json).ok_or_else(|| unknown(id))
 }

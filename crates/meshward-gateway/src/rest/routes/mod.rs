@@ -7,9 +7,12 @@ mod mesh;
 mod nodes;
 mod queries;
 mod rollouts;
+mod rules;
 mod service;
+mod windows;
 
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Json, Router};
 use meshward_core::wire::NodeId;
@@ -19,8 +22,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::api::Api;
 use super::model::Page;
-use super::openapi;
 use super::problem::Problem;
+use super::{conditional, openapi};
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 
@@ -35,6 +38,8 @@ pub(super) fn described() -> (Router<Api>, OpenApi) {
         .merge(nodes::router())
         .merge(queries::router())
         .merge(alerts::router())
+        .merge(rules::router())
+        .merge(windows::router())
         .merge(events::router())
         .merge(firmware::router())
         .merge(rollouts::router())
@@ -54,6 +59,7 @@ pub(super) fn router(api: Api) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method: see `Allow`")
         })
         .fallback(async || Problem::not_found("there is nothing at this path"))
+        .layer(from_fn(conditional::tag))
         .with_state(api)
 }
 

@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use meshward_core::node::Node as MeshNode;
 use meshward_core::telemetry::Metric;
-use meshward_core::time::Duration;
+use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 use meshward_core::wire::status::Code;
 use meshward_fleet::commands::CommandError;
-use meshward_fleet::query::{Refused, Request};
+use meshward_fleet::query::{QueryId, Refused, Request};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,9 +18,12 @@ use utoipa_axum::routes;
 
 use super::super::api::Api;
 use super::super::convert;
-use super::super::extract::{JsonBody, NodePath, QueryOf};
-use super::super::model::{CommandOutcome, NewCommand, NewQuery, QueryAnswer, QueryLine};
+use super::super::extract::{JsonBody, NodePath, PathOf, QueryOf, seconds};
+use super::super::model::{
+    CommandOutcome, NewCommand, NewQuery, Page, QueryAnswer, QueryLine, QueryOutcome, QueryProgress,
+};
 use super::super::openapi::Is;
+use super::super::page::{Paged, Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
 use super::{Handle, unknown};
 use crate::service::Gateway;
@@ -30,7 +35,12 @@ const TIMEOUT_MAX: f64 = 120.0;
 const AGE_MAX: f64 = 86_400.0;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(start_query)).routes(routes!(ask_node)).routes(routes!(send_command))
+    OpenApiRouter::new()
+        .routes(routes!(list_queries, start_query))
+        .routes(routes!(get_query, cancel_query))
+        .routes(routes!(ask_node))
+        .routes(routes!(ask_node_short))
+        .routes(routes!(send_command))
 }
 
 /// Seconds within bounds, of a field.
@@ -40,22 +50,6 @@ fn span(field: &str, seconds: f64, least: f64, most: f64) -> Answer<Duration> {
         return Err(Problem::value(format!("/{field}"), detail));
     }
     Ok(Duration::from_micros((seconds * 1e6) as u64))
-}
-
-/// `30s`, `500ms`, `2m`, `1h`, or a number of seconds, within bounds.
-fn seconds(parameter: &str, text: &str, least: f64, most: f64) -> Answer<f64> {
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("", 1.0)];
-    let read = |(unit, factor): (&str, f64)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor);
-    let seconds = units.into_iter().find_map(read).filter(|seconds| seconds.is_finite());
-    let seconds = seconds.ok_or_else(|| {
-        let right = "take a number with ms, s, m or h, such as 30s";
-        Problem::parameter(parameter, format!("{parameter} `{text}` is no time: {right}"))
-    })?;
-    if !(least..=most).contains(&seconds) {
-        let right = format!("take {least} to {most} seconds");
-        return Err(Problem::parameter(parameter, format!("{parameter} `{text}` is out of range: {right}")));
-    }
-    Ok(seconds)
 }
 
 fn request(query: &NewQuery) -> Answer<(Option<Vec<NodeId>>, Request)> {
@@ -76,9 +70,14 @@ fn request(query: &NewQuery) -> Answer<(Option<Vec<NodeId>>, Request)> {
     Ok((nodes, request))
 }
 
-async fn answered(gateway: &NodeHandle<Gateway>, query: &NewQuery) -> Answer<QueryAnswer> {
+/// Begins a question by `begin`, with its nodes filled in.
+async fn begin<R: Send + 'static>(
+    gateway: &NodeHandle<Gateway>,
+    query: &NewQuery,
+    begin: impl FnOnce(Instant, &mut MeshNode, &mut Gateway, Request) -> Result<R, Refused> + Send + 'static,
+) -> Answer<R> {
     let (nodes, request) = request(query)?;
-    let asked = gateway
+    gateway
         .with(move |now, node, gateway| {
             let all = |gateway: &Gateway| gateway.topology().places().map(|(id, _)| id).collect();
             let nodes: Vec<NodeId> = nodes.unwrap_or_else(|| all(gateway));
@@ -92,26 +91,96 @@ async fn answered(gateway: &NodeHandle<Gateway>, query: &NewQuery) -> Answer<Que
                 };
                 Problem::new(status, error.to_string())
             };
-            gateway.query(now, node, Request { nodes, ..request }).map_err(refused)
+            begin(now, node, gateway, Request { nodes, ..request }).map_err(refused)
         })
-        .await??;
+        .await?
+}
+
+async fn answered(gateway: &NodeHandle<Gateway>, query: &NewQuery) -> Answer<QueryAnswer> {
+    let asked =
+        begin(gateway, query, |now, node, gateway, request| gateway.query(now, node, request)).await?;
     let outcomes = asked.await.map_err(|_gone| Stopped)?;
     Ok(gateway.with(move |_, _, gateway| convert::answer(gateway, &outcomes)).await?)
 }
 
-/// Asks nodes how they fare, and waits.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wait {
+    /// Answer when it is over, with what became of each node; so does `Prefer: wait`.
+    #[serde(default)]
+    #[param(required = false)]
+    wait: bool,
+}
+
+/// Asks nodes how they fare.
 ///
-/// What nodes have told within `max_age_seconds` is not asked for again. The answer comes when each node has its
-/// outcome, after `timeout_seconds` at the latest. It is 200 also when not every node has answered: what became of
-/// each is in its line.
-#[utoipa::path(post, path = "/api/v1/queries", tag = "queries", request_body = NewQuery,
+/// What nodes have told within `max_age_seconds` is not asked for again. The question goes on by itself: `Location`
+/// says where its progress is. With `wait` (or `Prefer: wait`) the answer comes when each node has its outcome, after
+/// `timeout_seconds` at the latest, and is 200 also when not every node has answered: what became of each is in its
+/// line. At most 32 are under way and 64 are kept.
+#[utoipa::path(post, path = "/api/v1/queries", tag = "queries", params(Wait), request_body = NewQuery,
     responses((status = 200, description = "What became of each node.", body = QueryAnswer),
+        (status = 202, description = "They are being asked.", body = QueryProgress,
+            headers(("Location" = String, description = "Where its progress is."))),
         Is::<400>, Is::<404>, Is::<413>, Is::<415>, Is::<422>, Is::<429>))]
 async fn start_query(
     State(gateway): Handle,
+    QueryOf(Wait { wait }): QueryOf<Wait>,
+    headers: HeaderMap,
     JsonBody(query): JsonBody<NewQuery>,
-) -> Answer<Json<QueryAnswer>> {
-    answered(&gateway, &query).await.map(Json)
+) -> Answer<Response> {
+    let preferred = headers.get_all("prefer").iter().filter_map(|preferred| preferred.to_str().ok());
+    let mut words = preferred.flat_map(|line| line.split([',', ';'])).map(str::trim);
+    if wait || words.any(|word| word == "wait" || word.starts_with("wait=")) {
+        return Ok(Json(answered(&gateway, &query).await?).into_response());
+    }
+    let asked =
+        begin(&gateway, &query, |now, node, gateway, request| gateway.ask(now, node, request)).await?;
+    let progress = progress(&gateway, asked).await?;
+    let location = format!("/api/v1/queries/{}", progress.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(progress)).into_response())
+}
+
+async fn progress(gateway: &NodeHandle<Gateway>, id: QueryId) -> Answer<QueryProgress> {
+    let found = gateway
+        .with(move |_, _, gateway| gateway.asked(id).map(|asked| convert::progress(gateway, asked)))
+        .await?;
+    found.ok_or_else(|| no_query(id.0))
+}
+
+fn no_query(id: u32) -> Problem {
+    Problem::not_found(format!("there is no question {id}; it may have been forgotten since"))
+}
+
+/// Questions that are kept, the newest first.
+#[utoipa::path(get, path = "/api/v1/queries", tag = "queries", params(Paging), responses(
+    (status = 200, description = "Under way and over.", body = Page<QueryProgress>), Is::<400>,
+))]
+async fn list_queries(State(gateway): Handle, uri: Uri, QueryOf(paging): Paged) -> Answer<Response> {
+    let all =
+        |gateway: &Gateway| gateway.all_asked().map(|asked| convert::progress(gateway, asked)).collect();
+    let all: Vec<QueryProgress> = gateway.with(move |_, _, gateway| all(gateway)).await?;
+    let page = paging.cut(all, ("id", true), |asked| Place(0.0, String::new(), asked.id.into()))?;
+    Ok(linked(&uri, page))
+}
+
+/// How far a question is.
+#[utoipa::path(get, path = "/api/v1/queries/{id}", tag = "queries",
+    params(("id" = u32, Path, description = "Its number.")),
+    responses((status = 200, description = "Who has answered and who has not.", body = QueryProgress),
+        Is::<400>, Is::<404>))]
+async fn get_query(State(gateway): Handle, PathOf(id): PathOf<u32>) -> Answer<Json<QueryProgress>> {
+    progress(&gateway, QueryId(id)).await.map(Json)
+}
+
+/// Takes a question back, and forgets it.
+#[utoipa::path(delete, path = "/api/v1/queries/{id}", tag = "queries",
+    params(("id" = u32, Path, description = "Its number.")),
+    responses((status = 204, description = "Nobody is asked any more."), Is::<400>, Is::<404>))]
+async fn cancel_query(State(gateway): Handle, PathOf(id): PathOf<u32>) -> Answer<StatusCode> {
+    let known = gateway.with(move |now, node, gateway| gateway.take_back(now, node, QueryId(id))).await?;
+    if known { Ok(StatusCode::NO_CONTENT) } else { Err(no_query(id)) }
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -127,23 +196,54 @@ struct Patience {
 }
 
 /// Asks one node how it fares, and waits.
+///
+/// 200 when something is known of it now: it has answered, had told it before (then `Age` says how long ago), lives
+/// (`probed`) or has declined. 504 when it has said nothing in time or is not in the mesh. Of several nodes see
+/// `POST /api/v1/queries`, which answers 200 whatever became of them.
 #[utoipa::path(get, path = "/api/v1/nodes/{id}/status", tag = "queries",
     params(("id" = u32, Path, description = "Its id, decimal."), Patience),
-    responses((status = 200, description = "What became of it.", body = QueryLine),
-        Is::<400>, Is::<404>, Is::<429>))]
+    responses((status = 200, description = "What became of it.", body = QueryLine,
+            headers(("Age" = u64, description = "How old the oldest value is, in seconds; when it is not new."))),
+        Is::<400>, Is::<404>, Is::<429>, Is::<504>))]
 async fn ask_node(
     State(gateway): Handle,
     NodePath(id): NodePath,
     QueryOf(patience): QueryOf<Patience>,
-) -> Answer<Json<QueryLine>> {
+) -> Answer<Response> {
+    ask_one(&gateway, id, patience).await
+}
+
+/// Asks one node how it fares, and waits: short for `/api/v1/nodes/{id}/status`.
+#[utoipa::path(get, path = "/status/{id}", tag = "queries",
+    params(("id" = u32, Path, description = "Its id, decimal."), Patience),
+    responses((status = 200, description = "What became of it.", body = QueryLine,
+            headers(("Age" = u64, description = "How old the oldest value is, in seconds; when it is not new."))),
+        Is::<400>, Is::<404>, Is::<429>, Is::<504>))]
+async fn ask_node_short(
+    State(gateway): Handle,
+    NodePath(id): NodePath,
+    QueryOf(patience): QueryOf<Patience>,
+) -> Answer<Response> {
+    ask_one(&gateway, id, patience).await
+}
+
+async fn ask_one(gateway: &NodeHandle<Gateway>, id: NodeId, patience: Patience) -> Answer<Response> {
     let query = NewQuery {
         nodes: Some(vec![id.0]),
         metrics: Vec::new(),
         max_age_seconds: seconds("max_age", patience.max_age.as_deref().unwrap_or("30s"), 0.0, AGE_MAX)?,
         timeout_seconds: seconds("timeout", patience.timeout.as_deref().unwrap_or("5s"), 0.1, TIMEOUT_MAX)?,
     };
-    let line = answered(&gateway, &query).await?.nodes.into_iter().next();
-    line.map(Json).ok_or_else(|| unknown(id))
+    let line = answered(gateway, &query).await?.nodes.into_iter().next().ok_or_else(|| unknown(id))?;
+    if matches!(line.outcome, QueryOutcome::TimedOut | QueryOutcome::Unreachable | QueryOutcome::Cancelled) {
+        let why = line.outcome.name();
+        return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, format!("node {id} has not answered: {why}")));
+    }
+    let age = line.age_seconds.map(|age| [(header::AGE, (age as u64).to_string())]);
+    Ok(match age {
+        Some(age) => (age, Json(line)).into_response(),
+        None => Json(line).into_response(),
+    })
 }
 
 fn command_refused(error: CommandError) -> Problem {
@@ -187,29 +287,4 @@ async fn send_command(
         .await??;
     let ended = sent.await.map_err(|_gone| Stopped)?;
     Ok(Json(convert::command(&ended)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_in_words() {
-        for (text, found) in [
-            ("30s", Some(30.0)),
-            ("500ms", Some(0.5)),
-            ("2m", Some(120.0)),
-            ("1h", Some(3_600.0)),
-            ("7", Some(7.0)),
-            ("0s", Some(0.0)),
-            ("", None),
-            ("s", None),
-            ("3d", None),
-            ("25h", None),
-            ("1e999", None),
-            ("NaN", None),
-        ] {
-            assert_eq!(seconds("max_age", text, 0.0, AGE_MAX).ok(), found, "{text}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use meshward_core::node::Node as MeshNode;
 use meshward_core::ota::StartError;
@@ -12,11 +12,12 @@ use utoipa_axum::routes;
 
 use super::super::api::Api;
 use super::super::convert;
-use super::super::extract::{JsonBody, PathOf};
+use super::super::extract::{JsonBody, PathOf, QueryOf};
 use super::super::model::{Activation, Forecast, NewRollout, Page, Rollout};
 use super::super::openapi::Is;
+use super::super::page::{Paged, Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
-use super::{Handle, page};
+use super::Handle;
 use crate::service::{Control, ControlError, Gateway, RolloutError, RolloutRequest};
 use crate::shell::Stopped;
 
@@ -35,15 +36,17 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 }
 
 /// The roll-outs that are remembered, the newest first.
-#[utoipa::path(get, path = "/api/v1/rollouts", tag = "rollouts", responses(
-    (status = 200, description = "Roll-outs: the last 50.", body = Page<Rollout>),
+#[utoipa::path(get, path = "/api/v1/rollouts", tag = "rollouts", params(Paging), responses(
+    (status = 200, description = "Roll-outs: the last 50.", body = Page<Rollout>), Is::<400>,
 ))]
-async fn list_rollouts(State(gateway): Handle) -> Answer<Json<Page<Rollout>>> {
+async fn list_rollouts(State(gateway): Handle, uri: Uri, QueryOf(paging): Paged) -> Answer<Response> {
     let list = |now, node: &mut MeshNode, gateway: &mut Gateway| {
         let rollouts = gateway.rollouts(now, node);
         rollouts.iter().map(|rollout| convert::rollout(gateway, node, rollout)).collect()
     };
-    Ok(page(gateway.with(list).await?))
+    let rollouts: Vec<Rollout> = gateway.with(list).await?;
+    let page = paging.cut(rollouts, ("id", true), |rollout| Place(0.0, String::new(), rollout.id))?;
+    Ok(linked(&uri, page))
 }
 
 /// One roll-out.
