@@ -16,6 +16,8 @@ use crate::registry::{Identity, Registry};
 
 /// Bytes of a message around an application's text.
 const MESSAGE_BYTES: usize = 70;
+/// Of more reports in a row nobody believes that they were sent.
+const LOST_MAX: u32 = 3;
 /// Bytes of a report on its own, where it came packed with others; and of it among others.
 const REPORT_BYTES: usize = 96;
 const ENTRY_BYTES: usize = 32;
@@ -151,7 +153,7 @@ impl Fleet {
     fn handle_report(&mut self, now: Instant, node: NodeId, report: &Report) {
         self.registry.heard(node, kind::TELEMETRY_DELTA);
         self.liveness.heard(now, node);
-        if let Some(place) = self.topology.place(node).filter(|place| place.hops > 1) {
+        if let Some(place) = self.topology.place(node).copied().filter(|place| place.hops > 1) {
             // Packed by a relay, it was a message of its own before, over one link, and then part of others as far as the
             // last link, where it was counted. Sent by itself it was counted for its whole way.
             if self.aggregates(place.parent) {
@@ -160,6 +162,12 @@ impl Fleet {
                 for frame in [frame(REPORT_BYTES, Crossings::Hops(1)), frame(ENTRY_BYTES, within)] {
                     self.meter.record(now, &self.channel, &frame);
                 }
+            } else if report.lost > 0 {
+                // Those before it that did not come took the channel too, half-way on average.
+                let crossings =
+                    Crossings::Hops(place.hops.div_ceil(2) * u32::from(report.lost).min(LOST_MAX));
+                let frame = Frame { kind: kind::TELEMETRY_DELTA, bytes: REPORT_BYTES, crossings };
+                self.meter.record(now, &self.channel, &frame);
             }
         }
         if report.flags.has(Flags::SLEEPING) {

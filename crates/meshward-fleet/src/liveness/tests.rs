@@ -185,6 +185,23 @@ fn the_one_in_the_middle_is_the_cause() {
 }
 
 #[test]
+fn who_is_behind_one_that_is_asked_is_asked_no_more() {
+    // The last of a chain is the first that is missed when the first is lost: the others have just reported.
+    let mut story = Story::new(&[(20, 1), (22, 20), (24, 22), (5, 24)]);
+    story.until(115);
+    story.silent(&[20]);
+    story.until(146);
+    let count = |id: u32| story.probed.iter().filter(|probed| **probed == id).count();
+    assert_eq!([count(5), count(24), count(22)], [2, 2, 2], "{:?}", story.probed);
+    assert!(count(20) > 2, "it takes more to be sure");
+    let told = story.told();
+    assert!(told.iter().any(|told| told.ends_with(" 20 offline")), "before its report is due: {told:?}");
+    for id in [22, 24, 5] {
+        assert_eq!(story.state(id), State::Unreachable { through: NodeId(20) }, "{told:?}");
+    }
+}
+
+#[test]
 fn who_leaves_the_tree_is_offline_at_once() {
     let mut story = Story::new(&SIX);
     story.links(&[(9, 1)]);

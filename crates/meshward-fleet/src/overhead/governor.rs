@@ -231,6 +231,7 @@ impl Governor {
     }
 
     /// Reckons the period anew: after a change of the tree, and each minute. Returns it when the nodes are to be told.
+    /// `reports` are those of all that may be about to report; what does report is [planned](Self::plan) by itself.
     pub fn reckon(
         &mut self,
         now: Instant,
@@ -255,7 +256,6 @@ impl Governor {
             self.period = Period { value, bound: shortest > self.wished };
             (self.shorter_since, self.begun) = (None, true);
         }
-        self.plan(now, channel, reports);
         told.then_some(self.period)
     }
 
@@ -426,6 +426,7 @@ mod tests {
             }
             if second % 60 == 59 {
                 governor.reckon(at(second), &channel, &meter, &mesh(50, 6));
+                governor.plan(at(second), &channel, &mesh(50, 6));
             }
         }
         governor.period().value.as_millis() / 100
@@ -454,6 +455,7 @@ mod tests {
             for second in 0..4_000 {
                 if second % 60 == 0 {
                     governor.reckon(at(second), &channel, &meter, &reports);
+                    governor.plan(at(second), &channel, &reports);
                 }
                 owed += f64::from(reports.crossings) / governor.period().value.as_secs_f64();
                 let report = Frame { kind: 213, bytes: 80, crossings: Crossings::Hops(owed as u32) };

@@ -136,6 +136,7 @@ impl Model {
     fn reckon(&mut self) {
         let reports = Reports::of(&self.topology, 16, |_| true, |_| false);
         self.governor.reckon(self.now, &self.channel, &self.meter, &reports);
+        self.governor.plan(self.now, &self.channel, &reports);
         self.period = self.governor.period().value;
         for id in 0..self.nodes.len() as u32 {
             self.liveness.expect(self.now, NodeId(2 + id), Some(self.period));

@@ -114,6 +114,27 @@ fn a_small_row_is_as_wanted() {
     assert!(row.age_p95_s > 120.0 && row.death_p95_s > 30.0 && !row.is_kept(), "{row:?}");
 }
 
+/// A large mesh of which half is deeper than six, from its gateway's start until the mesh clock has begun anew.
+fn large(aggregate: bool) -> meshward_sim::status::Run {
+    let run = run_one(&Case { deaths: 0, leaves: 0, ..Case::of(100, aggregate) }, 1);
+    assert!(run.mean_depth > 5.9, "{}", run.mean_depth);
+    assert_eq!((run.reporting, run.false_losses, run.false_alerts), (100, 0, 0));
+    assert!(run.worst <= 2.0 && run.metered_worst <= 2.0, "{} {}", run.worst, run.metered_worst);
+    let apart = (run.metered - run.share).abs();
+    assert!(apart < 0.1 * run.share, "the meter has {} % of {} %", run.metered, run.share);
+    run
+}
+
+#[test]
+fn reports_of_a_large_and_deep_mesh_are_packed() {
+    let packed = large(true);
+    // A message a node and round, 115 on all links, takes 1.1 %.
+    assert!(packed.share < 1.25, "{}", packed.share);
+    // The twin: what each sends by itself crosses six links, and at the same period would take more than the budget.
+    let single = large(false);
+    assert!(single.share * single.period > 3.0 * packed.share * packed.period, "{}", single.share);
+}
+
 #[test]
 fn a_lost_branch_is_one_incident_and_one_alert() {
     // A tree, and a node of it with 13 behind it.

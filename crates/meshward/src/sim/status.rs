@@ -29,8 +29,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 10)]
     leaves: usize,
     /// Seeds a row.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
+    /// The first seed. What was tuned was tuned on those from 0.
+    #[arg(long, default_value_t = 1_000, value_name = "SEED", value_parser = clap::value_parser!(u64).range(..1 << 32))]
+    start: u64,
     /// Print an object a row instead of the page's section.
     #[arg(long)]
     json: bool,
@@ -71,7 +74,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let cases = args.cases();
     let per_case = args.seeds;
     let runs = in_parallel(cases.len() as u64 * per_case, |index| {
-        status::run_one(&cases[(index / per_case) as usize], index % per_case)
+        status::run_one(&cases[(index / per_case) as usize], args.start + index % per_case)
     });
     let rows: Vec<Row> = cases
         .iter()
