@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, SqlSafeStr, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqlSafeStr, Transaction};
 
 use super::value::{Kind, Row, Value, from_postgres, from_sqlite};
 use super::{StoreError, StoreOptions, StoreUrl};
@@ -164,6 +164,21 @@ impl Database {
         }
     }
 
+    /// A copy of a file of SQLite as it is at one moment, packed, in a file that is empty or not there.
+    pub(super) async fn copy_file(from: &Path, to: &Path) -> Result<(), StoreError> {
+        let options = SqliteConnectOptions::new().filename(from).disable_statement_logging();
+        let copied = async {
+            let mut connection = options.connect().await?;
+            let to = to.to_string_lossy().into_owned();
+            sqlx::query("VACUUM INTO $1").bind(to).execute(&mut connection).await?;
+            connection.close().await
+        };
+        copied.await.map_err(|source| {
+            let doing = format!("copy {} to {}", from.display(), to.display());
+            StoreError::from_database(&doing, source)
+        })
+    }
+
     pub(crate) const fn is_sqlite(&self) -> bool {
         matches!(self, Self::Sqlite { .. })
     }
@@ -193,12 +208,6 @@ enum Inner {
 }
 
 impl Write {
-    /// Names what is done from here on.
-    pub(crate) fn doing(&mut self, doing: &'static str) -> &mut Self {
-        self.doing = doing;
-        self
-    }
-
     /// Changes something; how many rows.
     pub(crate) async fn write(
         &mut self,

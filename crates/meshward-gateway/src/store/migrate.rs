@@ -22,6 +22,8 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_meta.sql",
+    3 "0003_records.sql",
+    4 "0004_telemetry.sql",
 };
 
 /// The lock that keeps two programs from doing this at once (a number of our own, for PostgreSQL).
@@ -47,6 +49,19 @@ pub(super) async fn check(database: &Database) -> Result<(), StoreError> {
             format!("it has schema {found} and not {}; start the gateway on it once", known()),
         )),
         _ => Ok(()),
+    }
+}
+
+/// Looks whether there is a schema of ours at all.
+///
+/// # Errors
+/// That there is none.
+pub(super) async fn require(database: &Database) -> Result<(), StoreError> {
+    const DOING: &str = "read a backup";
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'";
+    match database.read_one(DOING, sql, Vec::new()).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::damaged(DOING, "the file is a database, and not one of Meshward's")),
     }
 }
 

@@ -1,24 +1,59 @@
 //! The gateway's database: a file of SQLite, or a PostgreSQL server, with the same contract.
 //!
-//! A [`Store`] is opened once and cloned freely. One file has one question: [`meta`](Store::meta) small things
-//! by name, and so on below. What must not be lost is awaited; what may be late by a second goes through a
-//! recorder. No clock is hidden here: whoever asks says what time it is. The store refuses a database that a
+//! A [`Store`] is opened once and cloned freely. One file has one question, and
+//! rows are plain structs. What must not be lost is awaited; what may be late by a second goes through a
+//! [`Recorder`]. No clock is hidden here: whoever asks says what time it is. The store refuses a database that a
 //! newer program has written, and keeps nothing that another program may change beside it.
 //!
 //! Times are kept in milliseconds since 1970, UTC; JSON as text; ids of nodes as decimal numbers.
 
+mod alerts;
+mod audit;
+mod backup;
+mod commands;
 mod database;
+mod documents;
 mod error;
+mod events;
+mod firmware;
+mod idempotency;
+mod lease;
 mod meta;
 mod migrate;
+mod nodes;
+mod outbox;
+mod recorder;
+mod retention;
+mod rollouts;
+mod telemetry;
+mod topology;
 mod url;
 mod value;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use database::Database;
+use telemetry::Telemetry;
 
+pub use alerts::{AlertRow, TransitionRow};
+pub use audit::{AuditRow, AuditVerdict, NewAudit};
+pub use commands::{CommandRow, NewCommand};
+pub use documents::{Changed, DocumentKind, DocumentRow, Expected};
 pub use error::StoreError;
+pub use events::{EVENT_IDS, EVENTS_PER_PAGE_MAX, EventFilter, EventRow};
+pub use firmware::{FirmwareRow, IMAGE_BYTES_MAX, NewFirmware};
+pub use idempotency::Claim;
+pub use lease::{Holder, LEASE_SECONDS};
+pub use nodes::NodeRow;
+pub use outbox::{OUTBOX_MAX, OutboxRow};
+pub use recorder::{BACKLOG_MAX, Dropped, QUEUE_MAX, Record, Recorder};
+pub use retention::Retention;
+pub use rollouts::{RolloutNodeRow, RolloutRow};
+pub use telemetry::{
+    Aggregate, History, HistoryQuery, METRICS_MAX, MetricId, POINTS_MAX, Point, Resolution, Sample,
+};
+pub use topology::TopologyRow;
 pub use url::{StoreUrl, UrlError};
 
 /// How a database is used.
@@ -43,7 +78,9 @@ impl Default for StoreOptions {
 /// The database. A clone is the same one.
 #[derive(Clone, Debug)]
 pub struct Store {
+    url: Arc<StoreUrl>,
     database: Database,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Store {
@@ -66,7 +103,7 @@ impl Store {
         } else {
             migrate::migrate(&database).await?;
         }
-        Ok(Self { database })
+        Ok(Self { url: Arc::new(url.clone()), database, telemetry: Arc::default() })
     }
 
     /// The schema that this program writes.

@@ -58,18 +58,38 @@ impl Kit {
             }
             StoreUrl::Postgres(options) => {
                 let mut connection = Server::get().connect(options.get_database().unwrap()).await;
-                let lock = "BEGIN; LOCK TABLE meta, counters IN ACCESS EXCLUSIVE MODE";
+                let lock = "BEGIN; LOCK TABLE meta, counters, events, telemetry_log IN ACCESS EXCLUSIVE MODE";
                 sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
                 Holder::Postgres(connection)
             }
         }
     }
 
+    /// Whether it is a file.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.url.path().is_some()
+    }
+
+    /// A number that a query behind the store's back finds.
+    pub(crate) async fn count(&self, sql: &str) -> u64 {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT CAST(({sql}) AS BIGINT)"));
+        let count: i64 = match &self.url {
+            StoreUrl::Sqlite(path) => {
+                sqlx::query_scalar(sql).fetch_one(&mut connect(path).await).await.unwrap()
+            }
+            StoreUrl::Postgres(options) => {
+                let mut connection = Server::get().connect(options.get_database().unwrap()).await;
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+        };
+        count as u64
+    }
+
     /// Executes a statement behind the store's back.
     pub(crate) async fn meddle(&self, sql: &str) {
         match &self.url {
             StoreUrl::Sqlite(path) => {
-                run(sql, &mut connect(path).await).await;
+                meddle_with(path, sql).await;
             }
             StoreUrl::Postgres(options) => {
                 Server::get().execute(options.get_database().unwrap(), sql).await;
@@ -96,8 +116,13 @@ impl Holder {
     }
 }
 
+/// Executes a statement on a file, which is made if it is not there.
+pub(crate) async fn meddle_with(path: &Path, sql: &str) {
+    run(sql, &mut connect(path).await).await;
+}
+
 async fn connect(path: &Path) -> sqlx::SqliteConnection {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap()
 }
 
@@ -121,7 +146,7 @@ pub(crate) fn on_postgres(test: impl AsyncFn(Kit)) {
     runtime().block_on(async { test(Kit::postgres().await).await });
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 

@@ -51,6 +51,7 @@ impl Server {
         SERVER.get_or_init(Self::start)
     }
 
+    #[allow(clippy::zombie_processes, reason = "it ends after this program, which is what it is for")]
     fn start() -> Self {
         let programs = programs();
         let mut command = match unprivileged() {
