@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod flash_file;
 pub mod host;
+pub mod keep;
 pub mod peer;
 pub mod rest;
 pub mod service;

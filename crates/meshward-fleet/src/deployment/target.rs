@@ -25,6 +25,21 @@ pub enum Family {
     Stock,
 }
 
+impl Family {
+    /// Its name in interfaces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meshward => "meshward",
+            Self::Stock => "stock",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Meshward, Self::Stock].into_iter().find(|one| one.name() == name)
+    }
+}
+
 /// Where a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -58,6 +73,44 @@ impl State {
     /// Whether nothing more will happen.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Updated | Self::Declined(_) | Self::Failed(_))
+    }
+
+    /// Its name in interfaces.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Announced => "announced",
+            Self::Listening => "listening",
+            Self::Receiving => "receiving",
+            Self::Installing => "installing",
+            Self::Ready => "ready",
+            Self::Finishing => "finishing",
+            Self::Restarting => "restarting",
+            Self::Verifying => "verifying",
+            Self::Updated => "updated",
+            Self::Declined(_) => "declined",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The one of that name, as it was written down with its reason in words.
+    pub fn recorded(name: &str, reason: Option<String>) -> Option<Self> {
+        let why = reason.map(Why::Recorded);
+        let all = [
+            Self::Waiting,
+            Self::Announced,
+            Self::Listening,
+            Self::Receiving,
+            Self::Installing,
+            Self::Ready,
+            Self::Finishing,
+            Self::Restarting,
+            Self::Verifying,
+            Self::Updated,
+            Self::Failed(why.clone().unwrap_or(Why::Recorded("failed".to_owned()))),
+            Self::Declined(why),
+        ];
+        all.into_iter().find(|one| one.name() == name)
     }
 }
 

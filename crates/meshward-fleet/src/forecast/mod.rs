@@ -50,6 +50,28 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Auto, Self::Full, Self::Heatshrink, Self::Lzma, Self::Delta, Self::Turbo, Self::Unicast];
+
+    /// Its name in interfaces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Full => "full",
+            Self::Heatshrink => "heatshrink",
+            Self::Lzma => "lzma",
+            Self::Delta => "delta",
+            Self::Turbo => "turbo",
+            Self::Unicast => "unicast",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
     /// Whether it serves stock nodes alone.
     pub const fn is_stock(self) -> bool {
         matches!(self, Self::Turbo | Self::Unicast)

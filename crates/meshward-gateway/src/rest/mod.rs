@@ -6,7 +6,7 @@
 pub mod access;
 mod api;
 mod conditional;
-mod convert;
+pub(crate) mod convert;
 mod extract;
 pub mod model;
 mod openapi;

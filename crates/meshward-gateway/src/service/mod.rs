@@ -7,6 +7,7 @@
 
 mod asked;
 mod control;
+mod remembered;
 mod request;
 mod resume;
 mod rollout;
@@ -22,7 +23,7 @@ use meshward_core::mesh::{MeshConfig, MeshEvent};
 use meshward_core::node::{Event, Node, NodeConfig};
 use meshward_core::ota::exchange::ImageId;
 use meshward_core::ota::{DistributorEvent, StartError};
-use meshward_core::time::Instant;
+use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 use meshward_fleet::Fleet;
 use meshward_fleet::alert::RuleError;
@@ -32,9 +33,11 @@ use meshward_fleet::deployment::{
 use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::forecast::Forecast;
+use meshward_fleet::memory::Restored;
 use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
+pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
 use resume::{Earlier, Resuming};
 pub use resume::{RETURN_MAX, Unfinished};
@@ -47,11 +50,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::shell::{Application, Clock, NodeHandle, Shell, ShellConfig, Traffic};
 
 /// Uploaded images kept at once; the oldest goes first.
-const IMAGES_MAX: usize = 8;
+pub const IMAGES_MAX: usize = 8;
 /// Roll-outs remembered; the oldest goes first.
 const ROLLOUTS_MAX: usize = 50;
 /// Forecasts that are being reckoned at once.
 const FORECASTS_MAX: usize = 4;
+
+/// How far back the gateway's clock reaches at its start.
+const BEFORE: Duration = Duration::from_secs(366 * 86_400);
 
 /// Who waits for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -463,8 +469,10 @@ pub async fn join(
     traffic: Arc<Traffic>,
     operator: SigningKey,
     settings: Settings,
+    remembered: Remembered,
 ) -> Result<(Shell<Gateway>, NodeHandle<Gateway>), JoinError> {
-    let clock = Clock::start();
+    // What was before the start has a place on its clock too.
+    let clock = Clock::starting_at(Instant::ORIGIN + BEFORE);
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }
@@ -474,7 +482,11 @@ pub async fn join(
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let first_command = (since.as_millis() as u32).max(1);
     let fleet = Fleet::new(clock.now(), node.id(), first_command, settings)?;
-    let gateway = Gateway::new(&clock, fleet, operator, sender);
+    let mut gateway = Gateway::new(&clock, fleet, operator, sender);
+    let restored = gateway.take_up(clock.now(), remembered);
+    if restored != Restored::default() {
+        tracing::info!(?restored, "the gateway remembers");
+    }
     let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;
     tokio::spawn(pack(jobs, handle.clone()));
     Ok((shell, handle))

@@ -36,7 +36,7 @@ const UPDATE_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// An event as readers get it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Counts from 1 since the gateway's start.
+    /// Rises for ever, by one while the gateway runs; where a database is kept it goes on over restarts, with gaps.
     pub id: u64,
     /// When it was told.
     pub at: Instant,
@@ -49,6 +49,7 @@ pub struct Told {
 pub(super) struct Status {
     ring: VecDeque<Told>,
     last: u64,
+    dropped: u64,
     queries: BTreeMap<QueryId, oneshot::Sender<BTreeMap<NodeId, Outcome>>>,
     pub(super) asked: Table,
     commands: BTreeMap<u32, oneshot::Sender<Ended>>,
@@ -87,7 +88,12 @@ impl Gateway {
 
     /// How many events have had to make room.
     pub fn events_dropped(&self) -> u64 {
-        self.status.last - self.status.ring.len() as u64
+        self.status.dropped
+    }
+
+    /// Numbers of events go on after this one.
+    pub(super) fn begin_events_after(&mut self, last: u64) {
+        self.status.last = self.status.last.max(last);
     }
 
     /// Asks nodes how they fare. The answer comes when each has its outcome; if the receiver is dropped before, the
@@ -191,6 +197,7 @@ impl Gateway {
         status.last += 1;
         if status.ring.len() >= EVENTS_KEPT_MAX {
             status.ring.pop_front();
+            status.dropped += 1;
         }
         status.ring.push_back(Told { id: status.last, at: now, event });
     }

@@ -19,7 +19,14 @@ async fn gateway() -> (SocketAddr, NodeHandle<Gateway>) {
     let shell = ShellConfig { listen, ..ShellConfig::default() };
     let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
     let mesh = MeshConfig::gateway(NodeId(1), 1);
-    let joined = service::join(mesh, shell, Arc::new(Traffic::default()), operator, Settings::default());
+    let joined = service::join(
+        mesh,
+        shell,
+        Arc::new(Traffic::default()),
+        operator,
+        Settings::default(),
+        service::Remembered::default(),
+    );
     let (shell, handle) = joined.await.unwrap();
     let address = shell.local_addr().unwrap();
     tokio::spawn(shell.run(std::future::pending()));

@@ -229,8 +229,15 @@ impl VirtualGateway {
         let peer = entry.to_string().parse()?;
         let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed, tap };
         let mesh = MeshConfig::gateway(GATEWAY, seed);
-        let (shell, handle) =
-            service::join(mesh, shell, Arc::clone(&traffic), signers.operator, settings()).await?;
+        let (shell, handle) = service::join(
+            mesh,
+            shell,
+            Arc::clone(&traffic),
+            signers.operator,
+            settings(),
+            service::Remembered::default(),
+        )
+        .await?;
         let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = watch::channel(false);

@@ -184,9 +184,16 @@ async fn join(
         quiet,
         ..Settings::default()
     };
-    service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings)
-        .await
-        .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
+    service::join(
+        mesh,
+        shell,
+        Arc::new(Traffic::default()),
+        operator,
+        settings,
+        service::Remembered::default(),
+    )
+    .await
+    .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
 }
 
 /// What roll-outs may do.

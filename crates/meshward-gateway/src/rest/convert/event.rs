@@ -126,7 +126,7 @@ fn event(gateway: &Gateway, told: &Told) -> Option<Event> {
 }
 
 /// At most `limit` events after the one of this number.
-pub(in super::super) fn events(gateway: &Gateway, after: u64, limit: usize) -> Events {
+pub(crate) fn events(gateway: &Gateway, after: u64, limit: usize) -> Events {
     let told: Vec<&Told> = gateway.events(after).take(limit).collect();
     let next = told.last().map_or(after, |told| told.id);
     let lost = told.first().map_or(0, |told| told.id.saturating_sub(after).saturating_sub(1));

@@ -18,14 +18,16 @@ use super::model::{
     RolloutState, Running, Scheme, Transfers,
 };
 use crate::service::{self, Gateway};
-pub(super) use event::{events, node_events};
+pub(crate) use event::events;
+pub(super) use event::node_events;
 pub(super) use rules::{matcher, purpose, rehearsal, rules, window, windows};
+pub(crate) use state::topology;
 pub(super) use state::{
     alerts, answer, command, dot, findings, health, incidents, label, mesh, node, nodes, overhead, progress,
-    status, topology, topology_at,
+    status, topology_at,
 };
 
-fn timestamp(at: SystemTime) -> Timestamp {
+pub(crate) fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
@@ -196,7 +198,7 @@ const fn phase(phase: Phase) -> RolloutPhase {
     }
 }
 
-pub(super) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rollout) -> Rollout {
+pub(crate) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rollout) -> Rollout {
     let state = match rollout.finished {
         Some(_) => RolloutState::Finished,
         None if rollout.paused => RolloutState::Paused,

@@ -179,7 +179,7 @@ pub(in super::super) fn nodes(gateway: &mut Gateway, now: Instant) -> Vec<Node> 
     ids.into_iter().filter_map(|id| node(gateway, now, id)).collect()
 }
 
-pub(in super::super) fn topology(gateway: &mut Gateway, now: Instant, mesh: &MeshNode) -> Topology {
+pub(crate) fn topology(gateway: &mut Gateway, now: Instant, mesh: &MeshNode) -> Topology {
     let ids: Vec<NodeId> = gateway.topology().places().map(|(id, _)| id).collect();
     let nodes = ids.into_iter().filter_map(|id| node(gateway, now, id)).collect();
     let links = gateway.topology().links().map(|link| Link { from: link.from.0, to: link.to.0 }).collect();
