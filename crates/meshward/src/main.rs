@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod demo;
 mod deploy;
+mod door;
 mod exit;
 mod firmware;
 mod follow;
