@@ -12,3 +12,4 @@ pub mod peer;
 pub mod rest;
 pub mod service;
 pub mod shell;
+pub mod store;
