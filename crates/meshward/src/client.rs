@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::Args;
+use meshward_gateway::rest::access::local;
 use meshward_gateway::rest::model::{
     Activation, Alert, AlertAct, CommandOutcome, Events, Firmware, Forecast, NewCommand, NewName, NewQuery,
     NewRollout, Node, Page, QueryAnswer, Rollout, Status, Topology,
@@ -17,6 +18,29 @@ pub(crate) struct GatewayArgs {
     /// The gateway's address.
     #[arg(long, env = "MESHWARD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub(crate) url: String,
+    /// The token that the gateway's admin has given you. A gateway that the same user runs on this machine needs none.
+    #[arg(long, env = "MESHWARD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+impl GatewayArgs {
+    /// The token that was given, or the one that a gateway on this machine has left for its user. That one goes to
+    /// nobody else: only to a port of this machine, and only the port's own.
+    fn token(&self) -> Option<String> {
+        self.token.clone().filter(|token| !token.is_empty()).or_else(|| {
+            let port = own_port(&self.url)?;
+            local::find(&local::folders(), port)
+        })
+    }
+}
+
+/// The port of a URL that leads to this machine.
+fn own_port(url: &str) -> Option<u16> {
+    let url = reqwest::Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let is_own = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if is_own { url.port_or_known_default() } else { None }
 }
 
 /// Why a request was not fulfilled.
@@ -42,6 +66,10 @@ impl fmt::Display for ClientError {
             Self::Unreachable { url, .. } => {
                 write!(f, "no gateway answers at {url}; start one by `meshward gateway`, or name it by --url")
             }
+            Self::Refused { status: status @ StatusCode::UNAUTHORIZED, detail } => write!(
+                f,
+                "{detail} ({status}); give a token by --token or MESHWARD_TOKEN, or ask as the user who runs the gateway"
+            ),
             Self::Refused { status, detail } => write!(f, "{detail} ({status})"),
             Self::Malformed { url, .. } => write!(f, "what answers at {url} is no Meshward gateway"),
         }
@@ -68,11 +96,13 @@ struct Problem {
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
+    token: Option<String>,
 }
 
 impl Client {
     pub(crate) fn new(args: &GatewayArgs) -> Self {
-        Self { http: reqwest::Client::new(), url: args.url.trim_end_matches('/').to_owned() }
+        let url = args.url.trim_end_matches('/').to_owned();
+        Self { http: reqwest::Client::new(), url, token: args.token() }
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
@@ -130,6 +160,9 @@ impl Client {
         let url = || self.url.clone();
         let sent = self.request(Method::GET, "topology.dot").send().await;
         let response = sent.map_err(|source| ClientError::Unreachable { url: url(), source })?;
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
         response.text().await.map_err(|source| ClientError::Malformed { url: url(), source })
     }
 
@@ -183,7 +216,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}/api/v1/{path}", self.url))
+        let request = self.http.request(method, format!("{}/api/v1/{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// A list, page after page.
@@ -209,8 +246,36 @@ impl Client {
         if status.is_success() {
             return response.json().await.map_err(|source| ClientError::Malformed { url: url(), source });
         }
-        let problem: Problem = response.json().await.unwrap_or(Problem { detail: None });
-        let detail = problem.detail.unwrap_or_else(|| "the gateway gave no reason".to_owned());
-        Err(ClientError::Refused { status, detail })
+        Err(refused(response).await)
+    }
+}
+
+/// What an answer says instead of what was asked for.
+async fn refused(response: reqwest::Response) -> ClientError {
+    let status = response.status();
+    let problem: Problem = response.json().await.unwrap_or(Problem { detail: None });
+    let detail = problem.detail.unwrap_or_else(|| "the gateway gave no reason".to_owned());
+    ClientError::Refused { status, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_token_goes_to_this_machine_alone() {
+        for (url, port) in [
+            ("http://127.0.0.1:8080", Some(8080)),
+            ("http://localhost:1/", Some(1)),
+            ("http://[::1]:7", Some(7)),
+            ("https://127.0.0.1", Some(443)),
+            ("http://192.0.2.1:8080", None),
+            ("http://localhost.evil.example:8080", None),
+            ("http://127.0.0.1@evil.example:8080", None),
+            ("http://127.0.0.1.evil.example:8080", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(own_port(url), port, "{url}");
+        }
     }
 }

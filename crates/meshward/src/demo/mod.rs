@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::capture::Capture;
 use crate::client::{Client, GatewayArgs};
+use crate::door::Door;
 use crate::what::SchemeArg;
 use crate::{deploy, shutdown};
 use mesh::{HARDWARE, VirtualMesh};
@@ -221,6 +222,7 @@ struct VirtualGateway {
     traffic: Arc<Traffic>,
     stop: watch::Sender<bool>,
     tasks: tokio::task::JoinSet<anyhow::Result<()>>,
+    door: Door,
 }
 
 impl VirtualGateway {
@@ -238,8 +240,9 @@ impl VirtualGateway {
             service::Remembered::default(),
         )
         .await?;
-        let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let bound = rest::bind(&rest::Http::at(SocketAddr::from(([127, 0, 0, 1], 0)))).await?;
+        let url = bound.url()?;
+        let door = Door::open(&bound, None).await?;
         let (stop, stopped) = watch::channel(false);
         let until = |mut stopped: watch::Receiver<bool>| async move {
             drop(stopped.wait_for(|stop| *stop).await);
@@ -250,10 +253,10 @@ impl VirtualGateway {
             node.await;
             Ok(())
         });
-        let http = rest::serve(listener, rest::Api::new(handle), until(stopped));
+        let http = rest::serve(bound, rest::Api::new(handle, door.access.clone()), until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });
-        let args = GatewayArgs { url };
-        Ok(Self { client: Client::new(&args), args, traffic, stop, tasks })
+        let args = GatewayArgs { url, token: Some(door.access.local().reveal_token()) };
+        Ok(Self { client: Client::new(&args), args, traffic, stop, tasks, door })
     }
 
     fn url(&self) -> &str {
@@ -306,6 +309,7 @@ impl VirtualGateway {
         while let Some(ended) = self.tasks.join_next().await {
             ended.context("a task of the gateway ended abnormally")??;
         }
+        drop(self.door);
         Ok(())
     }
 }
