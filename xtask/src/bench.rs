@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: measures, and writes the figures into the marked sections of `docs/benchmarks.md`.
 //!
-//! Five sources: criterion's benchmarks of the core and a node between sockets, both on this machine, the
+//! Six sources: criterion's benchmarks of the core, a node between sockets and the store, all on this machine, the
 //! core's memory on riscv32imc (`cargo xtask budget`), `meshward sim bench` and `meshward sim speed`. What stands outside the
 //! markers is kept, and a page without them is refused. Names of sections in front measure those alone; other
 //! arguments belong to `meshward sim bench`.
@@ -22,7 +22,8 @@ const PAGE: &str = "docs/benchmarks.md";
 const REFERENCE: &str = "serde_json::Value";
 
 /// The page's sections, in the order in which they are measured.
-const SECTIONS: [&str; 7] = ["core", "forward", "payload", "budget", "speed", "latency", "simulator"];
+const SECTIONS: [&str; 8] =
+    ["core", "forward", "store", "payload", "budget", "speed", "latency", "simulator"];
 
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     for section in sections {
         let content = match section {
             "core" => core("peek")?,
-            "forward" => forward()?,
+            "forward" | "store" => gateway(section)?,
             "payload" => core("unpack")?,
             "budget" => budget::table()?,
             "speed" => speed()?,
@@ -52,9 +53,10 @@ fn wanted(arguments: &[String]) -> (Vec<&'static str>, &[String]) {
     if named.is_empty() { (SECTIONS.to_vec(), rest) } else { (named, rest) }
 }
 
-/// What a node costs on loopback. Built as tests and the demo are, so that nothing is compiled twice.
-fn forward() -> Result<String, Failure> {
-    let line = Line::cargo(&["bench", "--workspace", "--bench", "forward", "--profile", "dev"]);
+/// What a node costs on loopback, or the database. Built as tests and the demo are, so that nothing is compiled
+/// twice.
+fn gateway(bench: &str) -> Result<String, Failure> {
+    let line = Line::cargo(&["bench", "--workspace", "--bench", bench, "--profile", "dev"]);
     let tables = shown(&line).output()?;
     Ok(format!("{}\n\n{tables}", machine()?))
 }
