@@ -1,4 +1,5 @@
-//! The HTTP interface under `/api/v1`: nodes, topology, firmware, roll-outs.
+//! The HTTP interface under `/api/v1`: nodes, topology, alerts, events, firmware, roll-outs; described by
+//! `docs/openapi.json`.
 //!
 //! It has no users yet, so it serves this machine only: [`bind`] refuses any address but loopback, and
 //! requests that a web page of another origin makes are turned away. Errors are RFC 9457 problem details.
@@ -7,6 +8,8 @@ mod api;
 mod conditional;
 mod convert;
 mod extract;
+mod hub;
+mod idempotency;
 pub mod model;
 mod openapi;
 mod page;
@@ -67,6 +70,12 @@ pub async fn serve(
     api: Api,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let stop = api.stop.clone();
+    let shutdown = async move {
+        shutdown.await;
+        // Streams would never end by themselves.
+        stop.stop();
+    };
     let app = routes::router(api).layer(from_fn(same_origin)).layer(from_fn(problem::place));
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
