@@ -11,12 +11,38 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Where the gateway is.
-#[derive(Args, Clone)]
+use crate::profile::{self, ProfileError, Target, Wanted};
+
+/// Where the gateway is. What is said nearest counts: --url, --profile, MESHWARD_URL, MESHWARD_PROFILE, the profile that
+/// is used without being named, this machine's own gateway.
+#[derive(Args, Clone, Default)]
 pub(crate) struct GatewayArgs {
-    /// The gateway's address.
-    #[arg(long, env = "MESHWARD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub(crate) url: String,
+    /// The gateway's address. [env: MESHWARD_URL] [default: that of the profile, else http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The token that the gateway's admin has given you; by default that of the profile.
+    #[arg(long, env = "MESHWARD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// The gateway that has been added by this name: see `meshward profile`. [env: MESHWARD_PROFILE]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
+impl GatewayArgs {
+    /// Which gateway that is.
+    ///
+    /// # Errors
+    /// [`ProfileError`] when a profile is needed and cannot be had.
+    pub(crate) fn target(&self) -> Result<Target, ProfileError> {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        profile::resolve(Wanted {
+            url: said(self.url.clone()),
+            token: said(self.token.clone()),
+            profile: said(self.profile.clone()),
+            url_variable: said(std::env::var("MESHWARD_URL").ok()),
+            profile_variable: said(std::env::var("MESHWARD_PROFILE").ok()),
+        })
+    }
 }
 
 /// Why a request was not fulfilled.
@@ -42,6 +68,9 @@ impl fmt::Display for ClientError {
             Self::Unreachable { url, .. } => {
                 write!(f, "no gateway answers at {url}; start one by `meshward gateway`, or name it by --url")
             }
+            Self::Refused { status: status @ StatusCode::UNAUTHORIZED, detail } => {
+                write!(f, "{detail} ({status}); give a token by --token, MESHWARD_TOKEN or a profile")
+            }
             Self::Refused { status, detail } => write!(f, "{detail} ({status})"),
             Self::Malformed { url, .. } => write!(f, "what answers at {url} is no Meshward gateway"),
         }
@@ -63,16 +92,45 @@ struct Problem {
     detail: Option<String>,
 }
 
+/// The part of an OpenAPI document that says whose it is.
+#[derive(Deserialize)]
+struct Description {
+    info: Info,
+}
+
+/// See [`Description`].
+#[derive(Deserialize)]
+struct Info {
+    version: String,
+}
+
 /// A connection to one gateway.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
+    token: Option<String>,
 }
 
 impl Client {
-    pub(crate) fn new(args: &GatewayArgs) -> Self {
-        Self { http: reqwest::Client::new(), url: args.url.trim_end_matches('/').to_owned() }
+    pub(crate) fn new(args: &GatewayArgs) -> Result<Self, ProfileError> {
+        Ok(Self::to(args.target()?))
+    }
+
+    /// Of this gateway.
+    pub(crate) fn to(Target { url, token }: Target) -> Self {
+        Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), token }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The version of the program that answers there, by its description of itself.
+    pub(crate) async fn version(&self) -> Result<String, ClientError> {
+        let description: Description = self.get("openapi.json").await?;
+        Ok(description.info.version)
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
@@ -85,6 +143,12 @@ impl Client {
 
     pub(crate) async fn upload(&self, name: &str, image: Vec<u8>) -> Result<Firmware, ClientError> {
         self.answer(self.request(Method::POST, "firmware").query(&[("name", name)]).body(image)).await
+    }
+
+    /// The images that the gateway has.
+    pub(crate) async fn firmware(&self) -> Result<Vec<Firmware>, ClientError> {
+        let page: Page<Firmware> = self.get("firmware").await?;
+        Ok(page.items)
     }
 
     pub(crate) async fn manifest(&self, sha256: &str, manifest: Vec<u8>) -> Result<Firmware, ClientError> {
@@ -177,7 +241,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}/api/v1/{path}", self.url))
+        let request = self.http.request(method, format!("{}/api/v1/{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// A list, page after page.

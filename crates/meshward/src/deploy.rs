@@ -66,32 +66,36 @@ pub(crate) struct ControlArgs {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
-    let (firmware, mut new) = args.what.prepare(&client).await?;
-    new.hold = args.hold;
+    once(&Client::new(&args.gateway)?, &args.what, args.hold, args.json).await
+}
+
+/// Starts a roll-out and follows it to its end. Whether no node failed.
+pub(crate) async fn once(client: &Client, what: &What, hold: bool, json: bool) -> anyhow::Result<bool> {
+    let (firmware, mut new) = what.prepare(client).await?;
+    new.hold = hold;
     let started = client.start(&new).await?;
-    if !args.json {
+    if !json {
         eprintln!(
             "roll-out {}: {} ({} bytes) to {} nodes; Ctrl-C leaves it running, `meshward ota abort {}` ends it",
             started.id,
-            args.what.name(),
+            what.name(),
             firmware.size,
             started.nodes.len(),
             started.id,
         );
     }
-    let waits = |node: &RolloutNode| args.hold && node.state == RolloutNodeState::Ready;
+    let waits = |node: &RolloutNode| hold && node.state == RolloutNodeState::Ready;
     let done = |rollout: &Rollout| rollout.nodes.iter().all(|node| node.state.is_final() || waits(node));
-    let rollout = watch(&client, started, !args.json, done, |_| {}).await?;
-    report(&rollout, args.json)?;
-    if !args.json && rollout.count(RolloutNodeState::Ready) > 0 {
+    let rollout = watch(client, started, !json, done, |_| {}).await?;
+    report(&rollout, json)?;
+    if !json && rollout.count(RolloutNodeState::Ready) > 0 {
         println!("`meshward ota activate {} [--node ID]` lets them restart into it", rollout.id);
     }
     Ok(rollout.count(RolloutNodeState::Failed) == 0)
 }
 
 pub(crate) async fn activate(args: ActivateArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let which = Activation { nodes: (!args.nodes.is_empty()).then(|| args.nodes.clone()) };
     let started = client.activate(args.id, &which).await?;
     let meant = |node: &RolloutNode| args.nodes.is_empty() || args.nodes.contains(&node.id);
@@ -215,7 +219,7 @@ fn summary(rollout: &Rollout) -> String {
 }
 
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
-    let rollouts = Client::new(&args.gateway).rollouts().await?;
+    let rollouts = Client::new(&args.gateway)?.rollouts().await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rollouts)?);
         return Ok(true);
@@ -243,7 +247,7 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
 }
 
 pub(crate) async fn control(args: ControlArgs, verb: &str) -> anyhow::Result<bool> {
-    let rollout = Client::new(&args.gateway).control(args.id, verb).await?;
+    let rollout = Client::new(&args.gateway)?.control(args.id, verb).await?;
     println!("{}", summary(&rollout));
     Ok(true)
 }

@@ -1,37 +1,46 @@
 //! The one binary: gateway, node, demonstration, and clients of the gateway's REST interface.
 //!
-//! Exit codes (but `sim`, which says its own): 0 done; 1 not done, for a reason that is printed; 2 wrong usage; 3 the gateway cannot be
-//! reached.
+//! Each command is a module with its options and a `run`; [`exit`] says how one ends.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a console program")]
 
 mod act;
 mod alerts;
 mod capture;
 mod client;
+mod config;
 mod demo;
 mod deploy;
+mod doctor;
+mod exit;
 mod firmware;
 mod follow;
 mod forecast;
 mod gateway;
+mod journal;
 mod list;
 mod logs;
 mod machine;
+mod manual;
 mod node;
+mod profile;
 mod progress;
+mod setup;
 mod shutdown;
 mod sim;
 mod status;
+mod top;
 mod what;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use config::LogFormat;
+use exit::Exit;
+use journal::Journal;
 
 /// Firmware updates and monitoring for painlessMesh networks.
 #[derive(Parser)]
-#[command(name = "meshward", version, about)]
+#[command(name = "meshward", version, about, after_help = Exit::help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +50,16 @@ struct Cli {
 enum Command {
     /// Join a mesh as a node and serve the REST interface.
     Gateway(gateway::Args),
+    /// Write a configuration, and a unit for systemd.
+    Setup(setup::Args),
+    /// Look at everything that a gateway needs, and say what is wrong and what to do.
+    Doctor(doctor::Args),
+    /// Look at the configuration of the gateway.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Gateways that you go back to, each by a name.
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Run one real node on this machine, its flash in a file.
     Node(node::Args),
     /// Run a virtual mesh over TCP on this machine and update all of it. What its nodes tell of heap, signal and
@@ -52,6 +71,8 @@ enum Command {
     Topology(list::TopologyArgs),
     /// Say how the mesh is; or ask these nodes how they fare.
     Status(status::Args),
+    /// Show the mesh as a table that is drawn again and again, the worst nodes first.
+    Top(top::Args),
     /// List alerts; know of them, end them, write on them.
     Alerts(alerts::Args),
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
@@ -67,12 +88,16 @@ enum Command {
     /// Files that --capture has written.
     #[command(subcommand)]
     Capture(capture::Command),
-    /// Keys, manifests, images and patches as files.
+    /// Keys, manifests, images and patches as files; images at the gateway.
     #[command(subcommand)]
     Firmware(firmware::Command),
     /// Virtual meshes in virtual time: swarms of faults, replays, figures.
     #[command(subcommand)]
     Sim(sim::Command),
+    /// Print a script that makes a shell complete these commands.
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages.
+    Man(manual::ManArgs),
 }
 
 #[derive(Subcommand)]
@@ -94,53 +119,64 @@ enum Ota {
 }
 
 impl Command {
-    /// What is logged without `RUST_LOG`: long-running programs say more.
-    const fn log_level(&self) -> &'static str {
+    /// What is logged without `RUST_LOG`: long-running programs say more. A gateway says itself what it logs.
+    const fn log_level(&self) -> Option<&'static str> {
         match self {
-            Self::Gateway(_) | Self::Node(_) => "info",
+            Self::Gateway(_) => None,
+            Self::Node(_) => Some("info"),
             // Its nodes lose their neighbours on purpose.
-            Self::Demo(_) => "error",
-            _ => "warn",
+            Self::Demo(_) => Some("error"),
+            _ => Some("warn"),
         }
     }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(cli.command.log_level()));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Some(level) = cli.command.log_level() {
+        Journal::start(level, LogFormat::Text);
+    }
     // The simulator knows neither sockets nor real time, and has exit codes of its own.
     if let Command::Sim(command) = cli.command {
         return sim::run(command);
     }
+    // One TLS for clients and service. An error means that there is one already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start the runtime: {error}");
-            return ExitCode::FAILURE;
+            return Exit::NotDone.into();
         }
     };
-    match runtime.block_on(run(cli.command)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let ended = runtime.block_on(run(cli.command));
+    // What still waits for a disk or a name server waits for nobody.
+    runtime.shutdown_background();
+    let exit = match ended {
+        Ok(true) => Exit::Done,
+        Ok(false) => Exit::NotDone,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let unreachable = error.downcast_ref::<client::ClientError>().is_some_and(|e| e.is_unreachable());
-            ExitCode::from(if unreachable { 3 } else { 1 })
+            Exit::of(&error)
         }
-    }
+    };
+    exit.into()
 }
 
 /// Whether what was asked for has been done.
 async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Setup(args) => setup::run(args),
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Config(command) => config::run(command),
+        Command::Profile(command) => profile::run(command),
         Command::Node(args) => node::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Nodes(args) => list::nodes(args).await,
         Command::Topology(args) => list::topology(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Top(args) => top::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Tell(args) => act::command(args).await,
@@ -153,7 +189,9 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
         Command::Capture(command) => capture::run(&command).map(|()| true),
-        Command::Firmware(command) => firmware::run(command),
+        Command::Firmware(command) => firmware::run(command).await,
+        Command::Completions(args) => Ok(manual::completions(&args, Cli::command())),
+        Command::Man(args) => manual::man(&args, Cli::command()),
         Command::Sim(_) => anyhow::bail!("the simulator runs without a runtime"),
     }
 }

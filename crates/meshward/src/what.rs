@@ -68,6 +68,13 @@ pub(crate) const fn scheme_name(scheme: Scheme) -> &'static str {
 pub(crate) struct What {
     /// The image: a .bin or .bin.gz file.
     image: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// To whom, and how.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
     /// The role of the nodes that it is for; that of its manifest, if it has one.
     #[arg(long, value_parser = sign::text)]
     role: Option<String>,
@@ -127,7 +134,23 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(image)
 }
 
+impl Options {
+    /// The nodes' hardware.
+    pub(crate) fn hardware(&self) -> &str {
+        &self.hardware
+    }
+
+    /// Bytes that a stock node's slot holds.
+    pub(crate) const fn slot_size(&self) -> u32 {
+        self.slot_size
+    }
+}
+
 impl What {
+    pub(crate) const fn new(image: PathBuf, options: Options) -> Self {
+        Self { image, options }
+    }
+
     /// The image's file name.
     pub(crate) fn name(&self) -> String {
         name(&self.image)
@@ -136,10 +159,10 @@ impl What {
     /// The manifest that goes with the image, if there is one.
     fn manifest(&self) -> anyhow::Result<Option<Vec<u8>>> {
         let Some(((author, sequence), role)) =
-            self.author.as_ref().zip(self.sequence).zip(self.role.as_ref())
+            self.options.author.as_ref().zip(self.options.sequence).zip(self.options.role.as_ref())
         else {
             let beside = with_suffix(&self.image, ".manifest");
-            let path = self.manifest.clone().or_else(|| beside.exists().then_some(beside));
+            let path = self.options.manifest.clone().or_else(|| beside.exists().then_some(beside));
             let read = |path: PathBuf| {
                 std::fs::read(&path).with_context(|| format!("cannot read the manifest {}", path.display()))
             };
@@ -149,7 +172,7 @@ impl What {
         let own = info.description.clone().map(|(_, version)| version);
         let release = Release {
             role: role.clone(),
-            hardware: self.hardware.clone(),
+            hardware: self.options.hardware.clone(),
             sequence,
             version: own.filter(|own| !own.is_empty()).unwrap_or_else(|| sequence.to_string()),
             protocol: (1, 1),
@@ -163,7 +186,7 @@ impl What {
     pub(crate) async fn prepare(&self, client: &Client) -> anyhow::Result<(Firmware, NewRollout)> {
         let image = read(&self.image)?;
         let manifest = self.manifest()?;
-        let bases = self.bases.iter().map(|base| Ok((name(base), read(base)?)));
+        let bases = self.options.bases.iter().map(|base| Ok((name(base), read(base)?)));
         for (name, base) in bases.collect::<anyhow::Result<Vec<_>>>()? {
             client.upload(&name, base).await?;
         }
@@ -172,16 +195,16 @@ impl What {
             firmware = client.manifest(&firmware.sha256, manifest).await?;
         }
         let new = NewRollout {
-            hardware: self.hardware.clone(),
-            scheme: self.scheme.into(),
-            nodes: (!self.nodes.is_empty()).then(|| self.nodes.clone()),
-            force_image: self.force_image,
-            confirm_receiver: self.confirm_receiver,
-            slot_size: self.slot_size,
-            part_size: self.part_size,
-            concurrency: self.concurrency,
-            airtime: self.airtime,
-            ..NewRollout::new(firmware.sha256.clone(), self.role.clone())
+            hardware: self.options.hardware.clone(),
+            scheme: self.options.scheme.into(),
+            nodes: (!self.options.nodes.is_empty()).then(|| self.options.nodes.clone()),
+            force_image: self.options.force_image,
+            confirm_receiver: self.options.confirm_receiver,
+            slot_size: self.options.slot_size,
+            part_size: self.options.part_size,
+            concurrency: self.options.concurrency,
+            airtime: self.options.airtime,
+            ..NewRollout::new(firmware.sha256.clone(), self.options.role.clone())
         };
         Ok((firmware, new))
     }

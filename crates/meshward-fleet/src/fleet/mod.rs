@@ -262,6 +262,15 @@ impl Fleet {
         self.engine.set_civil(now, civil);
     }
 
+    /// Another budget, in percent of the channel, and another shortest time between two reports.
+    pub fn set_budget(&mut self, now: Instant, percent: f64, period: Duration) {
+        self.settings.budget_percent = percent;
+        self.settings.period = period;
+        self.governor.set(percent * KNOWN, period);
+        self.reckon(now);
+        self.settle(now);
+    }
+
     /// Asks nodes how they fare; the answers are [`Event::Query`]. What is known well enough costs nothing.
     ///
     /// # Errors

@@ -172,8 +172,7 @@ impl Governor {
 
     /// `budget` in percent of the channel, 0.1 to 50. Nodes report each `wished` at the oftenest, 10 s at least.
     pub fn new(budget: f64, wished: Duration) -> Self {
-        let budget = if budget.is_finite() { budget.clamp(0.1, 50.0) } else { Self::BUDGET_PERCENT };
-        let wished = wished.clamp(Self::PERIOD_MIN, Self::PERIOD_MAX);
+        let (budget, wished) = Self::bounded(budget, wished);
         Self {
             budget,
             wished,
@@ -188,6 +187,18 @@ impl Governor {
             refused: 0,
             refused_before: 0,
         }
+    }
+
+    /// Another budget and another wish; the period follows when it is reckoned the next time, and the nodes are told
+    /// it then in any case.
+    pub fn set(&mut self, budget: f64, wished: Duration) {
+        (self.budget, self.wished) = Self::bounded(budget, wished);
+        self.begun = false;
+    }
+
+    fn bounded(budget: f64, wished: Duration) -> (f64, Duration) {
+        let budget = if budget.is_finite() { budget.clamp(0.1, 50.0) } else { Self::BUDGET_PERCENT };
+        (budget, wished.clamp(Self::PERIOD_MIN, Self::PERIOD_MAX))
     }
 
     /// The budget in percent of the channel.
@@ -362,6 +373,24 @@ mod tests {
             assert_eq!(is_bound, bound, "{nodes}");
             assert!(reports.percent(&channel, value) <= 1.8 + 1e-6);
         }
+    }
+
+    #[test]
+    fn another_wish_is_taken_up_at_once() {
+        let channel = Channel::default();
+        let mut governor = Governor::new(2.0, Duration::from_secs(30));
+        let mut reckon = |seconds, budget, wished| {
+            if seconds > 0 {
+                governor.set(budget, Duration::from_secs(wished));
+            }
+            let told = governor.reckon(at(seconds), &channel, &Meter::default(), &mesh(10, 4));
+            told.map(|period| (period.value.as_millis(), period.bound))
+        };
+        assert_eq!(reckon(0, 2.0, 30), Some((30_000, false)));
+        assert_eq!(reckon(10, 2.0, 20), Some((20_000, false)), "shorter without patience");
+        assert_eq!(reckon(20, 2.0, 3), Some((10_000, false)), "no oftener than nodes may");
+        let bound = reckon(30, 0.1, 10).unwrap();
+        assert!(bound.0 > 50_000 && bound.1, "{bound:?}");
     }
 
     /// The period in tenths of a second after ten minutes in which so many reports came a second, and so much was asked

@@ -4,6 +4,7 @@
 //! It has no users yet, so it serves this machine only: [`bind`] refuses any address but loopback, and
 //! requests that a web page of another origin makes are turned away. Errors are RFC 9457 problem details.
 
+pub mod access;
 mod api;
 mod conditional;
 mod convert;

@@ -32,7 +32,7 @@ use meshward_fleet::forecast::Forecast;
 use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
-pub use request::{Firmware, RolloutError, RolloutRequest};
+pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
 pub use rollout::Rollout;
 use status::Status;
 pub use status::{EVENTS_KEPT_MAX, Told};
@@ -83,6 +83,7 @@ pub struct Gateway {
     reckonings: Vec<Reckoning>,
     next_reckoning: u64,
     operator: Arc<SigningKey>,
+    allowed: Allowed,
     /// Of the last order that was signed here.
     last_counter: u64,
     jobs: mpsc::Sender<(Owner, Job)>,
@@ -103,9 +104,15 @@ impl Gateway {
             reckonings: Vec::new(),
             next_reckoning: 1,
             operator: Arc::new(operator),
+            allowed: Allowed::default(),
             last_counter: 0,
             jobs,
         }
+    }
+
+    /// What roll-outs may do from here on; one that is under way goes on as it was.
+    pub fn allow(&mut self, allowed: Allowed) {
+        self.allowed = allowed;
     }
 
     /// The nodes that the mesh has shown.
@@ -173,6 +180,9 @@ impl Gateway {
         node: &mut Node,
         request: &RolloutRequest,
     ) -> Result<Rollout, RolloutError> {
+        if !self.allowed.rollouts {
+            return Err(RolloutError::SwitchedOff);
+        }
         if self.running.is_some() {
             return Err(RolloutError::Start(StartError::Busy));
         }

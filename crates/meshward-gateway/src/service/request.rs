@@ -54,9 +54,63 @@ pub struct RolloutRequest {
     pub airtime: u8,
 }
 
+/// What a gateway's keeper allows, whatever a request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Whether anything may be sent; forecasts always may be asked for.
+    pub rollouts: bool,
+    /// Whether payloads may be packed.
+    pub compression: bool,
+    /// How hard the encoder tries, 1 to 9.
+    pub compression_level: u8,
+    /// Bytes in a part or chunk, 256 to 1400 and a multiple of 4; a request may ask for less.
+    pub chunk_size_max: u16,
+    /// How much of the time an update may fill the radio channel, 1 to 100 per cent; a request may ask for less.
+    pub airtime_max: u8,
+}
+
+impl Default for Allowed {
+    /// Everything, as [`Options`] has it.
+    fn default() -> Self {
+        let Options { level, chunk_size, .. } = Options::default();
+        Self {
+            rollouts: true,
+            compression: true,
+            compression_level: level,
+            chunk_size_max: chunk_size,
+            airtime_max: 100,
+        }
+    }
+}
+
+impl Allowed {
+    /// What is sent, if that may be.
+    fn scheme(&self, wanted: Scheme) -> Result<Scheme, RolloutError> {
+        match wanted {
+            _ if self.compression => Ok(wanted),
+            Scheme::Auto => Ok(Scheme::Full),
+            Scheme::Heatshrink | Scheme::Lzma | Scheme::Delta => Err(RolloutError::Packed),
+            Scheme::Full | Scheme::Turbo | Scheme::Unicast => Ok(wanted),
+        }
+    }
+
+    fn packing(&self) -> Options {
+        let (level, chunk_size) = (self.compression_level, self.chunk_size_max);
+        Options { level, chunk_size, ..Options::default() }
+    }
+}
+
 /// Why a roll-out was not started.
 #[derive(Debug, Error)]
 pub enum RolloutError {
+    /// The gateway's keeper wants none.
+    #[error("this gateway starts no roll-outs: its configuration has ota.rollouts = false")]
+    SwitchedOff,
+    /// The gateway's keeper wants nothing packed.
+    #[error(
+        "this gateway sends nothing packed: its configuration has ota.compression = false; take scheme auto or full"
+    )]
+    Packed,
     /// No such image was uploaded.
     #[error("no firmware with this SHA-256 has been uploaded")]
     UnknownFirmware,
@@ -96,7 +150,8 @@ impl Gateway {
         if !request.force_image {
             inspect(&firmware.image, &request.hardware, request.slot_size)?;
         }
-        let manifest = firmware.manifest.clone().filter(|_| !request.scheme.is_stock());
+        let scheme = self.allowed.scheme(request.scheme)?;
+        let manifest = firmware.manifest.clone().filter(|_| !scheme.is_stock());
         let named = manifest.as_ref().map(|manifest| manifest.content().role.clone());
         let role = request.role.clone().or(named).ok_or(RolloutError::NoRole)?;
         if let Some(manifest) = manifest.as_ref().map(SignedManifest::content)
@@ -115,17 +170,40 @@ impl Gateway {
             operator: Arc::clone(&self.operator),
             last_counter: self.last_counter,
             targets: request.nodes.clone(),
-            scheme: request.scheme,
-            packing: Options::default(),
+            scheme,
+            packing: self.allowed.packing(),
             role,
             hardware: request.hardware.clone(),
-            part_size: request.part_size,
+            part_size: request.part_size.min(self.allowed.chunk_size_max.into()),
             concurrency: request.concurrency.max(1),
             hold: request.hold,
-            airtime: request.airtime,
+            airtime: request.airtime.min(self.allowed.airtime_max),
             confirmed: request.confirm_receiver || self.confirmed.contains(&request.firmware),
             forecast_only: false,
         };
         Ok((firmware, plan))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_packed_where_nothing_may_be() {
+        let free = Allowed::default();
+        let bound = Allowed { compression: false, ..free };
+        for (wanted, sent) in [
+            (Scheme::Auto, Some(Scheme::Full)),
+            (Scheme::Full, Some(Scheme::Full)),
+            (Scheme::Heatshrink, None),
+            (Scheme::Lzma, None),
+            (Scheme::Delta, None),
+            (Scheme::Turbo, Some(Scheme::Turbo)),
+            (Scheme::Unicast, Some(Scheme::Unicast)),
+        ] {
+            assert_eq!(bound.scheme(wanted).ok(), sent, "{wanted:?}");
+            assert_eq!(free.scheme(wanted).ok(), Some(wanted));
+        }
     }
 }

@@ -71,6 +71,12 @@ impl Gateway {
         &mut self.fleet
     }
 
+    /// Another budget for looking after the mesh, in percent of the channel, and another shortest time between reports.
+    pub fn set_budget(&mut self, now: Instant, node: &mut Node, percent: f64, period: Duration) {
+        self.fleet.set_budget(now, percent, period);
+        self.watch(now, node);
+    }
+
     /// The events after the one with this number, the oldest first.
     pub fn events(&self, after: u64) -> impl Iterator<Item = &Told> {
         self.status.ring.iter().filter(move |told| told.id > after)

@@ -27,7 +27,8 @@ use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
 use crate::capture::Capture;
-use crate::client::{Client, GatewayArgs};
+use crate::client::Client;
+use crate::profile::Target;
 use crate::what::SchemeArg;
 use crate::{deploy, shutdown};
 use mesh::{HARDWARE, VirtualMesh};
@@ -217,7 +218,6 @@ fn settings() -> Settings {
 /// The gateway of the demonstration, in this process but behind TCP.
 struct VirtualGateway {
     client: Client,
-    args: GatewayArgs,
     traffic: Arc<Traffic>,
     stop: watch::Sender<bool>,
     tasks: tokio::task::JoinSet<anyhow::Result<()>>,
@@ -245,12 +245,12 @@ impl VirtualGateway {
         });
         let http = rest::serve(listener, rest::Api::new(handle), until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });
-        let args = GatewayArgs { url };
-        Ok(Self { client: Client::new(&args), args, traffic, stop, tasks })
+        let target = Target { url, token: None };
+        Ok(Self { client: Client::to(target), traffic, stop, tasks })
     }
 
     fn url(&self) -> &str {
-        &self.args.url
+        self.client.url()
     }
 
     fn bytes(&self) -> u64 {

@@ -1,7 +1,9 @@
-//! `meshward firmware …`: keys, manifests, images and payloads as files, without a gateway or a mesh.
+//! `meshward firmware …`: keys, manifests, images and payloads as files, without a gateway or a mesh; and images at a
+//! gateway (`offer`).
 
 pub(crate) mod inspect;
 pub(crate) mod keygen;
+mod offer;
 mod pack;
 pub(crate) mod sign;
 
@@ -28,16 +30,25 @@ pub(crate) enum Command {
     Pack(pack::WholeArgs),
     /// Write the payload that turns one image into another.
     Delta(pack::PatchArgs),
+    /// Give the gateway an image, and its manifest if there is one.
+    Add(offer::AddArgs),
+    /// List the images that the gateway has.
+    List(offer::ListArgs),
+    /// Give the gateway each new build as soon as the compiler has written it, and roll it out if that is wanted.
+    Watch(offer::WatchArgs),
 }
 
 /// Whether what was asked for has been done.
-pub(crate) fn run(command: Command) -> anyhow::Result<bool> {
+pub(crate) async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Keygen(args) => keygen::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Pack(args) => pack::whole(&args),
         Command::Delta(args) => pack::patch(&args),
+        Command::Add(args) => offer::add(args).await,
+        Command::List(args) => offer::list(args).await,
+        Command::Watch(args) => offer::watch(args).await,
     }
 }
 

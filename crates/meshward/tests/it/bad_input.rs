@@ -16,7 +16,7 @@ fn usage_errors_name_the_flag() {
         (&["gateway"][..], 1, "--peer HOST:PORT"),
         (&["gateway", "--peer", "a b"], 2, "HOST:PORT"),
         (&["gateway", "--peer", "127.0.0.1:1", "--http", "0.0.0.0:80"], 1, "127.0.0.1"),
-        (&["gateway", "--peer", "127.0.0.1:1", "--id", "0"], 1, "node id 0"),
+        (&["gateway", "--peer", "127.0.0.1:1", "--id", "0", "--http", "127.0.0.1:0"], 1, "node id 0"),
         (&["node", "--id", "0", "--listen", "127.0.0.1:0"], 2, "--id"),
         (&["node", "--id", "4294967296", "--listen", "127.0.0.1:0"], 2, "--id"),
         (&["node", "--id", "5"], 1, "--listen"),

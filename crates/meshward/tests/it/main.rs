@@ -4,10 +4,16 @@
 
 mod bad_input;
 mod captures;
+mod configuration;
 mod demo;
+mod doctor;
 mod firmware;
 mod processes;
+mod profiles;
 mod program;
+mod service;
+mod setup;
 mod signed;
 mod sim;
 mod status;
+mod tools;

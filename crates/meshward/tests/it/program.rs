@@ -1,6 +1,6 @@
 //! Runs the built program; whatever a test leaves running is ended with it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,7 +12,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A command of the program, without the caller's settings.
 pub(crate) fn meshward(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshward"));
-    command.args(args).env_remove("MESHWARD_URL").env_remove("RUST_LOG");
+    command.args(args);
+    // Not this machine's own settings.
+    for variable in [
+        "MESHWARD_URL",
+        "MESHWARD_TOKEN",
+        "MESHWARD_PROFILE",
+        "MESHWARD_CONFIG",
+        "RUST_LOG",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+    ] {
+        command.env_remove(variable);
+    }
+    command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/nobody")).env("NO_COLOR", "1");
     command
 }
 
@@ -34,33 +47,40 @@ pub(crate) fn testdata(name: &str) -> PathBuf {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
+    log: Receiver<String>,
+}
+
+/// The lines that come from there, as they come.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            // A test that has ended does not listen any more; the process must not wait for it all the same.
+            drop(sender.send(line));
+        }
+    });
+    lines
 }
 
 impl Running {
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut command = meshward(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                // A test that has ended does not listen any more.
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
+        Self::spawn(meshward(args))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+        Self { child, lines: out, log }
     }
 
     /// The first line from here on that has `needle` in it.
     pub(crate) fn says(&self, needle: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody said {needle:?}"));
-            if line.contains(needle) {
-                return line;
-            }
-        }
+        first(&self.lines, needle)
+    }
+
+    /// The same of its log.
+    pub(crate) fn logs(&self, needle: &str) -> String {
+        first(&self.log, needle)
     }
 
     /// Where the node that has been started accepts neighbours.
@@ -76,9 +96,23 @@ impl Running {
     }
 
     /// Asks it to end, as an operator or a service manager does, and waits for its exit code.
-    pub(crate) fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(self) -> Option<i32> {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its exit code.
+    pub(crate) fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+}
+
+fn first(lines: &Receiver<String>, needle: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody said {needle:?}"));
+        if line.contains(needle) {
+            return line;
+        }
     }
 }
 
@@ -94,6 +128,8 @@ impl Drop for Running {
 pub(crate) struct Gateway {
     pub(crate) process: Running,
     pub(crate) url: String,
+    /// Its first line.
+    pub(crate) greeting: String,
 }
 
 impl Gateway {
@@ -103,10 +139,19 @@ impl Gateway {
 
     pub(crate) fn start_with(peer: &str, more: &[&str]) -> Self {
         let args = ["gateway", "--peer", peer, "--http", "127.0.0.1:0", "--id", "1"];
-        let process = Running::start(&[&args[..], more].concat());
-        let line = process.says("REST interface at");
-        let url = line.split(" at ").nth(1).unwrap().to_owned();
-        Self { process, url }
+        Self::of(&[&args[..], more].concat())
+    }
+
+    /// By these words.
+    pub(crate) fn of(args: &[&str]) -> Self {
+        Self::greeted(Running::start(args))
+    }
+
+    /// One that has been started, when it says where it answers.
+    pub(crate) fn greeted(process: Running) -> Self {
+        let greeting = process.says("REST interface at");
+        let url = greeting.split(" at ").nth(1).unwrap().to_owned();
+        Self { process, url, greeting }
     }
 
     /// Runs a client command against it.

@@ -104,9 +104,11 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
 fn refused(error: RolloutError) -> Problem {
     let status = match &error {
         RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
+        RolloutError::SwitchedOff => StatusCode::FORBIDDEN,
         RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
         RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         RolloutError::Image(_)
+        | RolloutError::Packed
         | RolloutError::Unconfirmed
         | RolloutError::NoRole
         | RolloutError::OtherNodes { .. }

@@ -1,0 +1,200 @@
+//! All keys of `meshward.toml`.
+//!
+//! A key is one entry here. Its comment is its text in the reference, so it is written for operators: what it does,
+//! and why somebody would change it; unit and range are said by its kind. `live` keys are taken up by a running
+//! gateway when it is told to reload, `start` keys when it starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::kind::{
+    Choice, File, Kind, List, Number, Optional, Parsed, PeerName, Span, Switch, Text, Whole, log_level,
+};
+use super::layers::Layers;
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// A section as it stands in the reference.
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) about: String,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// A key as it stands in the reference.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) about: String,
+    /// What may be written.
+    pub(crate) what: String,
+    /// As it would be written; `None` when nothing is.
+    pub(crate) default: Option<String>,
+    /// What may stand there where there is no default.
+    pub(crate) example: String,
+    /// Whether a running gateway takes up a change.
+    pub(crate) live: bool,
+}
+
+/// The lines of a comment as one.
+fn joined(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+macro_rules! sections {
+    (@live live) => { true };
+    (@live start) => { false };
+    ($(
+        $(#[doc = $about:literal])*
+        $section:ident: $name:ident {
+            $( $(#[doc = $doc:literal])* $change:ident $key:ident: $type:ty = $default:expr, $kind:expr; )*
+        }
+    )*) => {
+        $(
+            $(#[doc = $about])*
+            #[derive(Clone, Debug, PartialEq)]
+            pub(crate) struct $name {
+                $( $(#[doc = $doc])* pub(crate) $key: $type, )*
+            }
+        )*
+
+        /// A whole configuration.
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) struct Config {
+            $( $(#[doc = $about])* pub(crate) $section: $name, )*
+        }
+
+        impl Config {
+            /// What was given, and the default of everything else.
+            pub(super) fn read(layers: &mut Layers<'_>) -> Self {
+                Self { $( $section: $name { $(
+                    $key: layers.take(stringify!($section), stringify!($key), &$kind).unwrap_or_else(|| $default),
+                )* }, )* }
+            }
+
+            /// Every key, `section.key`, with its value as it would be written.
+            pub(crate) fn shown(&self) -> Vec<(String, Option<String>)> {
+                vec![ $( $( (
+                    concat!(stringify!($section), ".", stringify!($key)).to_owned(),
+                    $kind.show(&self.$section.$key),
+                ), )* )* ]
+            }
+        }
+
+        /// Everything that there is to be set.
+        pub(crate) fn sections() -> Vec<Section> {
+            vec![ $( Section {
+                name: stringify!($section),
+                about: joined(&[$($about),*]),
+                keys: vec![ $( Key {
+                    name: stringify!($key),
+                    about: joined(&[$($doc),*]),
+                    what: $kind.what(),
+                    default: $kind.show(&$default),
+                    example: $kind.example(),
+                    live: sections!(@live $change),
+                }, )* ],
+            }, )* ]
+        }
+    };
+}
+
+sections! {
+    /// How the gateway is a node of the mesh. It needs at least one of `peers` and `listen`.
+    mesh: Mesh {
+        /// What the mesh is called. It goes into the fingerprints of alerts: another name makes other alerts of them.
+        start name: String = "mesh".to_owned(), Text { max: 64 };
+        /// Nodes that the gateway dials: `HOST:PORT`, `HOST` (port 5555), `[IPv6]:PORT`, or `auto`, the default
+        /// gateway of this machine, which on a Wi-Fi station in a mesh is the node whose access point it is connected
+        /// to. Several are spare ways into the same mesh.
+        start peers: Vec<PeerName> = Vec::new(),
+            List { of: Parsed::by("HOST:PORT, HOST or auto", "192.168.1.50", |text| {
+                text.parse::<PeerName>().map_err(|error| error.to_string())
+            }), max: 64 };
+        /// Accept nodes on this address, as an access point's host does.
+        start listen: Option<SocketAddr> = None,
+            Optional(Parsed::<SocketAddr>::new("ADDRESS:PORT", "0.0.0.0:5555"));
+        /// The gateway's node id. Without it, one that is made of `/etc/machine-id` and stays the same on this
+        /// machine; cloned machines need one each.
+        start id: Option<u32> = None, Optional(Whole { range: 1..=u32::MAX, multiple: 1, unit: "" });
+        /// Call the gateway the root of the mesh. For sketches that rely on `setContainsRoot(true)` where no other
+        /// node is the root.
+        start root: bool = false, Switch;
+        /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it. It grows
+        /// without end.
+        start capture: Option<PathBuf> = None, Optional(File("mesh.ndjson"));
+    }
+
+    /// The REST interface.
+    http: Http {
+        /// Where it is served. Port 0 takes a free one.
+        start listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+            Parsed::<SocketAddr>::new("ADDRESS:PORT", "127.0.0.1:8080");
+    }
+
+    /// How the gateway looks after the mesh, and what that may cost.
+    status: Status {
+        /// What looking after the mesh may take of its channel. Nodes are told to report as often as that allows, and
+        /// questions wait.
+        live budget_percent: f64 = 2.0, Number { range: 0.1..=50.0, unit: "percent of the channel" };
+        /// How often nodes that can report do so at the oftenest; the budget may make it less often.
+        live query_interval: u64 = 30, Span { seconds: 10..=3_600 };
+        /// Whether nodes that can are told to report by themselves. Without it they are asked.
+        start reports: bool = true, Switch;
+        /// Whether relays pack the reports of nodes behind them with their own, which saves most of what reports cost.
+        start aggregate: bool = true, Switch;
+        /// How long the gateway learns what is so after the start: no alert is raised, and for the first 75 s nobody
+        /// is called offline.
+        start learning: u64 = 120, Span { seconds: 0..=3_600 };
+    }
+
+    /// Firmware updates over the air. What a roll-out asks for may be less than what is allowed here, never more.
+    ota: Ota {
+        /// Whether roll-outs may be started at all. Forecasts always may.
+        live rollouts: bool = true, Switch;
+        /// The secret key of an operator that signs what this gateway sends to Meshward nodes. It is made when it is
+        /// not there, with its public half, for the nodes, in a file beside it whose name ends in `.pub`. Without this
+        /// key in the configuration, the signing key lasts as long as the program, and no node knows it.
+        start operator_key: Option<PathBuf> = None, Optional(File("operator.key"));
+        /// The largest chunk of an image that is sent in one message, to both kinds of nodes. Smaller ones are for
+        /// relays that are short of memory, and cost more channel time.
+        live max_chunk_size: u32 = 1_024, Whole { range: 256..=1_400, multiple: 4, unit: "bytes" };
+        /// Whether Meshward nodes may be sent packed payloads and patches. Without it they get images as they are.
+        live compression: bool = true, Switch;
+        /// How hard LZMA tries, 1 quick to 9 small. The slowest takes a tenth of a second for 500 KB.
+        live compression_level: u32 = 6, Whole { range: 1..=9, multiple: 1, unit: "" };
+        /// How much of the time an update may fill the radio channel. Less is slower, and leaves more to the nodes'
+        /// own messages.
+        live airtime_percent: u32 = 100, Whole { range: 1..=100, multiple: 1, unit: "percent" };
+    }
+
+    /// What the gateway writes to standard error.
+    log: Log {
+        /// From which level on: `off`, `error`, `warn`, `info`, `debug` or `trace`; or by module, as
+        /// `warn,meshward_gateway::shell=debug`. The variable `RUST_LOG` goes before it.
+        live level: String = "info".to_owned(), Parsed::by("off, error, warn, info, debug or trace", "info", log_level);
+        /// Lines for people, or one JSON object a line for programs.
+        start format: LogFormat = LogFormat::Text,
+            Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    }
+
+    /// The program as a service.
+    service: Service {
+        /// How long the gateway may take to stop after SIGTERM or Ctrl-C: requests under way are answered until then,
+        /// and cut off after it.
+        start stop_timeout: u64 = 10, Span { seconds: 1..=300 };
+    }
+}
+
+impl Mesh {
+    /// Whether it says how the gateway comes into a mesh.
+    pub(crate) fn has_a_way(&self) -> bool {
+        !self.peers.is_empty() || self.listen.is_some()
+    }
+}

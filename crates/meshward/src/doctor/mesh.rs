@@ -1,0 +1,148 @@
+//! The gateway's ports, its neighbours, the gateway itself, and what it sees of the mesh.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use meshward_gateway::rest::model::NodeState;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::Check;
+use crate::client::{Client, GatewayArgs};
+use crate::config::Config;
+
+/// How long a neighbour, or a gateway, has to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whether the ports can be had, or a gateway has them.
+pub(super) async fn ports(config: &Config) -> Vec<Check> {
+    let http = config.http.listen;
+    let serving = serves(http).await;
+    let mut checks = vec![port("REST port", http, serving).await];
+    if let Some(listen) = config.mesh.listen {
+        checks.push(port("mesh port", listen, serving).await);
+    }
+    checks
+}
+
+/// Whether a gateway answers there.
+async fn serves(address: SocketAddr) -> bool {
+    // Served on all addresses, it is on this one.
+    let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let url = format!("http://{host}:{}/healthz", address.port());
+    let answer = timeout(PATIENCE, reqwest::get(url)).await;
+    matches!(answer, Ok(Ok(response)) if response.status().is_success())
+}
+
+async fn port(check: &'static str, address: SocketAddr, serving: bool) -> Check {
+    let Err(error) = TcpListener::bind(address).await else {
+        return Check::ok(check, format!("{address} is free"));
+    };
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse if serving => {
+            Check::ok(check, format!("{address} is in use, as a gateway runs"))
+        }
+        std::io::ErrorKind::AddrInUse => {
+            let advice = format!(
+                "see who has it: `ss -ltnp 'sport = :{}'`; end that, or take another",
+                address.port()
+            );
+            Check::fail(check, format!("{address} is in use by another program"), advice)
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            Check::fail(check, format!("{address} is no address of this machine"), "take one of `ip address`")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            Check::fail(check, format!("{address} needs privileges"), "take a port above 1023")
+        }
+        _ => Check::fail(check, format!("{address} cannot be had: {error}"), "take another"),
+    }
+}
+
+/// Whether the nodes to be dialled answer.
+pub(super) async fn peers(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for name in &config.mesh.peers {
+        let peer = match name.resolve() {
+            Ok(peer) => peer,
+            Err(error) => {
+                checks.push(Check::fail(
+                    "peer",
+                    error.to_string(),
+                    "connect the machine's Wi-Fi to the mesh",
+                ));
+                continue;
+            }
+        };
+        let address = peer.address();
+        let found = match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(_stream)) => {
+                checks.push(Check::ok("peer", format!("{address} answers")));
+                continue;
+            }
+            Ok(Err(error)) => format!("{address} cannot be reached: {error}"),
+            Err(_late) => format!("{address} does not answer within {} s", PATIENCE.as_secs()),
+        };
+        let advice = "see whether the node is on and in reach, and whether its address is still that";
+        checks.push(Check::fail("peer", found, advice));
+    }
+    checks
+}
+
+/// Whether the gateway answers, and what it sees.
+pub(super) async fn gateway(args: &GatewayArgs) -> Vec<Check> {
+    let client = match Client::new(args) {
+        Ok(client) => client,
+        Err(error) => {
+            return vec![Check::fail(
+                "gateway",
+                error.to_string(),
+                "name it by --url, or put the profiles right",
+            )];
+        }
+    };
+    let asked = timeout(PATIENCE, client.status()).await;
+    let status = match asked {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            let found = format!("{:#}", anyhow::Error::from(error));
+            let advice =
+                "start it (`systemctl start meshward`), and look at its log (`journalctl -u meshward`)";
+            return vec![Check::fail("gateway", found, advice)];
+        }
+        Err(_late) => {
+            let found = format!("{} does not answer within {} s", client.url(), PATIENCE.as_secs());
+            return vec![Check::fail("gateway", found, "look at its log (`journalctl -u meshward`)")];
+        }
+    };
+    let mut checks = vec![Check::ok("gateway", format!("{} answers", client.url())), version(&client).await];
+    let count: usize = status.states.values().map(|count| *count as usize).sum();
+    let online = status.states.get(&NodeState::Online).map_or(0, |count| *count as usize);
+    let found = format!("{online} of {count} nodes are online");
+    let advice = "see `meshward nodes` and `meshward alerts` for which and why";
+    checks.push(match (count, online) {
+        (0, _) => Check::fail(
+            "mesh",
+            "no node has been seen",
+            "see whether a peer answers, and the log of the gateway",
+        ),
+        (_, 0) if !status.learning => Check::fail("mesh", found, advice),
+        (count, online) if online < count => Check::warn("mesh", found, advice),
+        _ => Check::ok("mesh", found),
+    });
+    checks
+}
+
+/// Whether the gateway and this program are of one version.
+async fn version(client: &Client) -> Check {
+    const OWN: &str = env!("CARGO_PKG_VERSION");
+    let advice = "install the same on both sides: commands may mean something else there";
+    match timeout(PATIENCE, client.version()).await {
+        Ok(Ok(version)) if version == OWN => Check::ok("version", OWN),
+        Ok(Ok(version)) => {
+            Check::warn("version", format!("the gateway has {version}, this is {OWN}"), advice)
+        }
+        Ok(Err(_)) | Err(_) => Check::warn("version", "the gateway does not say which it has", advice),
+    }
+}

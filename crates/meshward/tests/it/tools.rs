@@ -1,0 +1,129 @@
+//! What makes the program pleasant: the live table, images at the gateway, completions, manual pages.
+
+use std::time::Duration;
+
+use crate::program::{Gateway, Running, meshward, run, testdata, text};
+
+#[test]
+fn the_table_shows_nodes_once_or_again_and_again() {
+    let node = Running::start(&["node", "--id", "31", "--listen", "127.0.0.1:0"]);
+    let gateway = Gateway::start(&node.port());
+    gateway.sees(1);
+    let once = gateway.ask(&["top", "--once"]);
+    let said = text(&once.stdout);
+    assert!(once.status.success() && said.contains("31") && said.contains("% of the channel"), "{said}");
+    assert!(!said.contains('\x1b'), "nobody but a terminal is drawn upon: {said:?}");
+    let look = gateway.json(&["top", "--once", "--sort", "id"]);
+    assert_eq!(look["nodes"][0]["id"], 31, "{look}");
+    assert!(look["status"]["overhead"].is_object(), "{look}");
+    let top = Running::start(&["top", "--json", "--interval", "1", "--url", &gateway.url]);
+    for _ in 0..2 {
+        let line: serde_json::Value = serde_json::from_str(&top.says("nodes")).unwrap();
+        assert_eq!(line["nodes"][0]["id"], 31);
+    }
+    assert_eq!(top.terminate(), Some(0));
+    let limited = gateway.json(&["top", "--once", "--limit", "0"]);
+    assert_eq!(limited["nodes"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_new_build_is_offered_as_soon_as_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(&["node", "--id", "31", "--listen", "127.0.0.1:0"]);
+    let gateway = Gateway::start(&node.port());
+    gateway.sees(1);
+    let (old, new) = (testdata("firmware/node-c3-v1.4.2.bin"), testdata("firmware/node-c3-v1.4.3.bin"));
+    std::fs::copy(&old, folder.path().join("old.bin")).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let watch = ["firmware", "watch", path, "--settle", "300", "--url", &gateway.url];
+    let watch = Running::start(&watch);
+    watch.says("watching");
+    // A compiler that stops half-way has not made an image; when it goes on, it has.
+    let image = std::fs::read(&new).unwrap();
+    let build = folder.path().join("new.bin");
+    std::fs::write(&build, &image[..image.len() / 2]).unwrap();
+    watch.logs("cut off");
+    std::fs::write(&build, &image).unwrap();
+    let line = watch.says("new.bin");
+    assert!(line.contains("528944 bytes"), "{line}");
+    let listed = gateway.json(&["firmware", "list"]);
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|image| image["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["new.bin"], "what was there before is not news");
+    assert_eq!(watch.terminate(), Some(0));
+
+    let added = gateway.ask(&["firmware", "add", old.to_str().unwrap()]);
+    assert!(added.status.success() && text(&added.stdout).contains("not signed"), "{}", text(&added.stdout));
+    let table = text(&gateway.ask(&["firmware", "list"]).stdout);
+    assert!(table.contains("node-c3-v1.4.2.bin") && table.contains("new.bin"), "{table}");
+}
+
+#[test]
+fn a_new_build_is_rolled_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let flash = folder.path().join("31.flash");
+    let image = testdata("firmware/node-c3-v1.4.2.bin");
+    let node = ["node", "--id", "31", "--listen", "127.0.0.1:0", "--role", "sensor"];
+    let files = ["--flash", flash.to_str().unwrap(), "--image", image.to_str().unwrap()];
+    let node = Running::start(&[&node[..], &files].concat());
+    let gateway = Gateway::start(&node.port());
+    gateway.sees(1);
+    let builds = tempfile::tempdir().unwrap();
+    let path = builds.path().to_str().unwrap();
+    let watch = ["firmware", "watch", path, "--settle", "300", "--url", &gateway.url, "--deploy"];
+    let watch = Running::start(&[&watch[..], &["--role", "sensor", "--confirm-receiver"]].concat());
+    watch.says("watching");
+    std::fs::copy(testdata("firmware/node-c3-v1.4.3.bin"), builds.path().join("build.bin")).unwrap();
+    watch.says("1 updated, 0 declined, 0 failed");
+    assert!(node.says("boot 2").contains("528944 bytes"));
+    assert_eq!(watch.terminate(), Some(0));
+}
+
+#[test]
+fn shells_and_readers_of_manuals_are_served() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        let script = text(&output.stdout);
+        assert!(
+            output.status.success() && script.contains("status-budget") && script.contains("firmware"),
+            "{shell}"
+        );
+    }
+    let checked = meshward(&["completions", "bash"]).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("meshward.bash");
+    std::fs::write(&script, checked.stdout).unwrap();
+    if let Ok(status) = std::process::Command::new("bash").arg("-n").arg(&script).status() {
+        assert!(status.success(), "bash reads it");
+    }
+    let pages = folder.path().join("man");
+    assert!(run(&["man", pages.to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(pages.join("meshward-ota-deploy.1")).unwrap();
+    assert!(page.contains("confirm\\-receiver"), "{page}");
+    assert!(pages.join("meshward.1").exists() && pages.join("meshward-doctor.1").exists());
+}
+
+#[test]
+fn the_exit_codes_are_those_that_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.toml");
+    std::fs::write(&broken, "x").unwrap();
+    let broken = broken.to_str().unwrap();
+    for (args, code) in [
+        (&["config", "reference"][..], 0),
+        (&["firmware", "add", "/nowhere/at/all.bin"], 1),
+        (&["no", "such", "command"], 2),
+        (&["top", "--once", "--url", "http://127.0.0.1:1"], 3),
+        (&["firmware", "list", "--url", "http://127.0.0.1:1"], 3),
+        (&["config", "check", "--config", broken], 4),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
+        let help = text(&run(&["--help"]).stdout);
+        assert!(help.lines().any(|line| line.starts_with(&format!("  {code}  "))), "{help}");
+    }
+    // A program that does not answer in time is waited for no longer than that.
+    let begun = std::time::Instant::now();
+    drop(run(&["doctor", "--url", "http://192.0.2.1:1"]));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
