@@ -46,7 +46,7 @@ pub(crate) struct NameArgs {
 
 /// Whether the node has answered, or restarted.
 pub(crate) async fn command(args: CommandArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let node = client.find(&args.node).await?;
     let command = NewCommand { command: args.code, params: args.params, timeout_seconds: args.timeout };
     let outcome = client.command(node, &command).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn command(args: CommandArgs) -> anyhow::Result<bool> {
 }
 
 pub(crate) async fn name(args: NameArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let node = client.find(&args.node).await?;
     let node = client.name(node, &NewName { name: args.name }).await?;
     if args.json {

@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
 }
 
 async fn list(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let look = async || {
         let mut alerts = client.alerts().await?;
         alerts.retain(|alert| args.all || alert.active);
@@ -98,7 +98,7 @@ async fn list(args: Args) -> anyhow::Result<bool> {
 }
 
 async fn act(which: Which, verb: &str, text: Option<String>) -> anyhow::Result<bool> {
-    let client = Client::new(&which.gateway);
+    let client = Client::new(&which.gateway)?;
     let mut fingerprint = which.fingerprint;
     if fingerprint.len() < 16 && !fingerprint.is_empty() {
         let alerts = client.alerts().await?;

@@ -12,24 +12,36 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Where the gateway is.
-#[derive(Args, Clone)]
+use crate::profile::{self, ProfileError, Target, Wanted};
+
+/// Where the gateway is. What is said nearest counts: --url, --profile, MESHWARD_URL, MESHWARD_PROFILE, the profile that
+/// is used without being named, this machine's own gateway.
+#[derive(Args, Clone, Default)]
 pub(crate) struct GatewayArgs {
-    /// The gateway's address.
-    #[arg(long, env = "MESHWARD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub(crate) url: String,
-    /// The token that the gateway's admin has given you. A gateway that the same user runs on this machine needs none.
+    /// The gateway's address. [env: MESHWARD_URL] [default: that of the profile, else http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The token that the gateway's admin has given you; by default that of the profile.
     #[arg(long, env = "MESHWARD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// The gateway that has been added by this name: see `meshward profile`. [env: MESHWARD_PROFILE]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 impl GatewayArgs {
-    /// The token that was given, or the one that a gateway on this machine has left for its user. That one goes to
-    /// nobody else: only to a port of this machine, and only the port's own.
-    fn token(&self) -> Option<String> {
-        self.token.clone().filter(|token| !token.is_empty()).or_else(|| {
-            let port = own_port(&self.url)?;
-            local::find(&local::folders(), port)
+    /// Which gateway that is.
+    ///
+    /// # Errors
+    /// [`ProfileError`] when a profile is needed and cannot be had.
+    pub(crate) fn target(&self) -> Result<Target, ProfileError> {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        profile::resolve(Wanted {
+            url: said(self.url.clone()),
+            token: said(self.token.clone()),
+            profile: said(self.profile.clone()),
+            url_variable: said(std::env::var("MESHWARD_URL").ok()),
+            profile_variable: said(std::env::var("MESHWARD_PROFILE").ok()),
         })
     }
 }
@@ -68,7 +80,7 @@ impl fmt::Display for ClientError {
             }
             Self::Refused { status: status @ StatusCode::UNAUTHORIZED, detail } => write!(
                 f,
-                "{detail} ({status}); give a token by --token or MESHWARD_TOKEN, or ask as the user who runs the gateway"
+                "{detail} ({status}); give a token by --token, MESHWARD_TOKEN or a profile, or ask as the user who runs the gateway"
             ),
             Self::Refused { status, detail } => write!(f, "{detail} ({status})"),
             Self::Malformed { url, .. } => write!(f, "what answers at {url} is no Meshward gateway"),
@@ -91,6 +103,18 @@ struct Problem {
     detail: Option<String>,
 }
 
+/// The part of an OpenAPI document that says whose it is.
+#[derive(Deserialize)]
+struct Description {
+    info: Info,
+}
+
+/// See [`Description`].
+#[derive(Deserialize)]
+struct Info {
+    version: String,
+}
+
 /// A connection to one gateway.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -100,9 +124,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(args: &GatewayArgs) -> Self {
-        let url = args.url.trim_end_matches('/').to_owned();
-        Self { http: reqwest::Client::new(), url, token: args.token() }
+    pub(crate) fn new(args: &GatewayArgs) -> Result<Self, ProfileError> {
+        Ok(Self::to(args.target()?))
+    }
+
+    /// Of this gateway.
+    pub(crate) fn to(Target { url, token }: Target) -> Self {
+        let token = token.or_else(|| local::find(&local::folders(), own_port(&url)?));
+        Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), token }
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The version of the program that answers there, by its description of itself.
+    pub(crate) async fn version(&self) -> Result<String, ClientError> {
+        let description: Description = self.get("openapi.json").await?;
+        Ok(description.info.version)
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClientError> {

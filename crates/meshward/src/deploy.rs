@@ -66,7 +66,7 @@ pub(crate) struct ControlArgs {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    once(&Client::new(&args.gateway), &args.what, args.hold, args.json).await
+    once(&Client::new(&args.gateway)?, &args.what, args.hold, args.json).await
 }
 
 /// Starts a roll-out and follows it to its end. Whether no node failed.
@@ -95,7 +95,7 @@ pub(crate) async fn once(client: &Client, what: &What, hold: bool, json: bool) -
 }
 
 pub(crate) async fn activate(args: ActivateArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let which = Activation { nodes: (!args.nodes.is_empty()).then(|| args.nodes.clone()) };
     let started = client.activate(args.id, &which).await?;
     let meant = |node: &RolloutNode| args.nodes.is_empty() || args.nodes.contains(&node.id);
@@ -219,7 +219,7 @@ fn summary(rollout: &Rollout) -> String {
 }
 
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
-    let rollouts = Client::new(&args.gateway).rollouts().await?;
+    let rollouts = Client::new(&args.gateway)?.rollouts().await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rollouts)?);
         return Ok(true);
@@ -247,7 +247,7 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
 }
 
 pub(crate) async fn control(args: ControlArgs, verb: &str) -> anyhow::Result<bool> {
-    let rollout = Client::new(&args.gateway).control(args.id, verb).await?;
+    let rollout = Client::new(&args.gateway)?.control(args.id, verb).await?;
     println!("{}", summary(&rollout));
     Ok(true)
 }

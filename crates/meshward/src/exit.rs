@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::profile::ProfileError;
 
 /// See the module's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,8 @@ impl Exit {
 
     /// Of a command that could not do what it was asked for.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        if error.downcast_ref::<ConfigError>().is_some() {
+        let profile = || error.downcast_ref::<ProfileError>().is_some();
+        if error.downcast_ref::<ConfigError>().is_some() || profile() {
             Self::Configuration
         } else if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_unreachable) {
             Self::Unreachable

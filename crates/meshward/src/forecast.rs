@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let (_, new) = args.what.prepare(&client).await?;
     let forecast = client.forecast(&new).await?;
     if args.json {

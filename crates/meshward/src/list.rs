@@ -43,7 +43,7 @@ pub(crate) fn table(header: &[&str]) -> Table {
 }
 
 pub(crate) async fn nodes(args: NodesArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     args.follow.show(args.json, async || Ok((nodes_once(&client, &args).await?, true))).await
 }
 
@@ -87,7 +87,7 @@ async fn nodes_once(client: &Client, args: &NodesArgs) -> anyhow::Result<String>
 }
 
 pub(crate) async fn topology(args: TopologyArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let show = async || {
         if args.dot {
             return Ok((client.dot().await?.trim_end().to_owned(), true));

@@ -37,7 +37,7 @@ const KINDS: [&str; 9] =
     ["topology", "liveness", "incident", "finding", "anomaly", "alert", "command", "log", "period"];
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let node = match &args.node {
         Some(node) => Some(client.find(node).await?),
         None => None,

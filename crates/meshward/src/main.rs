@@ -23,6 +23,7 @@ mod logs;
 mod machine;
 mod manual;
 mod node;
+mod profile;
 mod progress;
 mod setup;
 mod shutdown;
@@ -57,6 +58,9 @@ enum Command {
     /// Look at the configuration of the gateway.
     #[command(subcommand)]
     Config(config::Command),
+    /// Gateways that you go back to, each by a name.
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Run one real node on this machine, its flash in a file.
     Node(node::Args),
     /// Run a virtual mesh over TCP on this machine and update all of it. What its nodes tell of heap, signal and
@@ -167,6 +171,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Setup(args) => setup::run(args),
         Command::Doctor(args) => doctor::run(args).await,
         Command::Config(command) => config::run(command),
+        Command::Profile(command) => profile::run(command),
         Command::Node(args) => node::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Nodes(args) => list::nodes(args).await,

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     if args.nodes.is_empty() {
         let look = async || {
             let status = client.status().await?;

@@ -65,7 +65,7 @@ struct Look {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     if args.once {
         println!("{}", show(&look(&client, &args).await?, &args)?);
         return Ok(true);

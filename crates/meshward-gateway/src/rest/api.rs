@@ -1,8 +1,11 @@
 //! What the routes share.
 
 use axum::extract::FromRef;
+use tokio::sync::watch;
 
 use super::access::Access;
+use super::hub::Hub;
+use super::idempotency::Keys;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 
@@ -13,17 +16,50 @@ pub struct Api {
     pub gateway: NodeHandle<Gateway>,
     /// Who may do what.
     pub access: Access,
+    /// Where streams come from.
+    pub(super) hub: Hub,
+    /// Requests that are not to be done twice.
+    pub(super) keys: Keys,
+    /// Whether the service stops.
+    pub(super) stop: Stop,
 }
 
 impl Api {
-    /// For this gateway, and these who may ask it.
+    /// For this gateway, and these who may ask it. Must be called within a Tokio runtime: streams have a task of their
+    /// own.
     pub fn new(gateway: NodeHandle<Gateway>, access: Access) -> Self {
-        Self { gateway, access }
+        let hub = Hub::start(gateway.clone());
+        Self { gateway, access, hub, keys: Keys::default(), stop: Stop::default() }
     }
 }
 
 impl FromRef<Api> for NodeHandle<Gateway> {
     fn from_ref(api: &Api) -> Self {
         api.gateway.clone()
+    }
+}
+
+/// Tells what does not end by itself that the service stops.
+#[derive(Clone)]
+pub(super) struct Stop {
+    told: watch::Sender<bool>,
+    heard: watch::Receiver<bool>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        let (told, heard) = watch::channel(false);
+        Self { told, heard }
+    }
+}
+
+impl Stop {
+    pub(super) fn stop(&self) {
+        self.told.send_replace(true);
+    }
+
+    pub(super) async fn stopped(&mut self) {
+        // An error means that nobody can say so any more, which is the same.
+        drop(self.heard.wait_for(|stopped| *stopped).await);
     }
 }

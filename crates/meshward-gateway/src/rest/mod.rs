@@ -1,4 +1,5 @@
-//! The HTTP interface under `/api/v1`: nodes, topology, firmware, roll-outs.
+//! The HTTP interface under `/api/v1`: nodes, topology, alerts, events, firmware, roll-outs; described by
+//! `docs/openapi.json`.
 //!
 //! [`listen`] has the sockets, [`access`] says who may do what; nothing is served to whom that does not let in. Errors are
 //! RFC 9457 problem details.
@@ -8,6 +9,8 @@ mod api;
 mod conditional;
 pub(crate) mod convert;
 mod extract;
+mod hub;
+mod idempotency;
 pub mod listen;
 pub mod model;
 mod openapi;

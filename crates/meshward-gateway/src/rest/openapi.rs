@@ -13,7 +13,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr};
 use utoipa::{IntoResponses, OpenApi as _};
 
-use super::model::{Problem, ProblemPart};
+use super::model::{Problem, ProblemPart, Snapshot};
 use super::problem::PROBLEM_JSON;
 use super::routes;
 
@@ -49,7 +49,7 @@ fn problem(status: u16) -> Response {
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    components(schemas(Problem, ProblemPart)),
+    components(schemas(Problem, ProblemPart, Snapshot)),
     tags(
         (name = "mesh", description = "The mesh as a whole: how well it is, its tree, what is lost and why"),
         (name = "nodes", description = "Nodes: what is known of them, and what people say of them"),

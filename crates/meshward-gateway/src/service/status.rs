@@ -21,7 +21,7 @@ use meshward_fleet::fleet::{Event, Transmit};
 use meshward_fleet::liveness::{Change, State as Life};
 use meshward_fleet::query::{Outcome, QueryEvent, QueryId, Refused, Request};
 use meshward_fleet::topology::What;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::Gateway;
 use super::asked::Table;
@@ -50,6 +50,8 @@ pub(super) struct Status {
     ring: VecDeque<Told>,
     last: u64,
     dropped: u64,
+    /// Tells readers that there is more to read.
+    heeded: watch::Sender<u64>,
     queries: BTreeMap<QueryId, oneshot::Sender<BTreeMap<NodeId, Outcome>>>,
     pub(super) asked: Table,
     commands: BTreeMap<u32, oneshot::Sender<Ended>>,
@@ -84,6 +86,11 @@ impl Gateway {
     /// The number of the newest event; 0 before the first.
     pub fn last_event(&self) -> u64 {
         self.status.last
+    }
+
+    /// The same, for who waits for it to rise.
+    pub fn heed(&self) -> watch::Receiver<u64> {
+        self.status.heeded.subscribe()
     }
 
     /// How many events have had to make room.
@@ -200,6 +207,7 @@ impl Gateway {
             status.dropped += 1;
         }
         status.ring.push_back(Told { id: status.last, at: now, event });
+        status.heeded.send_replace(status.last);
     }
 
     /// Keeps the nodes in maintenance that the roll-out under way restarts, from the end of the survey on. While one

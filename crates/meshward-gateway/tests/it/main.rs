@@ -1,9 +1,11 @@
-//! The shell around a real node, and plain sockets beside it; who gets what over HTTP; the store on both databases.
+//! The shell around a real node, and plain sockets beside it; the REST interface of a real gateway, and who gets what over it;
+//! the store on both databases.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod access;
 mod peer;
+mod rest;
 mod service;
 mod shell;
 mod store;

@@ -27,8 +27,9 @@ use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
 use crate::capture::Capture;
-use crate::client::{Client, GatewayArgs};
+use crate::client::Client;
 use crate::door::Door;
+use crate::profile::Target;
 use crate::what::SchemeArg;
 use crate::{deploy, shutdown};
 use mesh::{HARDWARE, VirtualMesh};
@@ -218,7 +219,6 @@ fn settings() -> Settings {
 /// The gateway of the demonstration, in this process but behind TCP.
 struct VirtualGateway {
     client: Client,
-    args: GatewayArgs,
     traffic: Arc<Traffic>,
     stop: watch::Sender<bool>,
     tasks: tokio::task::JoinSet<anyhow::Result<()>>,
@@ -255,12 +255,12 @@ impl VirtualGateway {
         });
         let http = rest::serve(bound, rest::Api::new(handle, door.access.clone()), until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });
-        let args = GatewayArgs { url, token: Some(door.access.local().reveal_token()) };
-        Ok(Self { client: Client::new(&args), args, traffic, stop, tasks, door })
+        let target = Target { url, token: Some(door.access.local().reveal_token()) };
+        Ok(Self { client: Client::to(target), traffic, stop, tasks, door })
     }
 
     fn url(&self) -> &str {
-        &self.args.url
+        self.client.url()
     }
 
     fn bytes(&self) -> u64 {

@@ -92,7 +92,16 @@ pub(super) async fn peers(config: &Config) -> Vec<Check> {
 
 /// Whether the gateway answers, and what it sees.
 pub(super) async fn gateway(args: &GatewayArgs) -> Vec<Check> {
-    let client = Client::new(args);
+    let client = match Client::new(args) {
+        Ok(client) => client,
+        Err(error) => {
+            return vec![Check::fail(
+                "gateway",
+                error.to_string(),
+                "name it by --url, or put the profiles right",
+            )];
+        }
+    };
     let asked = timeout(PATIENCE, client.status()).await;
     let status = match asked {
         Ok(Ok(status)) => status,
@@ -103,11 +112,11 @@ pub(super) async fn gateway(args: &GatewayArgs) -> Vec<Check> {
             return vec![Check::fail("gateway", found, advice)];
         }
         Err(_late) => {
-            let found = format!("{} does not answer within {} s", args.url, PATIENCE.as_secs());
+            let found = format!("{} does not answer within {} s", client.url(), PATIENCE.as_secs());
             return vec![Check::fail("gateway", found, "look at its log (`journalctl -u meshward`)")];
         }
     };
-    let mut checks = vec![Check::ok("gateway", format!("{} answers", args.url))];
+    let mut checks = vec![Check::ok("gateway", format!("{} answers", client.url())), version(&client).await];
     let count: usize = status.states.values().map(|count| *count as usize).sum();
     let online = status.states.get(&NodeState::Online).map_or(0, |count| *count as usize);
     let found = format!("{online} of {count} nodes are online");
@@ -123,4 +132,17 @@ pub(super) async fn gateway(args: &GatewayArgs) -> Vec<Check> {
         _ => Check::ok("mesh", found),
     });
     checks
+}
+
+/// Whether the gateway and this program are of one version.
+async fn version(client: &Client) -> Check {
+    const OWN: &str = env!("CARGO_PKG_VERSION");
+    let advice = "install the same on both sides: commands may mean something else there";
+    match timeout(PATIENCE, client.version()).await {
+        Ok(Ok(version)) if version == OWN => Check::ok("version", OWN),
+        Ok(Ok(version)) => {
+            Check::warn("version", format!("the gateway has {version}, this is {OWN}"), advice)
+        }
+        Ok(Err(_)) | Err(_) => Check::warn("version", "the gateway does not say which it has", advice),
+    }
 }

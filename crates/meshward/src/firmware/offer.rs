@@ -70,7 +70,7 @@ pub(crate) struct WatchArgs {
 }
 
 pub(crate) async fn add(args: AddArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let firmware = give(&client, &args.image, args.manifest).await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&firmware)?);
@@ -107,7 +107,7 @@ fn sentence(firmware: &Firmware) -> String {
 }
 
 pub(crate) async fn list(args: ListArgs) -> anyhow::Result<bool> {
-    let images = Client::new(&args.gateway).firmware().await?;
+    let images = Client::new(&args.gateway)?.firmware().await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&images)?);
         return Ok(true);
@@ -193,7 +193,7 @@ fn scan(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Seen>> {
 }
 
 pub(crate) async fn watch(args: WatchArgs) -> anyhow::Result<bool> {
-    let client = Client::new(&args.gateway);
+    let client = Client::new(&args.gateway)?;
     let (begun, settle) = (std::time::Instant::now(), Duration::from_millis(args.settle));
     let mut watch = Watch::default();
     let mut offered = BTreeMap::new();

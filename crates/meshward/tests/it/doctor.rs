@@ -44,8 +44,17 @@ fn a_gateway_that_is_well_passes() {
     gateway.sees(1);
     crate::status::until(&gateway, &["nodes"], |nodes| crate::status::state(nodes, 31) == "online");
     let (checks, code) = doctor(&config, &gateway.url);
-    for check in ["configuration", "clock", "operator key", "folder", "REST port", "peer", "gateway", "mesh"]
-    {
+    for check in [
+        "configuration",
+        "clock",
+        "operator key",
+        "folder",
+        "REST port",
+        "peer",
+        "gateway",
+        "version",
+        "mesh",
+    ] {
         assert_eq!(found(&checks, check).0, "ok", "{checks:?}");
     }
     assert!(found(&checks, "REST port").1.contains("as a gateway runs"), "{checks:?}");

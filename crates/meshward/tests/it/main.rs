@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod firmware;
 mod processes;
+mod profiles;
 mod program;
 mod service;
 mod setup;

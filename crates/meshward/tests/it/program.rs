@@ -14,9 +14,15 @@ pub(crate) fn meshward(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshward"));
     command.args(args);
     // Not this machine's own settings.
-    for variable in
-        ["MESHWARD_URL", "MESHWARD_TOKEN", "MESHWARD_CONFIG", "RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
-    {
+    for variable in [
+        "MESHWARD_URL",
+        "MESHWARD_TOKEN",
+        "MESHWARD_PROFILE",
+        "MESHWARD_CONFIG",
+        "RUST_LOG",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+    ] {
         command.env_remove(variable);
     }
     command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/nobody")).env("NO_COLOR", "1");

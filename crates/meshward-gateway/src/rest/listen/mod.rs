@@ -155,7 +155,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let Bound { listener, http, certificate } = bound;
-    let (limits, access) = (http.limits, api.access.clone());
+    let (limits, access, stop) = (http.limits, api.access.clone(), api.stop.clone());
     let post = Post {
         access: access.clone(),
         tls: certificate.is_some(),
@@ -179,6 +179,8 @@ pub async fn serve(
         ended = &mut serving => ended,
         () = async { tokio::join!(tend(&access), watching); } => Ok(()),
         () = shutdown => {
+            // Streams would never end by themselves.
+            stop.stop();
             handle.graceful_shutdown(Some(limits.stop_timeout));
             serving.await
         }

@@ -5,6 +5,7 @@
 mod problem;
 mod rules;
 mod state;
+mod stream;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ pub use state::{
     Incident, Label, LabelPatch, Mesh, Metric, NewCommand, NewName, NewQuery, Node, NodeState, Overhead,
     PastTopology, QueryAnswer, QueryLine, QueryOutcome, QueryProgress, Ready, Score, Status, Topology, Value,
 };
+
+pub use stream::Snapshot;
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -9,10 +9,11 @@ mod queries;
 mod rollouts;
 mod rules;
 mod service;
+mod stream;
 mod windows;
 
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use axum::{Json, Router};
 use meshward_core::wire::NodeId;
@@ -23,7 +24,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::api::Api;
 use super::model::Page;
 use super::problem::Problem;
-use super::{conditional, openapi};
+use super::{conditional, idempotency, openapi};
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 
@@ -42,6 +43,7 @@ pub(super) fn described() -> (Router<Api>, OpenApi) {
         .merge(rules::router())
         .merge(windows::router())
         .merge(events::router())
+        .merge(stream::router())
         .merge(firmware::router())
         .merge(rollouts::router())
         .split_for_parts();
@@ -61,6 +63,7 @@ pub(super) fn router(api: Api) -> Router {
         })
         .fallback(async || Problem::not_found("there is nothing at this path"))
         .layer(from_fn(conditional::tag))
+        .layer(from_fn_with_state(api.keys.clone(), idempotency::once))
         .with_state(api)
 }
 

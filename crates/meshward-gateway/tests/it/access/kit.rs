@@ -73,8 +73,14 @@ impl Kit {
         let access = Access::open(wanted.keeper, settings).await.unwrap();
         let operator = SigningKey::from_seed(KeyKind::Operator, [7; 32]).unwrap();
         let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
-        let joined =
-            service::join(mesh, ShellConfig::default(), traffic, operator, fleet::Settings::default());
+        let joined = service::join(
+            mesh,
+            ShellConfig::default(),
+            traffic,
+            operator,
+            fleet::Settings::default(),
+            service::Remembered::default(),
+        );
         let (shell, handle) = joined.await.unwrap();
         let bound = rest::bind(&wanted.http).await.unwrap();
         let (address, url) = (bound.local_addr().unwrap(), bound.url().unwrap());
