@@ -22,6 +22,7 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_meta.sql",
+    2 "0002_accounts.sql",
     3 "0003_records.sql",
     4 "0004_telemetry.sql",
 };

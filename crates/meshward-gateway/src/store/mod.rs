@@ -7,6 +7,7 @@
 //!
 //! Times are kept in milliseconds since 1970, UTC; JSON as text; ids of nodes as decimal numbers.
 
+mod accounts;
 mod alerts;
 mod audit;
 mod backup;

@@ -48,6 +48,18 @@ impl Act<'_> {
             Self::TokenDropped(_) => "token.delete",
         }
     }
+
+    /// To whom: the user, the token; in `who`'s own case themselves.
+    fn subject(&self, who: &str) -> String {
+        match self {
+            Self::LoggedIn | Self::LoginFailed | Self::LoggedOut => who.to_owned(),
+            Self::UserCreated(user, _) | Self::UserChanged(user, ..) | Self::UserDropped(user) => {
+                user.to_string()
+            }
+            Self::TokenCreated(token) => token.digest.id(),
+            Self::TokenDropped(id) => (*id).to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Act<'_> {
@@ -94,7 +106,8 @@ impl Audit {
             tracing::info!(%who, %from, act = act.name(), "{what}");
         }
         let Some(keeper) = &self.keeper else { return };
-        let line = Line { at: now, who: who.to_owned(), from: from.to_string(), act: act.name(), text: what };
+        let (who, from, subject) = (who.to_owned(), from.to_string(), act.subject(who));
+        let line = Line { at: now, who, from, act: act.name(), subject, text: what };
         if let Err(error) = keeper.note(line).await {
             tracing::error!(error = &error as &dyn std::error::Error, "a line of the audit is lost");
         }

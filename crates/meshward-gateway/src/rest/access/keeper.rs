@@ -31,6 +31,8 @@ pub struct Line {
     pub from: String,
     /// What, in one word: `user.create`.
     pub act: &'static str,
+    /// To whom: a user, or the id of a token.
+    pub subject: String,
     /// What, in words.
     pub text: String,
 }

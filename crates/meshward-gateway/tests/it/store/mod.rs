@@ -1,5 +1,6 @@
 //! The store's contract, on SQLite in a temporary folder and on a PostgreSQL server that the tests start.
 
+mod accounts;
 mod backup;
 mod kit;
 mod lease;
