@@ -2,6 +2,7 @@
 
 use axum::extract::FromRef;
 
+use super::access::Access;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 
@@ -10,12 +11,14 @@ use crate::shell::NodeHandle;
 pub struct Api {
     /// The way to the gateway in its node's task.
     pub gateway: NodeHandle<Gateway>,
+    /// Who may do what.
+    pub access: Access,
 }
 
 impl Api {
-    /// For this gateway.
-    pub fn new(gateway: NodeHandle<Gateway>) -> Self {
-        Self { gateway }
+    /// For this gateway, and these who may ask it.
+    pub fn new(gateway: NodeHandle<Gateway>, access: Access) -> Self {
+        Self { gateway, access }
     }
 }
 
