@@ -21,7 +21,8 @@ pub(crate) struct GatewayArgs {
     /// The gateway's address. [env: MESHWARD_URL] [default: that of the profile, else http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// The token that the gateway's admin has given you; by default that of the profile.
+    /// The token that the gateway's admin has given you; by default that of the profile. A gateway that the same user
+    /// runs on this machine needs none.
     #[arg(long, env = "MESHWARD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
     /// The gateway that has been added by this name: see `meshward profile`. [env: MESHWARD_PROFILE]
@@ -44,6 +45,12 @@ impl GatewayArgs {
             profile_variable: said(std::env::var("MESHWARD_PROFILE").ok()),
         })
     }
+}
+
+/// The token that a gateway on this machine has left for its user. It goes to nobody else: only to a port of this
+/// machine, and only the port's own.
+fn local_token(url: &str) -> Option<String> {
+    local::find(&local::folders(), own_port(url)?)
 }
 
 /// The port of a URL that leads to this machine.
@@ -128,9 +135,9 @@ impl Client {
         Ok(Self::to(args.target()?))
     }
 
-    /// Of this gateway.
+    /// Of this gateway; without a token with the one that a gateway on this machine has left for its user.
     pub(crate) fn to(Target { url, token }: Target) -> Self {
-        let token = token.or_else(|| local::find(&local::folders(), own_port(&url)?));
+        let token = token.or_else(|| local_token(&url));
         Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), token }
     }
 
@@ -146,7 +153,8 @@ impl Client {
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
-        self.all("nodes").await
+        let page: Page<Node> = self.get("nodes").await?;
+        Ok(page.items)
     }
 
     pub(crate) async fn topology(&self) -> Result<Topology, ClientError> {
@@ -181,7 +189,8 @@ impl Client {
     }
 
     pub(crate) async fn rollouts(&self) -> Result<Vec<Rollout>, ClientError> {
-        self.all("rollouts").await
+        let page: Page<Rollout> = self.get("rollouts").await?;
+        Ok(page.items)
     }
 
     pub(crate) async fn control(&self, id: u64, verb: &str) -> Result<Rollout, ClientError> {
@@ -207,11 +216,12 @@ impl Client {
     }
 
     pub(crate) async fn query(&self, query: &NewQuery) -> Result<QueryAnswer, ClientError> {
-        self.answer(self.request(Method::POST, "queries?wait=true").json(query)).await
+        self.answer(self.request(Method::POST, "queries").json(query)).await
     }
 
     pub(crate) async fn alerts(&self) -> Result<Vec<Alert>, ClientError> {
-        self.all("alerts").await
+        let page: Page<Alert> = self.get("alerts").await?;
+        Ok(page.items)
     }
 
     pub(crate) async fn act(
@@ -261,17 +271,6 @@ impl Client {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
-    }
-
-    /// A list, page after page.
-    async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
-        let mut page: Page<T> = self.get(&format!("{path}?limit=1000")).await?;
-        let mut items = page.items;
-        while let Some(cursor) = page.next_cursor {
-            page = self.get(&format!("{path}?limit=1000&cursor={cursor}")).await?;
-            items.append(&mut page.items);
-        }
-        Ok(items)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
