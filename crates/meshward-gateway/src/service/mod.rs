@@ -8,6 +8,7 @@
 mod request;
 mod rollout;
 mod status;
+mod tally;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use request::{Firmware, RolloutError, RolloutRequest};
 pub use rollout::Rollout;
 use status::Status;
 pub use status::{EVENTS_KEPT_MAX, Told};
+pub use tally::{BOUNDS, QUERY_RESULTS, Tally};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,6 +47,10 @@ const IMAGES_MAX: usize = 8;
 const ROLLOUTS_MAX: usize = 50;
 /// Forecasts that are being reckoned at once.
 const FORECASTS_MAX: usize = 4;
+
+/// What a gateway's clock shows when it starts: what happened in the five years before has a place on it, so that
+/// times which were kept over a restart can be told.
+const BEFORE: Instant = Instant::from_micros(5 * 366 * 86_400 * 1_000_000);
 
 /// Who waits for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -429,7 +435,7 @@ pub async fn join(
     operator: SigningKey,
     settings: Settings,
 ) -> Result<(Shell<Gateway>, NodeHandle<Gateway>), JoinError> {
-    let clock = Clock::start();
+    let clock = Clock::starting_at(BEFORE);
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }

@@ -24,6 +24,7 @@ use meshward_fleet::topology::What;
 use tokio::sync::oneshot;
 
 use super::Gateway;
+use super::tally::Tally;
 
 /// Events that are kept for readers; the oldest go first.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
@@ -48,7 +49,8 @@ pub struct Told {
 pub(super) struct Status {
     ring: VecDeque<Told>,
     last: u64,
-    queries: BTreeMap<QueryId, oneshot::Sender<BTreeMap<NodeId, Outcome>>>,
+    queries: BTreeMap<QueryId, Asked>,
+    tally: Tally,
     commands: BTreeMap<u32, oneshot::Sender<Ended>>,
     civil_at: Option<Instant>,
     /// The maintenance window of the roll-out, and the phase for which it was opened.
@@ -56,7 +58,19 @@ pub(super) struct Status {
     phase: Option<Phase>,
 }
 
+/// A query that somebody waits for.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    asker: oneshot::Sender<BTreeMap<NodeId, Outcome>>,
+}
+
 impl Gateway {
+    /// How queries ended, and how long they took.
+    pub fn tally(&self) -> &Tally {
+        &self.status.tally
+    }
+
     /// What is known of the mesh.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
@@ -93,9 +107,10 @@ impl Gateway {
         node: &mut Node,
         request: Request,
     ) -> Result<oneshot::Receiver<BTreeMap<NodeId, Outcome>>, Refused> {
-        let query = self.fleet.query(now, node.mesh(), request)?;
-        let (sender, receiver) = oneshot::channel();
-        self.status.queries.insert(query, sender);
+        let query =
+            self.fleet.query(now, node.mesh(), request).inspect_err(|_| self.status.tally.refused())?;
+        let (asker, receiver) = oneshot::channel();
+        self.status.queries.insert(query, Asked { at: now, asker });
         self.watch(now, node);
         Ok(receiver)
     }
@@ -140,10 +155,16 @@ impl Gateway {
                 self.fleet.set_civil(now, UnixTime(since.as_secs()));
             }
         }
-        let gone: Vec<QueryId> =
-            self.status.queries.iter().filter(|(_, asker)| asker.is_closed()).map(|(id, _)| *id).collect();
+        let gone: Vec<QueryId> = self
+            .status
+            .queries
+            .iter()
+            .filter(|(_, asked)| asked.asker.is_closed())
+            .map(|(id, _)| *id)
+            .collect();
         for query in gone {
             self.status.queries.remove(&query);
+            self.status.tally.cancelled();
             self.fleet.cancel_query(now, query);
         }
         while let Some(transmit) = self.fleet.poll_transmit() {
@@ -159,9 +180,10 @@ impl Gateway {
         log(&event);
         match event {
             Event::Query(QueryEvent::Finished { query, outcomes }) => {
-                if let Some(asker) = self.status.queries.remove(&query) {
+                if let Some(asked) = self.status.queries.remove(&query) {
+                    self.status.tally.finished(now.since(asked.at), &outcomes);
                     // Whoever asked may have gone just now.
-                    drop(asker.send(outcomes));
+                    drop(asked.asker.send(outcomes));
                 }
                 return;
             }

@@ -48,6 +48,7 @@ pub(super) fn router(gateway: NodeHandle<Gateway>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .merge(state::router())
+        .merge(crate::prometheus::router())
         .route("/api/v1/firmware", get(list_firmware).post(add_firmware))
         .route("/api/v1/firmware/{sha256}/manifest", put(put_manifest))
         .route("/api/v1/forecasts", post(reckon))
