@@ -449,6 +449,11 @@ impl Fleet {
         self.health.mesh(now, View { store: &self.store, detector: &self.detector })
     }
 
+    /// The score of the mesh, and that of each node, in order of id.
+    pub fn all_scores(&mut self, now: Instant) -> (MeshScore, Vec<(NodeId, Score)>) {
+        self.health.all(now, View { store: &self.store, detector: &self.detector })
+    }
+
     /// What of the channel went to what, lately.
     pub fn shares(&self, now: Instant) -> Shares {
         self.meter.shares(now)

@@ -67,10 +67,15 @@ const STATES: [&str; 6] = ["learning", "online", "suspect", "offline", "sleeping
 
 impl Snapshot {
     pub(super) fn take(gateway: &mut Gateway, now: Instant, node: &Node) -> Self {
-        let score = f64::from(gateway.fleet_mut().mesh_score(now).points) / 100.0;
+        let (score, scores) = gateway.fleet_mut().all_scores(now);
+        let (score, scores) =
+            (f64::from(score.points) / 100.0, scores.into_iter().collect::<BTreeMap<_, _>>());
         let children = children(gateway);
         let ids: Vec<NodeId> = gateway.registry().iter().map(|(id, _)| id).collect();
-        let nodes: Vec<NodeCopy> = ids.iter().map(|id| copy(gateway, now, *id, &children)).collect();
+        let nodes: Vec<NodeCopy> = ids
+            .iter()
+            .map(|id| copy(gateway, *id, &children, scores.get(id).and_then(|score| score.points)))
+            .collect();
         let fleet = gateway.fleet();
         let mut states: BTreeMap<&'static str, u64> = STATES.iter().map(|state| (*state, 0)).collect();
         for (_, status) in fleet.liveness().iter() {
@@ -137,7 +142,7 @@ fn unix(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-fn copy(gateway: &mut Gateway, now: Instant, id: NodeId, children: &BTreeMap<NodeId, u64>) -> NodeCopy {
+fn copy(gateway: &Gateway, id: NodeId, children: &BTreeMap<NodeId, u64>, points: Option<u8>) -> NodeCopy {
     let status = gateway.fleet().liveness().get(id);
     let up = status.and_then(|status| match status.state {
         State::Online | State::Suspect | State::Sleeping => Some(true),
@@ -145,12 +150,11 @@ fn copy(gateway: &mut Gateway, now: Instant, id: NodeId, children: &BTreeMap<Nod
         State::Learning | State::Forgotten => None,
     });
     let last_seen = status.and_then(|status| status.heard).map(|heard| unix(gateway.civil(heard)));
-    let live = (up == Some(true)).then(|| live(gateway, now, id, children));
+    let live = (up == Some(true)).then(|| live(gateway, id, children, points));
     NodeCopy { id: id.to_string(), up, last_seen, live }
 }
 
-fn live(gateway: &mut Gateway, now: Instant, id: NodeId, children: &BTreeMap<NodeId, u64>) -> Live {
-    let score = gateway.fleet_mut().score(now, id).points.map(|points| f64::from(points) / 100.0);
+fn live(gateway: &Gateway, id: NodeId, children: &BTreeMap<NodeId, u64>, points: Option<u8>) -> Live {
     let fleet = gateway.fleet();
     let series = fleet.series();
     let told = TOLD.map(|told| match told.read {
@@ -171,7 +175,7 @@ fn live(gateway: &mut Gateway, now: Instant, id: NodeId, children: &BTreeMap<Nod
         firmware_md5: word(md5.map(|fact| &fact.text)),
         hardware: word(identity.and_then(|identity| identity.hardware.as_ref())),
         role: word(identity.and_then(|identity| identity.role.as_ref())),
-        score,
+        score: points.map(|points| f64::from(points) / 100.0),
         booted,
         hops: place.map(|place| f64::from(place.hops)),
         connections: place.map(|_| children.get(&id).copied().unwrap_or(0) as f64 + 1.0),
