@@ -33,7 +33,7 @@ use crate::forecast::Channel;
 use crate::health::{Health, MeshScore, Score, Table};
 use crate::liveness::{self, Liveness};
 use crate::memory::MeshMemory;
-use crate::overhead::{Fit, Governor, Meter, Noise, Period, Shares};
+use crate::overhead::{Class, Fit, Governor, Meter, Noise, Period, Shares};
 use crate::packages::{Fact, Packages, Topic};
 pub use crate::query::Transmit;
 use crate::query::{Queries, QueryEvent, QueryId, Refused, Request};
@@ -425,11 +425,6 @@ impl Fleet {
 
 /// What is known, for reading.
 impl Fleet {
-    /// The mesh's name.
-    pub fn mesh_name(&self) -> &str {
-        &self.settings.mesh
-    }
-
     /// Nodes and what they are.
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -485,9 +480,24 @@ impl Fleet {
         self.health.mesh(now, View { store: &self.store, detector: &self.detector })
     }
 
+    /// The score of the mesh, and that of each node, in order of id.
+    pub fn all_scores(&mut self, now: Instant) -> (MeshScore, Vec<(NodeId, Score)>) {
+        self.health.all(now, View { store: &self.store, detector: &self.detector })
+    }
+
     /// What of the channel went to what, lately.
     pub fn shares(&self, now: Instant) -> Shares {
         self.meter.shares(now)
+    }
+
+    /// What went over links since the start for this purpose, in bytes times links.
+    pub fn bytes_total(&self, class: Class) -> u64 {
+        self.meter.bytes_total(class)
+    }
+
+    /// The mesh's name.
+    pub fn mesh_name(&self) -> &str {
+        &self.settings.mesh
     }
 
     /// The budget, in percent of the channel, and how often nodes report.

@@ -105,6 +105,11 @@ impl Health {
 
     /// The score of all: of every node of which something is known.
     pub fn mesh(&mut self, now: Instant, view: View<'_>) -> MeshScore {
+        self.all(now, view).0
+    }
+
+    /// The score of all, and that of each, in order of id: what both need is reckoned once.
+    pub fn all(&mut self, now: Instant, view: View<'_>) -> (MeshScore, Vec<(NodeId, Score)>) {
         let told = self.conditions.keys().filter_map(|(subject, _)| subject.node());
         let mut nodes: Vec<NodeId> = view.store.nodes().chain(told).collect();
         nodes.sort_unstable();
@@ -114,7 +119,7 @@ impl Health {
         let states = self.table.rules.iter().flat_map(|rule| self.state(now, view, rule, Subject::Mesh));
         let mut score = MeshScore::of(&scores, states.collect());
         score.trend = self.note(Subject::Mesh, now, score.points);
-        score
+        (score, scores)
     }
 
     fn note(&mut self, subject: Subject, now: Instant, points: u8) -> Trend {

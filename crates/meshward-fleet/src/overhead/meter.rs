@@ -177,6 +177,8 @@ pub struct Meter {
     past: VecDeque<Slice>,
     current: Slice,
     began: Option<Instant>,
+    /// Bytes times hops since the start.
+    totals: [u64; 6],
 }
 
 impl Meter {
@@ -186,6 +188,9 @@ impl Meter {
         let nanos = frame.nanos(channel);
         let bytes = (frame.bytes as u64).saturating_mul(u64::from(frame.crossings.count()));
         let at = frame.class().index();
+        if let Some(sum) = self.totals.get_mut(at) {
+            *sum = sum.saturating_add(bytes);
+        }
         let slice = self.slice(now);
         if let Some(sum) = slice.nanos.get_mut(at) {
             *sum = sum.saturating_add(nanos);
@@ -206,6 +211,11 @@ impl Meter {
             }
         }
         &mut self.current
+    }
+
+    /// Bytes of a class since the start, each counted once for every link that it crossed.
+    pub fn bytes_total(&self, class: Class) -> u64 {
+        self.totals.get(class.index()).copied().unwrap_or(0)
     }
 
     /// What status took of the ten minutes that end now, in percent, however short the meter has run.

@@ -256,6 +256,12 @@ impl Store {
         self.track(node, metric)?.day(now)
     }
 
+    /// What a counter comes to since the node was first heard of: its first value and every rise since, over wraps and
+    /// restarts. It never falls. `None` of what is no counter, and of the uptime.
+    pub fn total(&self, node: NodeId, metric: Metric) -> Option<f64> {
+        self.track(node, metric)?.total()
+    }
+
     /// Restarts of a node since then, at most [`RESTARTS_MAX`].
     pub fn restarts(&self, node: NodeId, since: Instant) -> usize {
         self.nodes.get(&node).map_or(0, |history| history.restarts.since(since))

@@ -52,6 +52,18 @@ fn counters_become_rates_and_counts_of_a_day() {
     assert_eq!(store.day(node, Metric::MessagesRx, at(150 + 86_400)), Some(0.0));
     assert_eq!(store.restarts(node, at(0)), 1);
     assert_eq!(store.restarted(node), Some(at(110)));
+    let rises = 90.0 + 30.0 + 20.0 + 30.0;
+    assert_eq!(store.total(node, Metric::MessagesRx), Some(4_294_967_200.0 + rises), "it never falls");
+    assert_eq!((store.total(node, Metric::Uptime), store.total(node, Metric::FreeHeap)), (None, None));
+    // 16 bits, as `pktsDrop` has.
+    for (second, dropped) in [(30, 65_000.0), (60, 65_500.0), (90, 10.0)] {
+        let uptime = 1_000.0 + second as f64;
+        store.handle(
+            at(second),
+            &[told(3, Metric::Uptime, uptime, second), told(3, Metric::MessagesDropped, dropped, second)],
+        );
+    }
+    assert_eq!(store.total(NodeId(3), Metric::MessagesDropped), Some(65_546.0));
 }
 
 #[test]

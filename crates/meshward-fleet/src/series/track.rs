@@ -95,6 +95,8 @@ struct Hours {
     /// The hour of the last one.
     hour: u64,
     rises: VecDeque<f32>,
+    /// All that it counted: the first value, and every rise since.
+    total: f64,
 }
 
 impl Hours {
@@ -127,7 +129,7 @@ impl Track {
     pub(super) fn new(metric: Metric, last: Last) -> Self {
         let counts = metric.shape() == Shape::Counter && has_history(metric);
         let hour = last.at.as_micros() / HOUR;
-        let hours = counts.then(|| Box::new(Hours { hour, rises: VecDeque::from([0.0]) }));
+        let hours = counts.then(|| Box::new(Hours { hour, rises: VecDeque::from([0.0]), total: last.value }));
         let mut track = Self { last, recent: VecDeque::new(), buckets: VecDeque::new(), hours };
         if has_history(metric) && !counts {
             track.push(last.at, last.value);
@@ -156,6 +158,7 @@ impl Track {
             Step::Reset(rise) => (rise, false),
             Step::Unclear => (0.0, false),
         };
+        hours.total += rise;
         hours.advance(last.at.as_micros() / HOUR);
         if let Some(this) = hours.rises.back_mut() {
             *this += rise as f32;
@@ -206,6 +209,10 @@ impl Track {
         let hours = self.hours.as_ref()?;
         let passed = (now.as_micros() / HOUR).saturating_sub(hours.hour) as usize;
         Some(hours.rises.iter().rev().take(HOURS.saturating_sub(passed)).map(|rise| f64::from(*rise)).sum())
+    }
+
+    pub(super) fn total(&self) -> Option<f64> {
+        self.hours.as_ref().map(|hours| hours.total)
     }
 
     /// What lies behind pointers.

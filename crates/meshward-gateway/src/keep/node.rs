@@ -25,8 +25,9 @@ struct Memory {
     joins: u32,
     parent: Option<u32>,
     lost: Option<u64>,
-    /// Asleep, until then if that is known.
-    sleeps: Option<Option<u64>>,
+    sleeps: bool,
+    /// Until then, if that is known.
+    wakes: Option<u64>,
     /// Every so many milliseconds, told then.
     reporting: Option<(u64, u64)>,
     /// Seconds, said then.
@@ -51,7 +52,8 @@ pub(super) fn row(kept: &NodeMemory) -> Result<NodeRow, RowError> {
         joins: kept.joins,
         parent: kept.parent.map(|node| node.0),
         lost: kept.lost.map(|at| at.0),
-        sleeps: kept.sleep.map(|sleep| sleep.wakes.map(|at| at.0)),
+        sleeps: kept.sleep.is_some(),
+        wakes: kept.sleep.and_then(|sleep| sleep.wakes).map(|at| at.0),
         reporting: kept.reporting.map(|policy| (policy.period_ms, policy.told.0)),
         uptime_s: kept.start.uptime_s.map(|(seconds, at)| (seconds, at.0)),
         boots: kept.start.boots,
@@ -102,7 +104,7 @@ pub(super) fn memory(row: &NodeRow) -> Result<Option<NodeMemory>, RowError> {
         joins: memory.joins,
         parent: memory.parent.map(NodeId),
         lost: memory.lost.map(Stamp),
-        sleep: memory.sleeps.map(|wakes| Sleep { wakes: wakes.map(Stamp) }),
+        sleep: memory.sleeps.then(|| Sleep { wakes: memory.wakes.map(Stamp) }),
         reporting: memory.reporting.map(|(period_ms, told)| Reporting { period_ms, told: Stamp(told) }),
         start: Start {
             uptime_s: memory.uptime_s.map(|(seconds, at)| (seconds, Stamp(at))),

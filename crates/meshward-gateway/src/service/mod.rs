@@ -12,6 +12,7 @@ mod request;
 mod resume;
 mod rollout;
 mod status;
+mod tally;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use meshward_core::mesh::{MeshConfig, MeshEvent};
 use meshward_core::node::{Event, Node, NodeConfig};
 use meshward_core::ota::exchange::ImageId;
 use meshward_core::ota::{DistributorEvent, StartError};
-use meshward_core::time::{Duration, Instant};
+use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::Fleet;
 use meshward_fleet::alert::RuleError;
@@ -44,6 +45,7 @@ pub use resume::{RETURN_MAX, Unfinished};
 pub use rollout::Rollout;
 use status::Status;
 pub use status::{EVENTS_KEPT_MAX, Told};
+pub use tally::{BOUNDS, QUERY_RESULTS, Tally};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -56,8 +58,9 @@ const ROLLOUTS_MAX: usize = 50;
 /// Forecasts that are being reckoned at once.
 const FORECASTS_MAX: usize = 4;
 
-/// How far back the gateway's clock reaches at its start.
-const BEFORE: Duration = Duration::from_secs(366 * 86_400);
+/// What a gateway's clock shows when it starts: what happened in the five years before has a place on it, so that
+/// times which were kept over a restart can be told.
+const BEFORE: Instant = Instant::from_micros(5 * 366 * 86_400 * 1_000_000);
 
 /// Who waits for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -471,8 +474,7 @@ pub async fn join(
     settings: Settings,
     remembered: Remembered,
 ) -> Result<(Shell<Gateway>, NodeHandle<Gateway>), JoinError> {
-    // What was before the start has a place on its clock too.
-    let clock = Clock::starting_at(Instant::ORIGIN + BEFORE);
+    let clock = Clock::starting_at(BEFORE);
     if let Some(tap) = &shell.tap {
         tap.booted(clock.now(), &mesh);
     }

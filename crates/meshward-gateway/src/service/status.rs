@@ -25,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Gateway;
 use super::asked::Table;
+use super::tally::Tally;
 
 /// Events that are kept for readers; the oldest go first.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
@@ -52,8 +53,9 @@ pub(super) struct Status {
     dropped: u64,
     /// Tells readers that there is more to read.
     heeded: watch::Sender<u64>,
-    queries: BTreeMap<QueryId, oneshot::Sender<BTreeMap<NodeId, Outcome>>>,
+    queries: BTreeMap<QueryId, Asked>,
     pub(super) asked: Table,
+    tally: Tally,
     commands: BTreeMap<u32, oneshot::Sender<Ended>>,
     civil_at: Option<Instant>,
     /// The maintenance window of the roll-out, and the phase for which it was opened.
@@ -61,7 +63,19 @@ pub(super) struct Status {
     phase: Option<Phase>,
 }
 
+/// A query that somebody waits for.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    asker: oneshot::Sender<BTreeMap<NodeId, Outcome>>,
+}
+
 impl Gateway {
+    /// How queries ended, and how long they took.
+    pub fn tally(&self) -> &Tally {
+        &self.status.tally
+    }
+
     /// What is known of the mesh.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
@@ -114,9 +128,10 @@ impl Gateway {
         node: &mut Node,
         request: Request,
     ) -> Result<oneshot::Receiver<BTreeMap<NodeId, Outcome>>, Refused> {
-        let query = self.fleet.query(now, node.mesh(), request)?;
-        let (sender, receiver) = oneshot::channel();
-        self.status.queries.insert(query, sender);
+        let query =
+            self.fleet.query(now, node.mesh(), request).inspect_err(|_| self.status.tally.refused())?;
+        let (asker, receiver) = oneshot::channel();
+        self.status.queries.insert(query, Asked { at: now, asker });
         self.watch(now, node);
         Ok(receiver)
     }
@@ -161,10 +176,16 @@ impl Gateway {
                 self.fleet.set_civil(now, UnixTime(since.as_secs()));
             }
         }
-        let gone: Vec<QueryId> =
-            self.status.queries.iter().filter(|(_, asker)| asker.is_closed()).map(|(id, _)| *id).collect();
+        let gone: Vec<QueryId> = self
+            .status
+            .queries
+            .iter()
+            .filter(|(_, asked)| asked.asker.is_closed())
+            .map(|(id, _)| *id)
+            .collect();
         for query in gone {
             self.status.queries.remove(&query);
+            self.status.tally.cancelled();
             self.fleet.cancel_query(now, query);
         }
         while let Some(transmit) = self.fleet.poll_transmit() {
@@ -185,9 +206,10 @@ impl Gateway {
         }
         match event {
             Event::Query(QueryEvent::Finished { query, outcomes }) => {
-                if let Some(asker) = self.status.queries.remove(&query) {
+                if let Some(asked) = self.status.queries.remove(&query) {
+                    self.status.tally.finished(now.since(asked.at), &outcomes);
                     // Whoever asked may have gone just now.
-                    drop(asker.send(outcomes));
+                    drop(asked.asker.send(outcomes));
                 }
                 return;
             }
@@ -350,7 +372,7 @@ mod tests {
         let mut answer = ask(&mut gateway, &mut node).unwrap();
         assert!(answer.try_recv().is_ok());
         assert!(gateway.status.queries.is_empty());
-        gateway.status.queries.insert(QueryId(99), oneshot::channel().0);
+        gateway.status.queries.insert(QueryId(99), Asked { at: now, asker: oneshot::channel().0 });
         gateway.watch(now, &mut node);
         assert!(gateway.status.queries.is_empty(), "nobody waits for it");
     }

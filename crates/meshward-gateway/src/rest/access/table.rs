@@ -59,11 +59,12 @@ const fn admin(method: &'static str, path: &'static str) -> Rule {
     rule(method, path, Need::Role(Role::Admin), JSON_MAX)
 }
 
-/// The table. `/healthz` says one word, for whoever restarts what hangs; with `login` and `setup` strangers become
+/// The table. `/healthz` and `/readyz` say a word, for whoever restarts what hangs and sends others there; with `login` and `setup` strangers become
 /// somebody. The description and its page say what a program can do to the mesh, so they are for those who may look,
 /// like everything else.
 pub const TABLE: &[Rule] = &[
     anybody("GET", "/healthz"),
+    anybody("GET", "/readyz"),
     anybody("POST", "/api/v1/login"),
     anybody("POST", "/api/v1/setup"),
     viewer("POST", "/api/v1/logout"),
@@ -80,6 +81,32 @@ pub const TABLE: &[Rule] = &[
     viewer("GET", "/api/v1/docs"),
     viewer("GET", "/api/v1/docs/"),
     viewer("GET", "/api/v1/docs/{*rest}"),
+    viewer("GET", "/health"),
+    viewer("GET", "/status"),
+    viewer("GET", "/topology"),
+    viewer("GET", "/metrics"),
+    viewer("GET", "/api/v1/health"),
+    viewer("GET", "/api/v1/alert-rules"),
+    viewer("GET", "/api/v1/alert-rules/{name}"),
+    viewer("GET", "/api/v1/alert-rules/{name}/test"),
+    viewer("GET", "/api/v1/alerts/{fingerprint}"),
+    viewer("GET", "/api/v1/events/stream"),
+    viewer("GET", "/api/v1/maintenance-windows"),
+    viewer("GET", "/api/v1/maintenance-windows/{id}"),
+    viewer("GET", "/api/v1/silences"),
+    viewer("GET", "/api/v1/silences/{id}"),
+    viewer("GET", "/api/v1/meshes"),
+    viewer("GET", "/api/v1/meshes/{mesh}"),
+    viewer("GET", "/api/v1/meshes/{mesh}/health"),
+    viewer("GET", "/api/v1/meshes/{mesh}/overhead"),
+    viewer("GET", "/api/v1/meshes/{mesh}/status"),
+    viewer("GET", "/api/v1/meshes/{mesh}/topology"),
+    viewer("GET", "/api/v1/meshes/{mesh}/topology.dot"),
+    viewer("GET", "/api/v1/meshes/{mesh}/topology/history"),
+    viewer("GET", "/api/v1/nodes/{id}/events"),
+    viewer("GET", "/api/v1/nodes/{id}/label"),
+    viewer("GET", "/api/v1/queries"),
+    viewer("GET", "/api/v1/queries/{id}"),
     viewer("GET", "/api/v1/status"),
     viewer("GET", "/api/v1/topology"),
     viewer("GET", "/api/v1/topology.dot"),
@@ -92,6 +119,15 @@ pub const TABLE: &[Rule] = &[
     viewer("GET", "/api/v1/firmware"),
     viewer("GET", "/api/v1/rollouts"),
     viewer("GET", "/api/v1/rollouts/{id}"),
+    operator("GET", "/status/{id}"),
+    operator("DELETE", "/api/v1/maintenance-windows/{id}"),
+    operator("DELETE", "/api/v1/nodes/{id}"),
+    operator("DELETE", "/api/v1/queries/{id}"),
+    operator("DELETE", "/api/v1/silences/{id}"),
+    operator("PATCH", "/api/v1/nodes/{id}/label"),
+    operator("POST", "/api/v1/alerts/{fingerprint}/assign"),
+    operator("POST", "/api/v1/maintenance-windows"),
+    operator("POST", "/api/v1/silences"),
     operator("GET", "/api/v1/nodes/{id}/status"),
     operator("PUT", "/api/v1/nodes/{id}/name"),
     operator("POST", "/api/v1/nodes/{id}/commands"),
@@ -169,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn strangers_get_in_by_three_doors_and_change_nothing_else() {
+    fn strangers_get_in_by_four_doors_and_change_nothing_else() {
         let open: Vec<&str> =
             TABLE.iter().filter(|rule| rule.need == Need::Nothing).map(|rule| rule.path).collect();
-        assert_eq!(open, ["/healthz", "/api/v1/login", "/api/v1/setup"]);
+        assert_eq!(open, ["/healthz", "/readyz", "/api/v1/login", "/api/v1/setup"]);
         // What a viewer changes is their own.
         let own = ["/api/v1/logout", "/api/v1/session/password", "/api/v1/tokens", "/api/v1/tokens/{id}"];
         for rule in TABLE.iter().filter(|rule| rule.need == Need::Role(Role::Viewer)) {

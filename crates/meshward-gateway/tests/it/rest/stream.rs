@@ -22,7 +22,7 @@ struct Read {
 impl Reader {
     async fn open(service: &Service, query: &str, last: Option<&str>) -> Self {
         let url = format!("{}/api/v1/events/stream{query}", service.url);
-        let request = service.http.request(Method::GET, url);
+        let request = service.http.request(Method::GET, url).bearer_auth(&service.token);
         let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
