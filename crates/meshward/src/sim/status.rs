@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed. What was tuned was tuned on those from 0.
-    #[arg(long, default_value_t = 1_000, value_name = "SEED", value_parser = clap::value_parser!(u64).range(..1 << 32))]
+    #[arg(long, default_value_t = 1_000, value_name = "SEED", value_parser = clap::value_parser!(u64).range(0..=4_000_000_000))]
     start: u64,
     /// Print an object a row instead of the page's section.
     #[arg(long)]
