@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use utoipa::openapi::path::Parameter;
 use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{KnownFormat, Schema, SchemaFormat};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -96,12 +98,30 @@ pub(super) fn finish(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
+            operation.parameters.iter_mut().flatten().for_each(narrow);
             for status in [401, 403, 429, 503] {
                 let answers = &mut operation.responses.responses;
                 answers.entry(status.to_string()).or_insert_with(|| problem(status).into());
             }
         }
     }
+}
+
+/// Says of a parameter what its kind says: how long and wide it may be.
+fn narrow(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(parameter) = parameter else { return };
+    let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else { return };
+    if let Some(SchemaFormat::KnownFormat(KnownFormat::UInt32)) = schema.format {
+        schema.maximum = Some(u32::MAX.into());
+    }
+    let pattern = match parameter.name.as_str() {
+        "fingerprint" => "^[0-9a-fA-F]{16}$",
+        "sha256" => "^[0-9a-fA-F]{64}$",
+        "max_age" | "timeout" | "window" => "^[0-9]+([.][0-9]+)?(ms|s|m|h|d)?$",
+        "cursor" => "^[A-Za-z0-9_-]+$",
+        _ => return,
+    };
+    schema.pattern = Some(pattern.to_owned());
 }
 
 /// The whole description, as it is served.

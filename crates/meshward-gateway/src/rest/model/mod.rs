@@ -167,12 +167,15 @@ pub struct Forecast {
 #[serde(deny_unknown_fields)]
 pub struct NewRollout {
     /// SHA-256 of an uploaded image.
+    #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     pub firmware: String,
     /// The receivers' role; that of the image's manifest when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
     pub role: Option<String>,
     /// The receivers' hardware: `ESP32` or `ESP8266`.
     #[serde(default = "default_hardware")]
+    #[schema(max_length = 64)]
     pub hardware: String,
     /// What is sent.
     #[serde(default)]
@@ -192,15 +195,18 @@ pub struct NewRollout {
     pub slot_size: u32,
     /// Bytes in a part, 256 to 1400.
     #[serde(default = "default_part_size")]
+    #[schema(minimum = 256, maximum = 1400)]
     pub part_size: u32,
     /// Nodes that receive at the same time, 1 to 64.
     #[serde(default = "default_concurrency")]
+    #[schema(minimum = 1, maximum = 64)]
     pub concurrency: u32,
     /// Nodes get everything but the last part, and restart only when they are activated.
     #[serde(default)]
     pub hold: bool,
     /// How much of the time the update may fill the radio channel, in per cent, 1 to 100.
     #[serde(default = "default_airtime")]
+    #[schema(minimum = 1, maximum = 100)]
     pub airtime: u8,
 }
 

@@ -328,9 +328,11 @@ pub struct NewQuery {
     pub metrics: Vec<String>,
     /// What was told no longer ago is good enough; 0 asks everybody.
     #[serde(default = "default_max_age")]
+    #[schema(minimum = 0, maximum = 86400)]
     pub max_age_seconds: f64,
     /// Who has not answered by then has timed out.
     #[serde(default = "default_timeout")]
+    #[schema(minimum = 0.1, maximum = 120)]
     pub timeout_seconds: f64,
 }
 
@@ -422,12 +424,14 @@ fn default_patience() -> f64 {
 #[serde(deny_unknown_fields)]
 pub struct NewCommand {
     /// Its number, 1 to 255.
+    #[schema(minimum = 1, maximum = 255)]
     pub command: u16,
     /// Its parameters, by convention JSON.
     #[serde(default)]
     pub params: String,
     /// How long the node has to answer.
     #[serde(default = "default_patience")]
+    #[schema(minimum = 0.1, maximum = 120)]
     pub timeout_seconds: f64,
 }
 
@@ -483,6 +487,7 @@ pub struct CommandOutcome {
 #[serde(deny_unknown_fields)]
 pub struct NewName {
     /// The name; null takes it away.
+    #[schema(min_length = 1, max_length = 64)]
     pub name: Option<String>,
 }
 
@@ -491,10 +496,13 @@ pub struct NewName {
 #[serde(default, deny_unknown_fields)]
 pub struct AlertAct {
     /// Who.
+    #[schema(max_length = 512)]
     pub by: Option<String>,
     /// The comment.
+    #[schema(max_length = 512)]
     pub text: Option<String>,
     /// Whose it is from now on; only for `assign`, where null is nobody's.
+    #[schema(max_length = 512)]
     pub to: Option<String>,
 }
 
@@ -565,7 +573,7 @@ pub struct Label {
 pub struct LabelPatch {
     /// One line of 1 to 64 bytes; null takes it away.
     #[serde(deserialize_with = "there", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     pub name: Option<Option<String>>,
     /// All tags that it has then: at most 16, each one line of 1 to 32 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -573,6 +581,7 @@ pub struct LabelPatch {
     pub tags: Option<Vec<String>>,
     /// At most 2 048 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 2048)]
     pub notes: Option<String>,
 }
 

@@ -44,7 +44,7 @@ async fn list_firmware(State(gateway): Handle) -> Answer<Json<Page<Firmware>>> {
 struct Upload {
     /// What the file is called; what is longer than 128 characters is cut.
     #[serde(default)]
-    #[param(required = false, max_length = 128)]
+    #[param(required = false)]
     name: String,
 }
 

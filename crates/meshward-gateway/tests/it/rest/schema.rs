@@ -45,8 +45,8 @@ impl Schemas<'_> {
                 .next();
         }
         let object = value.as_object()?;
-        let required = schema["required"].as_array().into_iter().flatten();
-        if let Some(missing) = required.filter(|name| !object.contains_key(name.as_str().unwrap())).next() {
+        let mut required = schema["required"].as_array().into_iter().flatten();
+        if let Some(missing) = required.find(|name| !object.contains_key(name.as_str().unwrap())) {
             return Some(format!("{at}: {missing} is missing"));
         }
         let properties = &schema["properties"];
