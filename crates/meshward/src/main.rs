@@ -18,6 +18,7 @@ mod follow;
 mod forecast;
 mod gateway;
 mod journal;
+mod keeping;
 mod list;
 mod logs;
 mod machine;

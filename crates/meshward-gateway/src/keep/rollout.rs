@@ -94,7 +94,7 @@ fn read_request(text: &str) -> Result<RolloutRequest, RowError> {
 }
 
 /// The row of a roll-out and those of its nodes. `document` is what the REST interface shows of it.
-pub(super) fn rows(
+pub(crate) fn rows(
     rollout: &Rollout,
     document: serde_json::Value,
 ) -> Result<(RolloutRow, Vec<RolloutNodeRow>), RowError> {

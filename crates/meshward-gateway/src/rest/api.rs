@@ -8,6 +8,7 @@ use super::hub::Hub;
 use super::idempotency::Keys;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
+use crate::store::Store;
 
 /// Everything that a route may ask: cheap to clone, one per service.
 #[derive(Clone)]
@@ -16,6 +17,8 @@ pub struct Api {
     pub gateway: NodeHandle<Gateway>,
     /// Who may do what.
     pub access: Access,
+    /// Where is kept what operators are promised, if anywhere.
+    pub(super) store: Option<Store>,
     /// Where streams come from.
     pub(super) hub: Hub,
     /// Requests that are not to be done twice.
@@ -29,7 +32,12 @@ impl Api {
     /// own.
     pub fn new(gateway: NodeHandle<Gateway>, access: Access) -> Self {
         let hub = Hub::start(gateway.clone());
-        Self { gateway, access, hub, keys: Keys::default(), stop: Stop::default() }
+        Self { gateway, access, store: None, hub, keys: Keys::default(), stop: Stop::default() }
+    }
+
+    /// The same, with a database for what operators are promised.
+    pub fn with_store(self, store: Option<Store>) -> Self {
+        Self { store, ..self }
     }
 }
 

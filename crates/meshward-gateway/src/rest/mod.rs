@@ -11,6 +11,7 @@ pub(crate) mod convert;
 mod extract;
 mod hub;
 mod idempotency;
+mod kept;
 pub mod listen;
 pub mod model;
 mod openapi;

@@ -13,6 +13,7 @@ use super::kind::{
     Choice, File, Kind, List, Number, Optional, Parsed, PeerName, Span, Switch, Text, Whole, log_level,
 };
 use super::layers::Layers;
+use crate::keeping::StorePlace;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +188,19 @@ sections! {
         /// How much of the time an update may fill the radio channel. Less is slower, and leaves more to the nodes'
         /// own messages.
         live airtime_percent: u32 = 100, Whole { range: 1..=100, multiple: 1, unit: "percent" };
+    }
+
+    /// What outlives the program: nodes, history, alerts, images, roll-outs, users.
+    store: Store {
+        /// The database: a file of SQLite, which is made when it is not there, or a PostgreSQL server. A path is
+        /// relative to the folder in which the gateway is started. `none` keeps nothing. By default the file
+        /// `meshward.db` in `$STATE_DIRECTORY`, which systemd sets, else in the user's folder for data.
+        start url: Option<StorePlace> = None,
+            Optional(Parsed::by("PATH, sqlite:PATH, postgres://USER:PASSWORD@HOST/NAME or none", "/var/lib/meshward/meshward.db", |text| {
+                text.parse::<StorePlace>().map_err(|error| error.to_string())
+            }));
+        /// A file that holds the database's URL in its first line, for one with a password. It goes before `url`.
+        start url_file: Option<PathBuf> = None, Optional(File("store.url"));
     }
 
     /// What the gateway writes to standard error.

@@ -23,7 +23,8 @@ use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
 use meshward_gateway::rest::listen::Limits;
 use meshward_gateway::rest::listen::tls::TlsFiles;
-use meshward_gateway::service::{Allowed, Gateway};
+use meshward_gateway::keep::KeepError;
+use meshward_gateway::service::{Allowed, Gateway, Remembered};
 use meshward_gateway::shell::{NodeHandle, Shell, ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
@@ -33,6 +34,7 @@ use crate::config::{self, Config, Loaded, Ota, PeerName};
 use crate::door::Door;
 use crate::firmware::{Readers, keygen, sign, with_suffix, write_file};
 use crate::journal::Journal;
+use crate::keeping::{self, StorePlace};
 use crate::shutdown;
 use reload::Reloader;
 
@@ -72,6 +74,10 @@ pub(crate) struct Args {
     /// them nobody is called offline. [default: 120]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
     learning: Option<u64>,
+    /// The database: a file of SQLite, postgres://USER:PASSWORD@HOST/NAME, or none. [default: meshward.db in
+    /// $STATE_DIRECTORY or the user's folder for data]
+    #[arg(long, value_name = "URL")]
+    store: Option<StorePlace>,
     /// Write all that passes over this node's links to this file; `meshward capture ladder` shows it.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -93,6 +99,9 @@ impl Args {
         config.mesh.id = self.id.or(config.mesh.id);
         config.mesh.root |= self.root;
         config.mesh.capture = self.capture.clone().or(config.mesh.capture.take());
+        if let Some(store) = &self.store {
+            config.store = config::Store { url: Some(store.clone()), url_file: None };
+        }
         config.http.listen = self.http.unwrap_or(config.http.listen);
         config.ota.operator_key = self.operator_key.clone().or(config.ota.operator_key.take());
         config.status.budget_percent = self.status_budget.unwrap_or(config.status.budget_percent);
@@ -135,9 +144,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
 struct Running {
     /// In one line, who it is and where it answers.
     greeting: String,
+    /// Stops what serves, and what keeps.
     stop: watch::Sender<bool>,
+    /// Stops the node, when everything of it is kept.
+    stop_node: watch::Sender<bool>,
     node: tokio::task::JoinHandle<meshward_gateway::shell::Exit>,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
+    keep: tokio::task::JoinHandle<Result<(), KeepError>>,
     _door: Door,
 }
 
@@ -146,24 +159,43 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let operator = operator_key(config.ota.operator_key.as_deref())?;
     let bound = rest::bind(&http(config)?).await?;
     let id = config.mesh.id.map_or_else(machine_id, NodeId);
-    let (shell, handle) = join(config, id, operator, capture).await?;
+    let keeper = keeping::open(&config.store).await?;
+    let remembered = match &keeper {
+        Some(keeper) => keeper.remembered().await.context("cannot read what was kept")?,
+        None => Remembered::default(),
+    };
+    let history = keeper.is_some();
+    let (shell, handle) = join(config, id, operator, capture, (remembered, history)).await?;
     let allowed = allowed(&config.ota);
-    let door = Door::open(&bound, None).await?;
+    let store = keeper.as_ref().map(|keeper| keeper.store().clone());
+    let accounts = store.clone().map(|store| Arc::new(store) as Arc<dyn rest::access::Keeper>);
+    let door = Door::open(&bound, accounts).await?;
     let url = bound.url().context("the REST listener has no address")?;
     // For people and scripts: the port may have been chosen by the system.
     let greeting = format!("gateway {id}: REST interface at {url}");
     println!("{greeting}");
     let (stop, stopped) = watch::channel(false);
+    let (stop_node, node_stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that nobody can ask any more, which is a request to stop.
         drop(stopped.wait_for(|stop| *stop).await);
     };
-    let node = tokio::spawn(shell.run(until(stopped.clone())));
-    let http =
-        tokio::spawn(rest::serve(bound, rest::Api::new(handle.clone(), door.access.clone()), until(stopped)));
+    let node = tokio::spawn(shell.run(until(node_stopped)));
+    let api = rest::Api::new(handle.clone(), door.access.clone()).with_store(store);
+    let http = tokio::spawn(rest::serve(bound, api, until(stopped.clone())));
+    let (kept, ends) = (handle.clone(), until(stopped));
+    let keep = tokio::spawn(async move {
+        match keeper {
+            Some(keeper) => keeper.run(kept, ends).await,
+            None => {
+                ends.await;
+                Ok(())
+            }
+        }
+    });
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
-    Ok((Running { greeting, stop, node, http, _door: door }, handle))
+    Ok((Running { greeting, stop, stop_node, node, http, keep, _door: door }, handle))
 }
 
 /// Where and how the interface is served.
@@ -193,6 +225,7 @@ async fn join(
     id: NodeId,
     operator: SigningKey,
     capture: Option<&Capture>,
+    (remembered, history): (Remembered, bool),
 ) -> anyhow::Result<(Shell<Gateway>, NodeHandle<Gateway>)> {
     let seed =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
@@ -211,16 +244,10 @@ async fn join(
         period: Duration::from_secs(config.status.query_interval),
         liveness: liveness::Config { learning: usual.learning.min(quiet), ..usual },
         quiet,
+        history,
         ..Settings::default()
     };
-    service::join(
-        mesh,
-        shell,
-        Arc::new(Traffic::default()),
-        operator,
-        settings,
-        service::Remembered::default(),
-    )
+    service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings, remembered)
     .await
     .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
 }
@@ -252,6 +279,10 @@ impl Running {
                 ended.context("the REST service ended abnormally")?.context("the REST service failed")?;
                 anyhow::bail!("the REST service ended by itself");
             }
+            ended = &mut self.keep => {
+                ended.context("what keeps the gateway's knowledge ended abnormally")??;
+                anyhow::bail!("what keeps the gateway's knowledge ended by itself");
+            }
         }
         tracing::info!(seconds = patience.as_secs(), "stopping");
         manager::stopping();
@@ -261,6 +292,8 @@ impl Running {
                 .await
                 .context("the REST service ended abnormally")?
                 .context("the REST service failed")?;
+            self.keep.await.context("what keeps the gateway's knowledge ended abnormally")??;
+            self.stop_node.send_replace(true);
             self.node.await.context("the node ended abnormally")?;
             anyhow::Ok(())
         };

@@ -25,6 +25,8 @@ pub(crate) fn meshward(args: &[&str]) -> Command {
     ] {
         command.env_remove(variable);
     }
+    // Tests that keep something say where.
+    command.env("MESHWARD_STORE__URL", "none");
     command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/nobody")).env("NO_COLOR", "1");
     // Where gateways leave the token for the clients of these tests.
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));

@@ -9,10 +9,12 @@ use meshward_core::hash::Sha256Sum;
 use meshward_fleet::deployment::SignedManifest;
 use meshward_fleet::firmware::{self, ImageInfo};
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::access::Principal;
 use super::super::api::Api;
 use super::super::extract::{PathOf, QueryOf, RawBody};
 use super::super::model::{Firmware, Page};
@@ -31,7 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// The images that are kept, the oldest first.
 #[utoipa::path(get, path = "/api/v1/firmware", tag = "firmware", responses(
-    (status = 200, description = "Images: the last eight that were uploaded.", body = Page<Firmware>),
+    (status = 200, description = "Images: the last eight that were uploaded or used. Older ones stay in the database, if there is one, and can be rolled out by their SHA-256.", body = Page<Firmware>),
 ))]
 async fn list_firmware(State(gateway): Handle) -> Answer<Json<Page<Firmware>>> {
     let list = |gateway: &crate::service::Gateway| gateway.firmware().map(convert::firmware).collect();
@@ -51,12 +53,13 @@ struct Upload {
 /// Keeps an image.
 ///
 /// The body is the image, as the compiler wrote it or packed by gzip or zlib, of at most 16 MiB. Uploading one twice
-/// keeps it once, with the manifest that it had. The ninth pushes out the oldest.
+/// keeps it once, with the manifest that it had. The ninth pushes out the oldest, which then is in the database alone.
 #[utoipa::path(post, path = "/api/v1/firmware", tag = "firmware", params(Upload),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The image."),
     responses((status = 201, description = "What it says of itself.", body = Firmware), Is::<400>, Is::<413>))]
 async fn add_firmware(
-    State(gateway): Handle,
+    State(api): State<Api>,
+    who: Principal,
     QueryOf(upload): QueryOf<Upload>,
     RawBody(body): RawBody,
 ) -> Answer<(StatusCode, Json<Firmware>)> {
@@ -69,10 +72,15 @@ async fn add_firmware(
     let info = ImageInfo::of(&image);
     let image: Arc<[u8]> = Arc::from(&image[..]);
     let name: String = upload.name.chars().take(128).collect();
-    let added = gateway
-        .with(move |_, _, gateway| convert::firmware(&gateway.add_firmware(name, image, info)))
-        .await?;
-    Ok((StatusCode::CREATED, Json(added)))
+    let sum = info.sha256;
+    let added = api.gateway.with(move |_, _, gateway| {
+        (gateway.add_firmware(name, image, info), gateway.is_confirmed(&sum))
+    });
+    let (added, confirmed) = added.await?;
+    api.keep_firmware(&added, confirmed).await?;
+    let subject = convert::hex(&sum);
+    api.audit(&who, "firmware.add", &subject, json!({ "name": added.name })).await?;
+    Ok((StatusCode::CREATED, Json(convert::firmware(&added))))
 }
 
 /// Says what an image is, by its author's manifest.
@@ -84,7 +92,8 @@ async fn add_firmware(
     responses((status = 200, description = "The image with its manifest.", body = Firmware),
         Is::<400>, Is::<404>, Is::<413>, Is::<422>))]
 async fn put_manifest(
-    State(gateway): Handle,
+    State(api): State<Api>,
+    who: Principal,
     PathOf(sha256): PathOf<String>,
     RawBody(body): RawBody,
 ) -> Answer<Json<Firmware>> {
@@ -93,10 +102,13 @@ async fn put_manifest(
     let manifest = SignedManifest::read(body.to_vec(), Sha256Sum(sum));
     let manifest =
         manifest.map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-    let added = gateway
-        .with(move |_, _, gateway| {
-            gateway.add_manifest(&sum, manifest).map(|known| convert::firmware(&known))
-        })
-        .await?;
-    added.map(Json).ok_or_else(|| Problem::not_found(RolloutError::UnknownFirmware.to_string()))
+    api.fetch_firmware(sum).await?;
+    let added = api.gateway.with(move |_, _, gateway| {
+        Some((gateway.add_manifest(&sum, manifest)?, gateway.is_confirmed(&sum)))
+    });
+    let missing = || Problem::not_found(RolloutError::UnknownFirmware.to_string());
+    let (added, confirmed) = added.await?.ok_or_else(missing)?;
+    api.keep_firmware(&added, confirmed).await?;
+    api.audit(&who, "firmware.manifest", &sha256, json!({})).await?;
+    Ok(Json(convert::firmware(&added)))
 }

@@ -10,6 +10,7 @@ use meshward_core::wire::NodeId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::access::Principal;
 use super::super::api::Api;
 use super::super::convert;
 use super::super::extract::{JsonBody, PathOf, QueryOf};
@@ -37,14 +38,16 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// The roll-outs that are remembered, the newest first.
 #[utoipa::path(get, path = "/api/v1/rollouts", tag = "rollouts", params(Paging), responses(
-    (status = 200, description = "Roll-outs: the last 50.", body = Page<Rollout>), Is::<400>,
+    (status = 200, description = "Roll-outs: the last 50 of this start, and 200 of before where a database is kept.", body = Page<Rollout>), Is::<400>,
 ))]
-async fn list_rollouts(State(gateway): Handle, uri: Uri, QueryOf(paging): Paged) -> Answer<Response> {
+async fn list_rollouts(State(api): State<Api>, uri: Uri, QueryOf(paging): Paged) -> Answer<Response> {
     let list = |now, node: &mut MeshNode, gateway: &mut Gateway| {
         let rollouts = gateway.rollouts(now, node);
         rollouts.iter().map(|rollout| convert::rollout(gateway, node, rollout)).collect()
     };
-    let rollouts: Vec<Rollout> = gateway.with(list).await?;
+    let mut rollouts: Vec<Rollout> = api.gateway.with(list).await?;
+    let oldest = rollouts.last().map_or(u64::MAX, |rollout| rollout.id);
+    rollouts.extend(api.earlier_rollouts(oldest).await?);
     let page = paging.cut(rollouts, ("id", true), |rollout| Place(0.0, String::new(), rollout.id))?;
     Ok(linked(&uri, page))
 }
@@ -53,12 +56,17 @@ async fn list_rollouts(State(gateway): Handle, uri: Uri, QueryOf(paging): Paged)
 #[utoipa::path(get, path = "/api/v1/rollouts/{id}", tag = "rollouts",
     params(("id" = u64, Path, description = "Its number.")),
     responses((status = 200, description = "Where it is.", body = Rollout), Is::<400>, Is::<404>))]
-async fn get_rollout(State(gateway): Handle, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
-    let found = gateway.with(move |now, node, gateway| {
+async fn get_rollout(State(api): State<Api>, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
+    let found = api.gateway.with(move |now, node, gateway| {
         let rollout = gateway.rollout(now, node, id)?;
         Some(convert::rollout(gateway, node, &rollout))
     });
-    found.await?.map(Json).ok_or_else(|| uncontrolled(ControlError::Unknown(id)))
+    if let Some(found) = found.await? {
+        return Ok(Json(found));
+    }
+    let earlier = api.earlier_rollouts(id.saturating_add(1)).await?.into_iter().next();
+    let earlier = earlier.filter(|rollout| rollout.id == id);
+    earlier.map(Json).ok_or_else(|| uncontrolled(ControlError::Unknown(id)))
 }
 
 fn checked(new: NewRollout) -> Answer<RolloutRequest> {
@@ -132,17 +140,50 @@ async fn reckon_forecast(
     responses((status = 201, description = "It has begun.", body = Rollout,
             headers(("Location" = String, description = "Where it is to be found."))),
         Is::<400>, Is::<403>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
-async fn start_rollout(State(gateway): Handle, JsonBody(new): JsonBody<NewRollout>) -> Answer<Response> {
+async fn start_rollout(
+    State(api): State<Api>,
+    who: Principal,
+    JsonBody(new): JsonBody<NewRollout>,
+) -> Answer<Response> {
     let request = checked(new)?;
-    let started = gateway
-        .with(move |now, node, gateway| {
-            let rollout = gateway.start(now, node, &request)?;
-            Ok(convert::rollout(gateway, node, &rollout))
-        })
-        .await?;
-    let rollout = started.map_err(refused)?;
+    api.fetch_firmware(request.firmware).await?;
+    api.audit(&who, "rollout.start", convert::hex(&request.firmware), audited(&request)).await?;
+    let id = api.accept_rollout(&request).await?;
+    let (sum, confirms) = (request.firmware, request.confirm_receiver);
+    let started = api.gateway.with(move |now, node, gateway| {
+        if let Some(id) = id {
+            gateway.number_rollouts_from(id);
+        }
+        let rollout = gateway.start(now, node, &request)?;
+        let image = gateway.firmware().find(|known| known.info.sha256 == sum).cloned();
+        Ok((convert::rollout(gateway, node, &rollout), image))
+    });
+    let (rollout, image) = match started.await? {
+        Ok(started) => started,
+        Err(error) => {
+            api.refuse_rollout(id).await;
+            return Err(refused(error));
+        }
+    };
+    if let Some(image) = image.filter(|_| confirms) {
+        api.keep_firmware(&image, true).await?;
+    }
     let location = format!("/api/v1/rollouts/{}", rollout.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
+}
+
+/// What the audit says of a roll-out that begins.
+fn audited(request: &RolloutRequest) -> serde_json::Value {
+    serde_json::json!({
+        "role": request.role,
+        "hardware": request.hardware,
+        "scheme": request.scheme.name(),
+        "nodes": request.nodes.as_ref().map(|nodes| nodes.iter().map(|node| node.0).collect::<Vec<_>>()),
+        "hold": request.hold,
+        "airtime": request.airtime,
+        "confirm_receiver": request.confirm_receiver,
+        "force_image": request.force_image,
+    })
 }
 
 /// Lets nodes of a held roll-out restart.
@@ -151,12 +192,13 @@ async fn start_rollout(State(gateway): Handle, JsonBody(new): JsonBody<NewRollou
     responses((status = 200, description = "The roll-out after it.", body = Rollout),
         Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
 async fn activate_rollout(
-    gateway: Handle,
+    api: State<Api>,
+    who: Principal,
     PathOf(id): PathOf<u64>,
     JsonBody(Activation { nodes }): JsonBody<Activation>,
 ) -> Answer<Json<Rollout>> {
     let nodes = nodes.map(|nodes| nodes.into_iter().map(NodeId).collect());
-    control(gateway, id, Control::Activate(nodes)).await
+    control(api, &who, id, Control::Activate(nodes)).await
 }
 
 /// Stops a roll-out until it is resumed.
@@ -164,8 +206,8 @@ async fn activate_rollout(
     params(("id" = u64, Path, description = "Its number.")),
     responses((status = 200, description = "The roll-out after it.", body = Rollout),
         Is::<400>, Is::<404>, Is::<409>))]
-async fn pause_rollout(gateway: Handle, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
-    control(gateway, id, Control::Pause).await
+async fn pause_rollout(api: State<Api>, who: Principal, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
+    control(api, &who, id, Control::Pause).await
 }
 
 /// Goes on with a paused roll-out.
@@ -173,8 +215,8 @@ async fn pause_rollout(gateway: Handle, PathOf(id): PathOf<u64>) -> Answer<Json<
     params(("id" = u64, Path, description = "Its number.")),
     responses((status = 200, description = "The roll-out after it.", body = Rollout),
         Is::<400>, Is::<404>, Is::<409>))]
-async fn resume_rollout(gateway: Handle, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
-    control(gateway, id, Control::Resume).await
+async fn resume_rollout(api: State<Api>, who: Principal, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
+    control(api, &who, id, Control::Resume).await
 }
 
 /// Ends a roll-out: nothing more is sent.
@@ -182,17 +224,32 @@ async fn resume_rollout(gateway: Handle, PathOf(id): PathOf<u64>) -> Answer<Json
     params(("id" = u64, Path, description = "Its number.")),
     responses((status = 200, description = "The roll-out after it.", body = Rollout),
         Is::<400>, Is::<404>, Is::<409>))]
-async fn abort_rollout(gateway: Handle, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
-    control(gateway, id, Control::Abort).await
+async fn abort_rollout(api: State<Api>, who: Principal, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
+    control(api, &who, id, Control::Abort).await
 }
 
 /// Acts on the roll-out under way, if that is the one meant.
-async fn control(State(gateway): Handle, id: u64, control: Control) -> Answer<Json<Rollout>> {
-    let acted = gateway.with(move |now, node, gateway| {
+async fn control(
+    State(api): State<Api>,
+    who: &Principal,
+    id: u64,
+    control: Control,
+) -> Answer<Json<Rollout>> {
+    let detail = match &control {
+        Control::Activate(Some(nodes)) => {
+            serde_json::json!({ "nodes": nodes.iter().map(|node| node.0).collect::<Vec<_>>() })
+        }
+        _ => serde_json::json!({}),
+    };
+    api.audit(who, &format!("rollout.{}", control.name()), id, detail).await?;
+    let acted = api.gateway.with(move |now, node, gateway| {
         let rollout = gateway.control(now, node, id, &control)?;
-        Ok(convert::rollout(gateway, node, &rollout))
+        Ok((convert::rollout(gateway, node, &rollout), rollout))
     });
-    acted.await?.map(Json).map_err(uncontrolled)
+    let (shown, rollout) = acted.await?.map_err(uncontrolled)?;
+    // Who paused it must find it paused after a crash.
+    api.keep_rollout(&rollout, &shown).await?;
+    Ok(Json(shown))
 }
 
 fn uncontrolled(error: ControlError) -> Problem {

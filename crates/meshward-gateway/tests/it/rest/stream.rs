@@ -126,7 +126,8 @@ async fn there_are_only_so_many_streams() {
     let path = format!("{}/api/v1/events/stream", service.url);
     let deadline = std::time::Instant::now() + PATIENCE;
     // The service notices that a client has gone when it writes to it.
-    while service.http.get(&path).send().await.unwrap().status() != 200 {
+    let again = || service.http.get(&path).bearer_auth(&service.token).send();
+    while again().await.unwrap().status() != 200 {
         assert!(std::time::Instant::now() < deadline, "a place is given back");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
