@@ -287,7 +287,7 @@ impl Store {
         let samples: Vec<Sample> = records
             .iter()
             .filter_map(|record| match record {
-                Record::Sample(sample) if sample.value.is_finite() => Some(*sample),
+                Record::Sample(sample) => Some(*sample),
                 _ => None,
             })
             .collect();

@@ -48,13 +48,14 @@ impl Log {
     }
 }
 
-/// Adds samples within a transaction. The caller holds the log until it has committed, and lets it forget its
+/// Adds samples within a transaction; what is no number is left out. The caller holds the log until it has committed, and lets it forget its
 /// open row if that fails.
 pub(crate) async fn append(
     transaction: &mut Write,
     log: &mut Log,
     samples: &[Sample],
 ) -> Result<(), StoreError> {
+    let samples: Vec<Sample> = samples.iter().filter(|sample| sample.value.is_finite()).copied().collect();
     for piece in samples.chunks(ROW_SAMPLES_MAX) {
         let (id, mut row) = match log.open.take() {
             Some((id, row)) if row.len() + piece.len() <= ROW_SAMPLES_MAX => (id, row),

@@ -166,6 +166,18 @@ fn raw_values_go_first_and_then_minutes() {
 }
 
 #[test]
+fn what_is_no_number_is_not_kept() {
+    on_both(async |kit| {
+        let metric = kit.store.metric("rssi_dbm").await.unwrap();
+        let sample = |second, value| Sample { node: 7, metric, at: at(second), value };
+        let samples = [sample(0, f64::NAN), sample(1, -70.25), sample(2, f64::INFINITY), sample(3, -0.0)];
+        kit.store.add_samples(&samples).await.unwrap();
+        let (_, found) = points(&kit.store, "rssi_dbm", 0, 9, 0).await;
+        assert_eq!(found.iter().map(|point| point.last).collect::<Vec<_>>(), [-70.25, 0.0]);
+    });
+}
+
+#[test]
 fn a_forgotten_node_has_measured_nothing() {
     on_both(async |kit| {
         fill(&kit.store, START, START + HOUR).await;
