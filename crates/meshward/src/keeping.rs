@@ -75,7 +75,8 @@ fn usual() -> anyhow::Result<PathBuf> {
         Some(folder) if !folder.is_empty() => PathBuf::from(folder),
         _ => {
             let base = etcetera::choose_base_strategy();
-            let base = base.context("there is no folder for data: name a database by store.url, or --store")?;
+            let base =
+                base.context("there is no folder for data: name a database by store.url, or --store")?;
             base.data_dir().join("meshward")
         }
     };
@@ -91,7 +92,9 @@ fn make(folder: &Path) -> anyhow::Result<()> {
 /// Opens the database of the configuration, and takes it for this process.
 pub(crate) async fn open(store: &config::Store) -> anyhow::Result<Option<Keeper>> {
     let Some(url) = place(store)? else {
-        tracing::warn!("nothing is kept (store.url is none): users, history and roll-outs end with the program");
+        tracing::warn!(
+            "nothing is kept (store.url is none): users, history and roll-outs end with the program"
+        );
         return Ok(None);
     };
     let store = Store::open(&url).await.with_context(|| format!("cannot use the database {url}"))?;

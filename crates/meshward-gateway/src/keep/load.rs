@@ -51,6 +51,11 @@ impl Keeper {
         {
             images.extend(image(store, row).await?);
         }
+        // Nobody knows whether their nodes have heard them: to send them again might do twice what was to be done once.
+        for command in store.open_commands().await? {
+            let ended = serde_json::json!({ "outcome": "unknown", "text": "the gateway ended before the node answered" });
+            store.end_command(command.cid, &ended.to_string()).await?;
+        }
         let newest = store.rollouts(None, 1).await?.first().map_or(0, |row| row.id);
         let counter = store.meta(COUNTER).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Remembered {

@@ -78,12 +78,20 @@ impl Api {
         };
         if let Err(error) = store.update_rollout(&row, &[]).await {
             // A gateway that starts again would try it, and be refused as well.
-            tracing::warn!(rollout = id, error = &error as &dyn std::error::Error, "a refusal is not written down");
+            tracing::warn!(
+                rollout = id,
+                error = &error as &dyn std::error::Error,
+                "a refusal is not written down"
+            );
         }
     }
 
     /// Writes down how a roll-out stands now.
-    pub(super) async fn keep_rollout(&self, rollout: &crate::service::Rollout, shown: &Rollout) -> Answer<()> {
+    pub(super) async fn keep_rollout(
+        &self,
+        rollout: &crate::service::Rollout,
+        shown: &Rollout,
+    ) -> Answer<()> {
         let Some(store) = &self.store else { return Ok(()) };
         let document = serde_json::to_value(shown).map_err(keep::RowError::from)?;
         let (row, nodes) = keep::rollout_rows(rollout, document)?;
@@ -109,7 +117,7 @@ impl Api {
         &self,
         who: &Principal,
         node: u32,
-        code: u8,
+        code: u16,
         params: &str,
     ) -> Answer<Option<u64>> {
         let Some(store) = &self.store else { return Ok(None) };
@@ -122,7 +130,11 @@ impl Api {
     pub(super) async fn end_command(&self, id: Option<u64>, ended: &serde_json::Value) {
         let (Some(store), Some(id)) = (&self.store, id) else { return };
         if let Err(error) = store.end_command(id, &ended.to_string()).await {
-            tracing::warn!(command = id, error = &error as &dyn std::error::Error, "an end is not written down");
+            tracing::warn!(
+                command = id,
+                error = &error as &dyn std::error::Error,
+                "an end is not written down"
+            );
         }
     }
 
@@ -139,7 +151,8 @@ impl Api {
     ) -> Answer<()> {
         let Some(store) = &self.store else { return Ok(()) };
         let (subject, detail) = (subject.to_string(), json!(detail).to_string());
-        let new = NewAudit { at: Timestamp::now(), actor: &who.name, action, subject: &subject, detail: &detail };
+        let new =
+            NewAudit { at: Timestamp::now(), actor: &who.name, action, subject: &subject, detail: &detail };
         store.add_audit(&new).await?;
         Ok(())
     }

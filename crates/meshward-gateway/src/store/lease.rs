@@ -93,7 +93,10 @@ fn place() -> String {
 fn started(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the program is in brackets and may contain anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    // One that has ended and that nobody has asked for its end does nothing any more.
+    fields.next().filter(|state| *state != "Z")?;
+    fields.nth(18).map(str::to_owned)
 }
 
 fn read(path: &str) -> String {

@@ -21,9 +21,9 @@ use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
+use meshward_gateway::keep::KeepError;
 use meshward_gateway::rest::listen::Limits;
 use meshward_gateway::rest::listen::tls::TlsFiles;
-use meshward_gateway::keep::KeepError;
 use meshward_gateway::service::{Allowed, Gateway, Remembered};
 use meshward_gateway::shell::{NodeHandle, Shell, ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
@@ -248,8 +248,8 @@ async fn join(
         ..Settings::default()
     };
     service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings, remembered)
-    .await
-    .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
+        .await
+        .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
 }
 
 /// What roll-outs may do.

@@ -8,6 +8,7 @@ mod configuration;
 mod demo;
 mod doctor;
 mod firmware;
+mod kept;
 mod processes;
 mod profiles;
 mod program;

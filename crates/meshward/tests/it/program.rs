@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a process may take to say what a test waits for.
@@ -51,14 +52,16 @@ pub(crate) fn testdata(name: &str) -> PathBuf {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
+    said: Arc<Mutex<Vec<String>>>,
     log: Receiver<String>,
 }
 
 /// The lines that come from there, as they come.
-fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+fn lines(from: impl Read + Send + 'static, said: Arc<Mutex<Vec<String>>>) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
+            said.lock().unwrap().push(line.clone());
             // A test that has ended does not listen any more; the process must not wait for it all the same.
             drop(sender.send(line));
         }
@@ -73,13 +76,20 @@ impl Running {
 
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (out, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
-        Self { child, lines: out, log }
+        let said = Arc::default();
+        let out = lines(child.stdout.take().unwrap(), Arc::clone(&said));
+        let log = lines(child.stderr.take().unwrap(), Arc::default());
+        Self { child, lines: out, said, log }
     }
 
     /// The first line from here on that has `needle` in it.
     pub(crate) fn says(&self, needle: &str) -> String {
         first(&self.lines, needle)
+    }
+
+    /// All that it has said so far.
+    pub(crate) fn said_so_far(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// The same of its log.

@@ -73,9 +73,9 @@ async fn add_firmware(
     let image: Arc<[u8]> = Arc::from(&image[..]);
     let name: String = upload.name.chars().take(128).collect();
     let sum = info.sha256;
-    let added = api.gateway.with(move |_, _, gateway| {
-        (gateway.add_firmware(name, image, info), gateway.is_confirmed(&sum))
-    });
+    let added = api
+        .gateway
+        .with(move |_, _, gateway| (gateway.add_firmware(name, image, info), gateway.is_confirmed(&sum)));
     let (added, confirmed) = added.await?;
     api.keep_firmware(&added, confirmed).await?;
     let subject = convert::hex(&sum);
@@ -103,9 +103,9 @@ async fn put_manifest(
     let manifest =
         manifest.map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     api.fetch_firmware(sum).await?;
-    let added = api.gateway.with(move |_, _, gateway| {
-        Some((gateway.add_manifest(&sum, manifest)?, gateway.is_confirmed(&sum)))
-    });
+    let added = api
+        .gateway
+        .with(move |_, _, gateway| Some((gateway.add_manifest(&sum, manifest)?, gateway.is_confirmed(&sum))));
     let missing = || Problem::not_found(RolloutError::UnknownFirmware.to_string());
     let (added, confirmed) = added.await?.ok_or_else(missing)?;
     api.keep_firmware(&added, confirmed).await?;

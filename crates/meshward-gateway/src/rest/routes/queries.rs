@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::access::Principal;
 use super::super::api::Api;
 use super::super::convert;
 use super::super::extract::{JsonBody, NodePath, PathOf, QueryOf, seconds};
@@ -263,7 +264,8 @@ fn command_refused(error: CommandError) -> Problem {
     responses((status = 200, description = "What became of it, `timed_out` included.", body = CommandOutcome),
         Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>, Is::<429>))]
 async fn send_command(
-    State(gateway): Handle,
+    State(api): State<Api>,
+    who: Principal,
     NodePath(id): NodePath,
     JsonBody(new): JsonBody<NewCommand>,
 ) -> Answer<Json<CommandOutcome>> {
@@ -272,19 +274,40 @@ async fn send_command(
         return Err(Problem::value("/command", detail));
     }
     let patience = span("timeout_seconds", new.timeout_seconds, 0.1, TIMEOUT_MAX)?;
-    let sent = gateway
-        .with(move |now, node, gateway| {
-            if gateway.registry().get(id).is_none() {
-                return Err(unknown(id));
-            }
-            if gateway.topology().place(id).is_none() {
-                let detail = format!("node {id} is not in the mesh now; nothing has been sent");
-                return Err(Problem::conflict(detail));
-            }
-            let code = Code::of(new.command);
-            gateway.command(now, node, id, code, &new.params, patience).map_err(command_refused)
-        })
-        .await??;
-    let ended = sent.await.map_err(|_gone| Stopped)?;
-    Ok(Json(convert::command(&ended)))
+    api.gateway.with(move |_, _, gateway| reachable(gateway, id)).await??;
+    let detail = serde_json::json!({ "command": new.command, "params": new.params });
+    api.audit(&who, "node.command", id, detail).await?;
+    let kept = api.accept_command(&who, id.0, new.command, &new.params).await?;
+    let sent = api.gateway.with(move |now, node, gateway| {
+        reachable(gateway, id)?;
+        let code = Code::of(new.command);
+        gateway.command(now, node, id, code, &new.params, patience).map_err(command_refused)
+    });
+    let sent = match sent.await? {
+        Ok(sent) => sent,
+        Err(refused) => {
+            api.end_command(kept, &serde_json::json!({ "outcome": "refused" })).await;
+            return Err(refused);
+        }
+    };
+    // Whoever asked may go; what came of it is written down all the same.
+    let waiting = tokio::spawn(async move {
+        let ended = sent.await.map_err(|_gone| Stopped)?;
+        let outcome = convert::command(&ended);
+        api.end_command(kept, &serde_json::to_value(&outcome).unwrap_or_default()).await;
+        Ok::<_, Problem>(outcome)
+    });
+    waiting.await.map_err(|_panicked| Stopped)?.map(Json)
+}
+
+/// Whether a command can reach a node.
+fn reachable(gateway: &Gateway, id: NodeId) -> Answer<()> {
+    if gateway.registry().get(id).is_none() {
+        return Err(unknown(id));
+    }
+    if gateway.topology().place(id).is_none() {
+        let detail = format!("node {id} is not in the mesh now; nothing has been sent");
+        return Err(Problem::conflict(detail));
+    }
+    Ok(())
 }
