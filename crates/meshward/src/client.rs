@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::Args;
+use meshward_gateway::rest::access::local;
 use meshward_gateway::rest::model::{
     Activation, Alert, AlertAct, CommandOutcome, Events, Firmware, Forecast, NewCommand, NewName, NewQuery,
     NewRollout, Node, Page, QueryAnswer, Rollout, Status, Topology,
@@ -20,7 +21,8 @@ pub(crate) struct GatewayArgs {
     /// The gateway's address. [env: MESHWARD_URL] [default: that of the profile, else http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// The token that the gateway's admin has given you; by default that of the profile.
+    /// The token that the gateway's admin has given you; by default that of the profile. A gateway that the same user
+    /// runs on this machine needs none.
     #[arg(long, env = "MESHWARD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
     /// The gateway that has been added by this name: see `meshward profile`. [env: MESHWARD_PROFILE]
@@ -43,6 +45,21 @@ impl GatewayArgs {
             profile_variable: said(std::env::var("MESHWARD_PROFILE").ok()),
         })
     }
+}
+
+/// The token that a gateway on this machine has left for its user. It goes to nobody else: only to a port of this
+/// machine, and only the port's own.
+fn local_token(url: &str) -> Option<String> {
+    local::find(&local::folders(), own_port(url)?)
+}
+
+/// The port of a URL that leads to this machine.
+fn own_port(url: &str) -> Option<u16> {
+    let url = reqwest::Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let is_own = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if is_own { url.port_or_known_default() } else { None }
 }
 
 /// Why a request was not fulfilled.
@@ -68,9 +85,10 @@ impl fmt::Display for ClientError {
             Self::Unreachable { url, .. } => {
                 write!(f, "no gateway answers at {url}; start one by `meshward gateway`, or name it by --url")
             }
-            Self::Refused { status: status @ StatusCode::UNAUTHORIZED, detail } => {
-                write!(f, "{detail} ({status}); give a token by --token, MESHWARD_TOKEN or a profile")
-            }
+            Self::Refused { status: status @ StatusCode::UNAUTHORIZED, detail } => write!(
+                f,
+                "{detail} ({status}); give a token by --token, MESHWARD_TOKEN or a profile, or ask as the user who runs the gateway"
+            ),
             Self::Refused { status, detail } => write!(f, "{detail} ({status})"),
             Self::Malformed { url, .. } => write!(f, "what answers at {url} is no Meshward gateway"),
         }
@@ -117,8 +135,9 @@ impl Client {
         Ok(Self::to(args.target()?))
     }
 
-    /// Of this gateway.
+    /// Of this gateway; without a token with the one that a gateway on this machine has left for its user.
     pub(crate) fn to(Target { url, token }: Target) -> Self {
+        let token = token.or_else(|| local_token(&url));
         Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), token }
     }
 
@@ -188,6 +207,9 @@ impl Client {
         let url = || self.url.clone();
         let sent = self.request(Method::GET, "topology.dot").send().await;
         let response = sent.map_err(|source| ClientError::Unreachable { url: url(), source })?;
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
         response.text().await.map_err(|source| ClientError::Malformed { url: url(), source })
     }
 
@@ -271,8 +293,36 @@ impl Client {
         if status.is_success() {
             return response.json().await.map_err(|source| ClientError::Malformed { url: url(), source });
         }
-        let problem: Problem = response.json().await.unwrap_or(Problem { detail: None });
-        let detail = problem.detail.unwrap_or_else(|| "the gateway gave no reason".to_owned());
-        Err(ClientError::Refused { status, detail })
+        Err(refused(response).await)
+    }
+}
+
+/// What an answer says instead of what was asked for.
+async fn refused(response: reqwest::Response) -> ClientError {
+    let status = response.status();
+    let problem: Problem = response.json().await.unwrap_or(Problem { detail: None });
+    let detail = problem.detail.unwrap_or_else(|| "the gateway gave no reason".to_owned());
+    ClientError::Refused { status, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_token_goes_to_this_machine_alone() {
+        for (url, port) in [
+            ("http://127.0.0.1:8080", Some(8080)),
+            ("http://localhost:1/", Some(1)),
+            ("http://[::1]:7", Some(7)),
+            ("https://127.0.0.1", Some(443)),
+            ("http://192.0.2.1:8080", None),
+            ("http://localhost.evil.example:8080", None),
+            ("http://127.0.0.1@evil.example:8080", None),
+            ("http://127.0.0.1.evil.example:8080", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(own_port(url), port, "{url}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod deploy;
 mod doctor;
+mod door;
 mod exit;
 mod firmware;
 mod follow;

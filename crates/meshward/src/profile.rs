@@ -105,7 +105,7 @@ pub(crate) struct Wanted {
 pub(crate) fn resolve(wanted: Wanted) -> Result<Target, ProfileError> {
     // Who names an address has no use for profiles, not even for a file that is broken.
     if wanted.url.is_some() || (wanted.profile.is_none() && wanted.url_variable.is_some()) {
-        return Ok(target(wanted, &Profiles::default())?);
+        return target(wanted, &Profiles::default());
     }
     let path = path().ok();
     let profiles = path.as_deref().map(read).transpose()?.unwrap_or_default();

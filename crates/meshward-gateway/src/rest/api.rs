@@ -3,6 +3,7 @@
 use axum::extract::FromRef;
 use tokio::sync::watch;
 
+use super::access::Access;
 use super::hub::Hub;
 use super::idempotency::Keys;
 use crate::service::Gateway;
@@ -13,6 +14,8 @@ use crate::shell::NodeHandle;
 pub struct Api {
     /// The way to the gateway in its node's task.
     pub gateway: NodeHandle<Gateway>,
+    /// Who may do what.
+    pub access: Access,
     /// Where streams come from.
     pub(super) hub: Hub,
     /// Requests that are not to be done twice.
@@ -22,10 +25,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// For this gateway. Must be called within a Tokio runtime: streams have a task of their own.
-    pub fn new(gateway: NodeHandle<Gateway>) -> Self {
+    /// For this gateway, and these who may ask it. Must be called within a Tokio runtime: streams have a task of their
+    /// own.
+    pub fn new(gateway: NodeHandle<Gateway>, access: Access) -> Self {
         let hub = Hub::start(gateway.clone());
-        Self { gateway, hub, keys: Keys::default(), stop: Stop::default() }
+        Self { gateway, access, hub, keys: Keys::default(), stop: Stop::default() }
     }
 }
 

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use utoipa::openapi::path::Parameter;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{KnownFormat, Schema, SchemaFormat};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr};
 use utoipa::{IntoResponses, OpenApi as _};
 
@@ -28,14 +31,15 @@ impl<const STATUS: u16> IntoResponses for Is<STATUS> {
 fn problem(status: u16) -> Response {
     let meaning = match status {
         400 => "The request cannot be read: `errors` names the parameter, or the body is not JSON.",
-        403 => "Another origin than this machine's own asks.",
+        401 => "There is no token or session, or one that lets nobody in any more.",
+        403 => "Whoever asks may not: by their role, or because a page elsewhere asks with their session.",
         404 => "There is no such thing.",
         409 => "Not in the state in which that means something.",
         412 => "It is not any more what `If-Match` names.",
         413 => "The body is too long.",
         415 => "The body is of another media type.",
         422 => "The body has the wrong shape or says what makes no sense: `errors` points at it.",
-        429 => "Too many at once: `detail` says of what.",
+        429 => "Too many at once, or too often: `detail` says of what, `Retry-After` how long to wait.",
         500 => "The gateway has a defect; its log says more.",
         503 => "The gateway is shutting down.",
         504 => "Nobody has answered in time.",
@@ -56,6 +60,7 @@ fn problem(status: u16) -> Response {
         (name = "events", description = "What has happened"),
         (name = "firmware", description = "Images and their manifests"),
         (name = "rollouts", description = "Bringing images to nodes"),
+        (name = "access", description = "Logging in, users, and the tokens of programs"),
         (name = "service", description = "The service itself"),
     )
 )]
@@ -75,6 +80,16 @@ pub(super) fn base() -> OpenApi {
         ))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
         .build();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("mw_…").build();
+    let session = ApiKeyValue::with_description(
+        "meshward_session",
+        "Set by `/api/v1/login`; by TLS its name begins with `__Host-`. What changes something needs `X-CSRF-Token` too.",
+    );
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
+    let either = ["token", "session"].map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
+    document.security = Some(either.into());
     document
 }
 
@@ -84,7 +99,7 @@ pub(super) fn finish(document: &mut OpenApi) {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             operation.parameters.iter_mut().flatten().for_each(narrow);
-            for status in [403, 503] {
+            for status in [401, 403, 429, 503] {
                 let answers = &mut operation.responses.responses;
                 answers.entry(status.to_string()).or_insert_with(|| problem(status).into());
             }

@@ -7,6 +7,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use meshward_gateway::rest::access::Network;
+
 use super::kind::{
     Choice, File, Kind, List, Number, Optional, Parsed, PeerName, Span, Switch, Text, Whole, log_level,
 };
@@ -136,6 +138,19 @@ sections! {
         /// Where it is served. Port 0 takes a free one.
         start listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
             Parsed::<SocketAddr>::new("ADDRESS:PORT", "127.0.0.1:8080");
+        /// The certificate, and those above it, in PEM, to serve by TLS and nothing else. It is read again when the
+        /// file changes, and at SIGHUP.
+        start certificate: Option<PathBuf> = None, Optional(File("meshward.pem"));
+        /// The certificate's secret key in PEM.
+        start certificate_key: Option<PathBuf> = None, Optional(File("meshward.key"));
+        /// Reverse proxies in front of the gateway, which do TLS: single addresses and whole networks. What they say in
+        /// `X-Forwarded-For` and `X-Forwarded-Proto` is believed, what anybody else says there is not.
+        start proxies: Vec<Network> = Vec::new(),
+            List { of: Parsed::by("ADDRESS or NETWORK/BITS", "127.0.0.1", |text| {
+                text.parse::<Network>().map_err(|error| error.to_string())
+            }), max: 16 };
+        /// Let other machines in without TLS all the same. Everybody in between can then read every token and password.
+        start allow_insecure: bool = false, Switch;
     }
 
     /// How the gateway looks after the mesh, and what that may cost.

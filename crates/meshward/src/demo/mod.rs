@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::capture::Capture;
 use crate::client::Client;
+use crate::door::Door;
 use crate::profile::Target;
 use crate::what::SchemeArg;
 use crate::{deploy, shutdown};
@@ -221,6 +222,7 @@ struct VirtualGateway {
     traffic: Arc<Traffic>,
     stop: watch::Sender<bool>,
     tasks: tokio::task::JoinSet<anyhow::Result<()>>,
+    door: Door,
 }
 
 impl VirtualGateway {
@@ -231,8 +233,9 @@ impl VirtualGateway {
         let mesh = MeshConfig::gateway(GATEWAY, seed);
         let (shell, handle) =
             service::join(mesh, shell, Arc::clone(&traffic), signers.operator, settings()).await?;
-        let listener = rest::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let bound = rest::bind(&rest::Http::at(SocketAddr::from(([127, 0, 0, 1], 0)))).await?;
+        let url = bound.url()?;
+        let door = Door::open(&bound, None).await?;
         let (stop, stopped) = watch::channel(false);
         let until = |mut stopped: watch::Receiver<bool>| async move {
             drop(stopped.wait_for(|stop| *stop).await);
@@ -243,10 +246,10 @@ impl VirtualGateway {
             node.await;
             Ok(())
         });
-        let http = rest::serve(listener, rest::Api::new(handle), until(stopped));
+        let http = rest::serve(bound, rest::Api::new(handle, door.access.clone()), until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });
-        let target = Target { url, token: None };
-        Ok(Self { client: Client::to(target), traffic, stop, tasks })
+        let target = Target { url, token: Some(door.access.local().reveal_token()) };
+        Ok(Self { client: Client::to(target), traffic, stop, tasks, door })
     }
 
     fn url(&self) -> &str {
@@ -299,6 +302,7 @@ impl VirtualGateway {
         while let Some(ended) = self.tasks.join_next().await {
             ended.context("a task of the gateway ended abnormally")??;
         }
+        drop(self.door);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use meshward_core::ota::trust::KeyKind;
 
 use super::Check;
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::firmware::sign;
 
 /// A clock before this second is wrong: the program is younger. 2026-01-01.
@@ -67,9 +67,41 @@ pub(super) fn files(config: &Config) -> Vec<Check> {
         _ => PathBuf::from("."),
     };
     let folders: BTreeSet<PathBuf> = written.map(parent).collect();
+    checks.extend(certificate(&config.http));
     checks.extend(folders.iter().map(|folder| writable(folder)));
     checks.extend(folders.iter().filter(|folder| folder.is_dir()).filter_map(|folder| room(folder)));
     checks
+}
+
+/// Whether TLS has what it needs, or is not needed.
+fn certificate(http: &Http) -> Option<Check> {
+    const CHECK: &str = "TLS";
+    let (Some(certificate), Some(key)) = (&http.certificate, &http.certificate_key) else {
+        if http.certificate.is_some() || http.certificate_key.is_some() {
+            let advice = "set both http.certificate and http.certificate_key";
+            return Some(Check::fail(CHECK, "of certificate and key one is missing", advice));
+        }
+        let open = !http.listen.ip().is_loopback() && http.proxies.is_empty();
+        let found = format!("{} can be reached from other machines, and there is no TLS", http.listen);
+        let advice = "set http.certificate and http.certificate_key, or name the proxy that does TLS";
+        return open.then(|| match http.allow_insecure {
+            true => Check::warn(CHECK, found, advice),
+            false => Check::fail(CHECK, found, advice),
+        });
+    };
+    for file in [certificate, key] {
+        if let Err(error) = std::fs::File::open(file) {
+            let found = format!("{} cannot be read: {error}", file.display());
+            return Some(Check::fail(CHECK, found, "let the gateway's user read it"));
+        }
+    }
+    let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
+    if mode & 0o007 != 0 {
+        let shown = key.display();
+        let found = format!("everybody can read {shown} (mode {mode:04o})");
+        return Some(Check::fail(CHECK, found, format!("chmod o= {shown}")));
+    }
+    Some(Check::ok(CHECK, certificate.display().to_string()))
 }
 
 fn operator_key(path: Option<&Path>) -> Check {

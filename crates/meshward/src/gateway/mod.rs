@@ -21,6 +21,8 @@ use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
+use meshward_gateway::rest::listen::Limits;
+use meshward_gateway::rest::listen::tls::TlsFiles;
 use meshward_gateway::service::{Allowed, Gateway};
 use meshward_gateway::shell::{NodeHandle, Shell, ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
@@ -28,6 +30,7 @@ use tokio::sync::watch;
 
 use crate::capture::Capture;
 use crate::config::{self, Config, Loaded, Ota, PeerName};
+use crate::door::Door;
 use crate::firmware::{Readers, keygen, sign, with_suffix, write_file};
 use crate::journal::Journal;
 use crate::shutdown;
@@ -99,6 +102,7 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    let asked = shutdown::listen();
     let loaded = args.load()?;
     let journal = Journal::start(&loaded.config.log.level, loaded.config.log.format);
     if let Some(path) = &loaded.path {
@@ -117,7 +121,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     manager::ready(&running.greeting);
     let watchdog = tokio::spawn(manager::watch(handle));
     let reloads = tokio::spawn(reloader.run());
-    let ended = running.finish(patience).await;
+    let ended = running.finish(asked, patience).await;
     reloads.abort();
     watchdog.abort();
     ended?;
@@ -134,18 +138,20 @@ struct Running {
     stop: watch::Sender<bool>,
     node: tokio::task::JoinHandle<meshward_gateway::shell::Exit>,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
+    _door: Door,
 }
 
 /// Joins the mesh and serves.
 async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Running, NodeHandle<Gateway>)> {
     let operator = operator_key(config.ota.operator_key.as_deref())?;
-    let listener = rest::bind(config.http.listen).await?;
+    let bound = rest::bind(&http(config)?).await?;
     let id = config.mesh.id.map_or_else(machine_id, NodeId);
     let (shell, handle) = join(config, id, operator, capture).await?;
     let allowed = allowed(&config.ota);
-    let address = listener.local_addr().context("the REST listener has no address")?;
+    let door = Door::open(&bound, None).await?;
+    let url = bound.url().context("the REST listener has no address")?;
     // For people and scripts: the port may have been chosen by the system.
-    let greeting = format!("gateway {id}: REST interface at http://{address}");
+    let greeting = format!("gateway {id}: REST interface at {url}");
     println!("{greeting}");
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
@@ -153,10 +159,33 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let node = tokio::spawn(shell.run(until(stopped.clone())));
-    let http = tokio::spawn(rest::serve(listener, rest::Api::new(handle.clone()), until(stopped)));
+    let http =
+        tokio::spawn(rest::serve(bound, rest::Api::new(handle.clone(), door.access.clone()), until(stopped)));
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
-    Ok((Running { greeting, stop, node, http }, handle))
+    Ok((Running { greeting, stop, node, http, _door: door }, handle))
+}
+
+/// Where and how the interface is served.
+fn http(config: &Config) -> anyhow::Result<rest::Http> {
+    let http = &config.http;
+    let tls = match (&http.certificate, &http.certificate_key) {
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+        }
+        (None, None) => None,
+        (Some(_), None) => {
+            anyhow::bail!("http.certificate is given and http.certificate_key is not: TLS needs both")
+        }
+        (None, Some(_)) => {
+            anyhow::bail!("http.certificate_key is given and http.certificate is not: TLS needs both")
+        }
+    };
+    let (proxies, allow_insecure) = (http.proxies.clone(), http.allow_insecure);
+    // Whoever waits for the end has the patience, and says what was cut off.
+    let stop_timeout = std::time::Duration::from_secs(config.service.stop_timeout + 5);
+    let limits = Limits { stop_timeout, ..Limits::default() };
+    Ok(rest::Http { tls, proxies, allow_insecure, limits, ..rest::Http::at(http.listen) })
 }
 
 async fn join(
@@ -204,9 +233,13 @@ fn allowed(ota: &Ota) -> Allowed {
 impl Running {
     /// Waits until somebody wants the gateway to end, or a part of it has ended by itself; then ends it in good order,
     /// within `patience`. Whoever asks twice does not want to wait.
-    async fn finish(mut self, patience: std::time::Duration) -> anyhow::Result<()> {
+    async fn finish(
+        mut self,
+        asked: impl Future<Output = ()>,
+        patience: std::time::Duration,
+    ) -> anyhow::Result<()> {
         tokio::select! {
-            () = shutdown::requested() => {}
+            () = asked => {}
             ended = &mut self.node => anyhow::bail!("the node ended by itself: {ended:?}"),
             ended = &mut self.http => {
                 ended.context("the REST service ended abnormally")?.context("the REST service failed")?;

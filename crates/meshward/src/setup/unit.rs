@@ -97,7 +97,7 @@ mod tests {
         for (program, config, home) in [
             ("/usr/bin/meshward", "/etc/meshward/meshward.toml", "yes"),
             ("/home/me/meshward", "/etc/meshward/meshward.toml", "read-only"),
-            ("/usr/bin/meshward", "/root/meshward.toml", "read-only"),
+            ("/usr/bin/meshward", "/run/user/1000/meshward.toml", "read-only"),
         ] {
             let unit = text(Path::new(program), Path::new(config));
             assert!(unit.contains(&format!("ProtectHome={home}\n")), "{unit}");

@@ -88,6 +88,20 @@ fn each_thing_that_is_broken_is_named() {
             "fail",
             "no address of this machine".to_owned(),
         ),
+        ("[http]\nlisten = \"0.0.0.0:0\"".to_owned(), "TLS", "fail", "there is no TLS".to_owned()),
+        (
+            "[http]\nlisten = \"0.0.0.0:0\"\nallow_insecure = true".to_owned(),
+            "TLS",
+            "warn",
+            "there is no TLS".to_owned(),
+        ),
+        ("[http]\ncertificate = \"x.pem\"".to_owned(), "TLS", "fail", "one is missing".to_owned()),
+        (
+            "[http]\ncertificate = \"x.pem\"\ncertificate_key = \"x.key\"".to_owned(),
+            "TLS",
+            "fail",
+            "x.pem cannot be read".to_owned(),
+        ),
         (format!("[ota]\noperator_key = \"{key}\""), "operator key", "fail", "mode 0644".to_owned()),
         (format!("[ota]\noperator_key = \"{author}\""), "operator key", "fail", "kind author".to_owned()),
         (

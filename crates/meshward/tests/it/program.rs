@@ -26,6 +26,8 @@ pub(crate) fn meshward(args: &[&str]) -> Command {
         command.env_remove(variable);
     }
     command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/nobody")).env("NO_COLOR", "1");
+    // Where gateways leave the token for the clients of these tests.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
@@ -152,6 +154,13 @@ impl Gateway {
         let greeting = process.says("REST interface at");
         let url = greeting.split(" at ").nth(1).unwrap().to_owned();
         Self { process, url, greeting }
+    }
+
+    /// The token that it has left for the clients of these tests.
+    pub(crate) fn token(&self) -> String {
+        let port = self.url.rsplit(':').next().unwrap();
+        let file = format!("{}/meshward/{port}.token", env!("CARGO_TARGET_TMPDIR"));
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
     }
 
     /// Runs a client command against it.

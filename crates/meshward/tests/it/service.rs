@@ -90,8 +90,8 @@ fn whoever_holds_a_request_open_does_not_hold_up_the_end() {
     let address = gateway.url.strip_prefix("http://").unwrap();
     let mut open = std::net::TcpStream::connect(address).unwrap();
     // A body that never comes.
-    write!(open, "POST /api/v1/firmware HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\n\r\nx")
-        .unwrap();
+    let head = format!("POST /api/v1/firmware HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\n");
+    write!(open, "{head}Authorization: Bearer {}\r\n\r\nx", gateway.token()).unwrap();
     // An answer to another request shows that the first has been taken up before it.
     assert!(gateway.ask(&["status"]).status.success());
     let begun = std::time::Instant::now();

@@ -35,6 +35,7 @@ type Handle = axum::extract::State<NodeHandle<Gateway>>;
 pub(super) fn described() -> (Router<Api>, OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::base())
         .merge(service::router())
+        .merge(super::access::routes::router())
         .merge(mesh::router())
         .merge(nodes::router())
         .merge(queries::router())

@@ -1,0 +1,7 @@
+//! Who gets what from the real sockets, and what bad clients get.
+
+mod abuse;
+mod kit;
+mod people;
+mod table;
+mod tls;
