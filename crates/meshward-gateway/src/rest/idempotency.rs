@@ -3,7 +3,7 @@
 //! A POST with an `Idempotency-Key` is remembered for [`KEPT`], with its answer. The same key with the same request gets
 //! that answer and `Idempotency-Replayed: true`; with another request 422, while the first one is under way 409. What was
 //! answered by 5xx is forgotten, for it may go better. At most [`KEYS_MAX`] are kept, the oldest goes first; answers
-//! of more than [`ANSWER_MAX`] bytes are not kept. All of it lasts as long as the program.
+//! of more than [`ANSWER_MAX`] bytes are not kept, nor those that hold a secret. All of it lasts as long as the program.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use meshward_core::hash::Sha256Sum;
 
 use super::FIRMWARE_MAX;
+use super::access::Principal;
 use super::problem::Problem;
 
 /// How long a key is remembered.
@@ -27,6 +28,8 @@ const KEYS_MAX: usize = 1_024;
 const ANSWER_MAX: usize = 256 * 1_024;
 /// Longest key, in bytes.
 const KEY_MAX: usize = 255;
+/// Paths whose answers hold a secret, which is told once and kept nowhere.
+const SECRETS: [&str; 3] = ["/api/v1/login", "/api/v1/setup", "/api/v1/tokens"];
 const KEY: &str = "idempotency-key";
 const REPLAYED: &str = "idempotency-replayed";
 
@@ -129,7 +132,8 @@ fn key(headers: &HeaderMap) -> Option<Result<String, Problem>> {
 
 /// A layer around the routes.
 pub(super) async fn once(State(keys): State<Keys>, request: Request, next: Next) -> Response {
-    let wanted = if request.method() == Method::POST { key(request.headers()) } else { None };
+    let once = request.method() == Method::POST && !SECRETS.contains(&request.uri().path());
+    let wanted = if once { key(request.headers()) } else { None };
     let key = match wanted {
         None => return next.run(request).await,
         Some(Err(problem)) => return problem.into_response(),
@@ -141,11 +145,10 @@ pub(super) async fn once(State(keys): State<Keys>, request: Request, next: Next)
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
     };
     // Keys are each asker's own.
-    let asker = parts.headers.get(header::AUTHORIZATION).or_else(|| parts.headers.get(header::COOKIE));
-    let asker = asker.map(HeaderValue::as_bytes).unwrap_or_default();
+    let asker = parts.extensions.get::<Principal>().map(|asker| asker.name.clone()).unwrap_or_default();
     let about = format!("{} {}\n", parts.method, parts.uri);
     let sum = Sha256Sum::of(&[about.as_bytes(), &body].concat());
-    let key = format!("{} {key}", super::convert::hex(&Sha256Sum::of(asker).0));
+    let key = format!("{asker}\n{key}");
     match keys.begin(Instant::now(), &key, sum) {
         Turn::Refuse(problem) => return problem.into_response(),
         Turn::Replay(given) => return replay(given),

@@ -15,8 +15,9 @@ pub use problem::{Problem, ProblemPart};
 pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
     Alert, AlertAct, CommandEnd, CommandOutcome, Comment, Deduction, Event, Events, Fact, Finding, Health,
-    Incident, Label, LabelPatch, Mesh, Metric, NewCommand, NewName, NewQuery, Node, NodeState, Overhead,
-    PastTopology, QueryAnswer, QueryLine, QueryOutcome, QueryProgress, Ready, Score, Status, Topology, Value,
+    Incident, Label, LabelPatch, Mesh, Metric, NewCommand, NewName, NewQuery, Node, NodeFields, NodeOrFields,
+    NodeState, Overhead, PastTopology, QueryAnswer, QueryLine, QueryOutcome, QueryProgress, Ready, Score,
+    Status, Topology, Value,
 };
 
 pub use stream::Snapshot;

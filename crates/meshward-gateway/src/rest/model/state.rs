@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::Link;
 
@@ -139,6 +141,32 @@ pub struct Node {
     pub metrics: Vec<Metric>,
     /// What it told, in words.
     pub facts: Vec<Fact>,
+}
+
+/// A node of which only some fields were asked for: these, and its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeFields {
+    /// Its id.
+    pub id: u32,
+}
+
+/// What a list of nodes has in it: whole nodes, or with `fields` parts of them. For the description only.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NodeOrFields;
+
+impl PartialSchema for NodeOrFields {
+    fn schema() -> RefOr<Schema> {
+        let either = AnyOfBuilder::new().item(Ref::from_schema_name("Node"));
+        RefOr::T(Schema::AnyOf(either.item(Ref::from_schema_name("NodeFields")).build()))
+    }
+}
+
+impl ToSchema for NodeOrFields {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("Node".to_owned(), Node::schema()));
+        schemas.push(("NodeFields".to_owned(), NodeFields::schema()));
+        <Node as ToSchema>::schemas(schemas);
+    }
 }
 
 impl Node {

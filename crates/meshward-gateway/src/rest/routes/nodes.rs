@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use meshward_core::wire::NodeId;
-use meshward_fleet::registry::LabelError;
+use meshward_fleet::registry::{LabelError, Registry};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,7 +15,7 @@ use super::super::api::Api;
 use super::super::conditional::IfMatch;
 use super::super::convert;
 use super::super::extract::{JsonBody, NodePath, QueryOf};
-use super::super::model::{Label, LabelPatch, NewName, Node, NodeState, Page};
+use super::super::model::{Label, LabelPatch, NewName, Node, NodeOrFields, NodeState, Page};
 use super::super::openapi::Is;
 use super::super::page::{Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
@@ -164,7 +164,7 @@ fn place(sort: &str, node: &Node) -> Place {
 ///
 /// With `fields` each item has only those fields and `id`.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(Wanted), responses(
-    (status = 200, description = "Nodes with what they told last.", body = Page<Node>,
+    (status = 200, description = "Nodes with what they told last.", body = Page<NodeOrFields>,
         headers(("Link" = String, description = "The next page, if there is one (RFC 8288)."))),
     Is::<400>,
 ))]
@@ -244,6 +244,7 @@ async fn edit_node_label(
     condition: IfMatch,
     JsonBody(patch): JsonBody<LabelPatch>,
 ) -> Answer<Json<Label>> {
+    sizes(&patch)?;
     let edited = gateway
         .with(move |_, _, gateway| {
             let before = convert::label(gateway, id).ok_or_else(|| unknown(id))?;
@@ -260,6 +261,24 @@ async fn edit_node_label(
         })
         .await??;
     Ok(Json(edited))
+}
+
+/// Refuses what can be seen to be too much without the node.
+fn sizes(patch: &LabelPatch) -> Answer<()> {
+    let tags = patch.tags.as_ref().map_or(0, Vec::len);
+    let notes = patch.notes.as_ref().map_or(0, String::len);
+    let name = patch.name.iter().flatten().map(String::len).max().unwrap_or_default();
+    for (field, size, most, what) in [
+        ("tags", tags, Registry::TAGS_MAX, "tags"),
+        ("notes", notes, Registry::NOTES_BYTES_MAX, "bytes"),
+        ("name", name, Registry::NAME_BYTES_MAX, "bytes"),
+    ] {
+        if size > most {
+            let detail = format!("{field}: {size} {what}, and {most} are the most");
+            return Err(Problem::value(format!("/{field}"), detail));
+        }
+    }
+    Ok(())
 }
 
 /// Tags and notes first, the name last, so that nobody need find out whose name it was.

@@ -30,7 +30,7 @@ async fn healthz() -> &'static str {
 /// Whether what the service says of the mesh can be relied on.
 ///
 /// It can once nodes are in the tree, or when the gateway has learnt that there are none.
-#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+#[utoipa::path(get, path = "/readyz", tag = "service", security(()), responses(
     (status = 200, description = "It can.", body = Ready), Is::<503>,
 ))]
 async fn readyz(State(gateway): Handle) -> Answer<Json<Ready>> {

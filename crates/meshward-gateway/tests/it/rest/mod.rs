@@ -15,11 +15,12 @@ use meshward_core::ota::trust::KeyKind;
 use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::signing::SigningKey;
-use meshward_gateway::rest::Http;
 use meshward_gateway::rest::access::limit::Rate;
 use meshward_gateway::rest::access::{self, Access};
+use meshward_gateway::rest::{self, Api, Http};
+use meshward_gateway::service;
 use meshward_gateway::shell::{Application, Clock, Shell, ShellConfig, Traffic};
-use meshward_gateway::{rest, service};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -43,7 +44,7 @@ impl Application for Nothing {
 #[derive(Debug)]
 struct Answer {
     status: u16,
-    headers: reqwest::header::HeaderMap,
+    headers: HeaderMap,
     text: String,
 }
 
@@ -74,7 +75,6 @@ impl Answer {
 struct Service {
     http: reqwest::Client,
     url: String,
-    token: String,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -104,18 +104,16 @@ impl Service {
         let entry = shell.local_addr().unwrap();
         let bound = rest::bind(&Http::at(loopback)).await.unwrap();
         let url = bound.url().unwrap();
-        // Who may do what is tested elsewhere.
         let plenty = Rate { per_second: 1e6, burst: 1e6 };
-        let settings =
-            access::Settings { requests: plenty, strangers: plenty, ..access::Settings::default() };
-        let access = Access::open(None, settings).await.unwrap();
+        let access = access::Settings { requests: plenty, ..access::Settings::default() };
+        let access = Access::open(None, access).await.unwrap();
         let token = access.local().reveal_token();
         let mut tasks = JoinSet::new();
         let until_stopped = until(stopped.clone());
         tasks.spawn(async move {
             shell.run(until_stopped).await;
         });
-        let http = rest::serve(bound, rest::Api::new(handle, access), until(stopped.clone()));
+        let http = rest::serve(bound, Api::new(handle, access), until(stopped.clone()));
         tasks.spawn(async move { http.await.unwrap() });
 
         let dial = vec![entry.to_string().parse().unwrap()];
@@ -131,13 +129,16 @@ impl Service {
         });
         // The client wants one even where it speaks no TLS; another test may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let service = Self { http: reqwest::Client::new(), url, token, stop, tasks };
+        let mut bearer = HeaderMap::new();
+        bearer.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let http = reqwest::Client::builder().default_headers(bearer).build().unwrap();
+        let service = Self { http, url, stop, tasks };
         service.until("/api/v1/nodes", |nodes| nodes["items"][0]["id"] == NODE).await;
         service
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).timeout(PATIENCE)
+        self.http.request(method, format!("{}{path}", self.url)).timeout(PATIENCE)
     }
 
     async fn send(&self, request: RequestBuilder) -> Answer {

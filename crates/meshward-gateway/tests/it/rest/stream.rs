@@ -22,7 +22,7 @@ struct Read {
 impl Reader {
     async fn open(service: &Service, query: &str, last: Option<&str>) -> Self {
         let url = format!("{}/api/v1/events/stream{query}", service.url);
-        let request = service.http.request(Method::GET, url).bearer_auth(&service.token);
+        let request = service.http.request(Method::GET, url);
         let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -126,7 +126,7 @@ async fn there_are_only_so_many_streams() {
     let path = format!("{}/api/v1/events/stream", service.url);
     let deadline = std::time::Instant::now() + PATIENCE;
     // The service notices that a client has gone when it writes to it.
-    let again = || service.http.get(&path).bearer_auth(&service.token).send();
+    let again = || service.http.get(&path).send();
     while again().await.unwrap().status() != 200 {
         assert!(std::time::Instant::now() < deadline, "a place is given back");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
