@@ -1,17 +1,22 @@
 //! A gateway that is killed at any moment of an update, without warning, and started again: nothing that was accepted
 //! is lost, what was known is known, and nobody is updated twice.
 
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use meshward_core::rng::Rng;
+use meshward_gateway::store::{EventFilter, Store, StoreOptions};
 use serde_json::Value;
 
 use crate::program::{Gateway, Running, run, testdata, text};
 use crate::status::until;
 
-/// Kills in one run, unless `MESHWARD_KILLS` says how many.
-const KILLS: usize = 10;
+/// Kills in one run, unless `MESHWARD_KILLS` says how many; so many meshes at once.
+const KILLS: u64 = 10;
+const AT_ONCE: usize = 5;
+/// The latest of them after the start of an update, in milliseconds: most are over a little later.
+const LATEST_MS: u64 = 20_000;
 /// No update of two nodes takes so long, with waiting for those that are to come back.
 const UPDATE_MAX: Duration = Duration::from_secs(180);
 
@@ -20,7 +25,6 @@ struct Bench {
     folder: tempfile::TempDir,
     images: [String; 2],
     processes: [Running; 2],
-    nodes: [u32; 2],
     port: String,
 }
 
@@ -48,7 +52,7 @@ impl Bench {
         let keys = [path("author.pub"), path("operator.pub")];
         let (signed, port) = node("71", None, &keys);
         let (stock, _) = node("72", Some(&port), &[]);
-        Self { folder, images, processes: [signed, stock], nodes: [71, 72], port }
+        Self { folder, images, processes: [signed, stock], port }
     }
 
     fn path(&self, name: &str) -> String {
@@ -79,71 +83,110 @@ fn is_finished(rollout: &Value) -> bool {
     rollout["state"] == "finished"
 }
 
-#[test]
-fn killed_at_any_moment_of_an_update_it_goes_on_and_loses_nothing() {
-    let seed = std::env::var("MESHWARD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_129);
-    let kills = std::env::var("MESHWARD_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    println!("MESHWARD_SEED={seed} MESHWARD_KILLS={kills}");
-    let mut rng = Rng::new(seed);
+/// Starts an update, kills the gateway some time later, starts it again and sees the update through. The phase in which
+/// it was killed.
+fn kill_once(after: Duration) -> String {
     let bench = Bench::new();
-    let mut gateway = bench.gateway();
+    let gateway = bench.gateway();
     gateway.sees(2);
     gateway.json(&["name", "71", "pump house"]);
-    let mut done = 0;
-    for round in 0..kills {
-        let image = &bench.images[(round + 1) % 2];
-        let sequence = (round + 1).to_string();
-        let boots = bench.boots();
-        let started = Instant::now();
-        // The client waits for the end, which it will not see.
-        let (url, author) = (gateway.url.clone(), bench.path("author"));
-        let deploy = Running::start(&[
-            "ota",
-            "deploy",
-            image,
-            "--role",
-            "sensor",
-            "--author",
-            &author,
-            "--sequence",
-            &sequence,
-            "--confirm-receiver",
-            "--url",
-            &url,
-        ]);
-        let id =
-            until(&gateway, &["ota", "status"], |rollouts| rollouts[0]["id"] == round + 1)[0]["id"].clone();
-        // From the first question to the last restart.
-        sleep(Duration::from_millis(rng.below(9_000)));
-        let before = newest(&gateway);
-        gateway.process.signal("KILL");
-        drop((deploy, gateway.process.ended()));
-        gateway = bench.gateway();
-        let mut now = newest(&gateway);
-        assert_eq!(now["id"], id, "round {round}: what was accepted is there: {now}");
-        while !is_finished(&now) {
-            assert!(started.elapsed() < UPDATE_MAX, "round {round}, killed at {before}: {now}");
-            sleep(Duration::from_millis(200));
-            now = newest(&gateway);
-        }
-        done += usize::from(is_finished(&before));
-        for node in now["nodes"].as_array().unwrap() {
-            assert_eq!(node["state"], "updated", "round {round}, killed at {before}: {now}");
-        }
-        assert_eq!(now["nodes"].as_array().unwrap().len(), 2, "{now}");
-        gateway.sees(2);
-        let restarts = bench.boots().iter().zip(boots).map(|(now, before)| now - before).collect::<Vec<_>>();
-        assert_eq!(restarts, [1, 1], "round {round}: nobody is updated twice; killed at {before}");
-    }
-    println!("{done} of {kills} were over when they were killed");
-    assert!(done < kills, "some were killed in the middle");
+    let started = Instant::now();
+    // The client waits for the end, which it will not see.
+    let (url, author) = (gateway.url.clone(), bench.path("author"));
+    let [old, new] = &bench.images;
+    let args =
+        ["ota", "deploy", new, "--role", "sensor", "--author", &author, "--sequence", "1", "--base", old];
+    let deploy = Running::start(&[&args[..], &["--confirm-receiver", "--url", &url]].concat());
+    let accepted = until(&gateway, &["ota", "status"], |rollouts| rollouts[0]["id"].is_u64());
+    // From the first question to the last restart.
+    sleep(after);
+    let before = newest(&gateway);
+    let told = logged(&gateway);
+    sleep(Duration::from_secs(1));
+    gateway.process.signal("KILL");
+    drop((deploy, gateway.process.ended()));
 
-    // What people said, what happened, and what was measured outlives it all.
-    let nodes = until(&gateway, &["nodes"], |nodes| nodes[0]["name"] == "pump house");
-    assert_eq!(nodes[0]["id"], bench.nodes[0]);
-    let rollouts = gateway.json(&["ota", "status"]);
-    assert_eq!(rollouts.as_array().unwrap().len(), kills.min(200), "{rollouts}");
+    let kept = events(&bench.path("mesh.db"));
+    for id in told {
+        assert!(kept.contains(&id), "event {id}, of a second ago, is kept");
+    }
+    let gateway = bench.gateway();
+    let mut now = newest(&gateway);
+    assert_eq!(now["id"], accepted[0]["id"], "what was accepted is there: {now}");
+    while !is_finished(&now) {
+        assert!(started.elapsed() < UPDATE_MAX, "killed at {before}: {now}");
+        sleep(Duration::from_millis(200));
+        now = newest(&gateway);
+    }
+    let nodes = now["nodes"].as_array().unwrap();
+    assert!(
+        nodes.len() == 2 && nodes.iter().all(|node| node["state"] == "updated"),
+        "killed at {before}: {now}"
+    );
+    gateway.sees(2);
+    assert_eq!(bench.boots(), [2, 2], "nobody is updated twice; killed at {before}");
+    let nodes = gateway.json(&["nodes"]);
+    assert_eq!((&nodes[0]["id"], &nodes[0]["name"]), (&71.into(), &"pump house".into()), "{nodes}");
+    let first = logged(&gateway).into_iter().min();
+    assert!(first > kept.last().copied(), "no number of an event comes twice");
     assert_eq!(gateway.process.terminate(), Some(0));
+    before["phase"].as_str().unwrap_or("nothing").to_owned()
+}
+
+/// The numbers of the events that a gateway tells.
+fn logged(gateway: &Gateway) -> Vec<u64> {
+    let said = text(&gateway.ask(&["logs", "--json"]).stdout);
+    said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap()).collect()
+}
+
+/// The numbers of the events that a database has, rising.
+fn events(path: &str) -> Vec<u64> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options = StoreOptions { read_only: true, ..StoreOptions::default() };
+        let store = Store::open_with(&path.parse().unwrap(), &options).await.unwrap();
+        let mut ids: Vec<u64> = store
+            .events(&EventFilter::default(), 1_000)
+            .await
+            .unwrap()
+            .iter()
+            .map(|event| event.id)
+            .collect();
+        store.close().await;
+        ids.sort_unstable();
+        ids
+    })
+}
+
+#[test]
+fn killed_at_any_moment_of_an_update_it_goes_on_and_loses_nothing() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let seed = number("MESHWARD_SEED").unwrap_or(20_261_129);
+    let kills = number("MESHWARD_KILLS").unwrap_or(KILLS);
+    println!("MESHWARD_SEED={seed} MESHWARD_KILLS={kills}");
+    let mut rng = Rng::new(seed);
+    let mut phases: BTreeMap<String, usize> = BTreeMap::new();
+    let moments: Vec<Duration> = (0..kills).map(|_| Duration::from_millis(rng.below(LATEST_MS))).collect();
+    for some in moments.chunks(AT_ONCE) {
+        let runs: Vec<_> = some
+            .iter()
+            .map(|after| {
+                (
+                    *after,
+                    std::thread::spawn({
+                        let after = *after;
+                        move || kill_once(after)
+                    }),
+                )
+            })
+            .collect();
+        for (after, run) in runs {
+            let phase = run.join().unwrap_or_else(|_| panic!("killed after {after:?}"));
+            *phases.entry(phase).or_default() += 1;
+        }
+    }
+    println!("killed while {phases:?}");
+    assert!(phases.len() > 1, "the moments are of several phases: {phases:?}");
 }
 
 #[test]
