@@ -30,6 +30,7 @@ mod setup;
 mod shutdown;
 mod sim;
 mod status;
+mod storage;
 mod top;
 mod what;
 
@@ -93,6 +94,9 @@ enum Command {
     /// Keys, manifests, images and patches as files; images at the gateway.
     #[command(subcommand)]
     Firmware(firmware::Command),
+    /// Copies of a gateway's database, and whether its audit is whole.
+    #[command(subcommand)]
+    Store(storage::Command),
     /// Virtual meshes in virtual time: swarms of faults, replays, figures.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -191,6 +195,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
         Command::Capture(command) => capture::run(&command).map(|()| true),
+        Command::Store(command) => storage::run(command).await,
         Command::Firmware(command) => firmware::run(command).await,
         Command::Completions(args) => Ok(manual::completions(&args, Cli::command())),
         Command::Man(args) => manual::man(&args, Cli::command()),

@@ -199,7 +199,18 @@ fn two_gateways_do_not_share_a_database() {
     let said = text(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("another gateway uses this database: process"), "{said}");
+    // It can be copied meanwhile, but not replaced.
+    let (copy, more) = (bench.path("copy.db"), ["--store", &store]);
+    let store_is = |verb: &[&str]| run(&[&["store"][..], verb, &more].concat());
+    let copied = store_is(&["backup", &copy]);
+    assert!(copied.status.success(), "{}", text(&copied.stderr));
+    assert!(text(&store_is(&["restore", &copy]).stderr).contains("another gateway uses this database"));
+    let whole = store_is(&["verify"]);
+    assert!(whole.status.success() && text(&whole.stdout).contains("the audit is whole"), "{whole:?}");
     assert_eq!(first.process.terminate(), Some(0));
+    let restored = store_is(&["restore", &copy]);
+    assert!(restored.status.success(), "{}", text(&restored.stderr));
+    assert!(!store_is(&["backup", &copy]).status.success(), "a backup is never written over");
     // It was given back.
     let third = Gateway::of(&args);
     assert_eq!(third.process.terminate(), Some(0));

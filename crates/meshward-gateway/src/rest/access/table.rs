@@ -104,6 +104,8 @@ pub const TABLE: &[Rule] = &[
     viewer("GET", "/api/v1/meshes/{mesh}/topology.dot"),
     viewer("GET", "/api/v1/meshes/{mesh}/topology/history"),
     viewer("GET", "/api/v1/nodes/{id}/events"),
+    viewer("GET", "/api/v1/nodes/{id}/history"),
+    admin("GET", "/api/v1/audit"),
     viewer("GET", "/api/v1/nodes/{id}/label"),
     viewer("GET", "/api/v1/queries"),
     viewer("GET", "/api/v1/queries/{id}"),

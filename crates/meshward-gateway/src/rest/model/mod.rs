@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC, node ids decimal 32-bit numbers, hashes lower-case hexadecimal.
 
+mod history;
 mod problem;
 mod rules;
 mod state;
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use history::{Audit, AuditLine, History, Point};
 pub use problem::{Problem, ProblemPart};
 pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{

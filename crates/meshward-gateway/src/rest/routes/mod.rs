@@ -3,6 +3,7 @@
 mod alerts;
 mod events;
 mod firmware;
+mod history;
 mod mesh;
 mod nodes;
 mod queries;
@@ -45,6 +46,7 @@ pub(super) fn described() -> (Router<Api>, OpenApi) {
         .merge(windows::router())
         .merge(events::router())
         .merge(stream::router())
+        .merge(history::router())
         .merge(firmware::router())
         .merge(rollouts::router())
         .split_for_parts();
