@@ -153,8 +153,7 @@ impl Client {
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
-        let page: Page<Node> = self.get("nodes").await?;
-        Ok(page.items)
+        self.all("nodes").await
     }
 
     pub(crate) async fn topology(&self) -> Result<Topology, ClientError> {
@@ -189,8 +188,7 @@ impl Client {
     }
 
     pub(crate) async fn rollouts(&self) -> Result<Vec<Rollout>, ClientError> {
-        let page: Page<Rollout> = self.get("rollouts").await?;
-        Ok(page.items)
+        self.all("rollouts").await
     }
 
     pub(crate) async fn control(&self, id: u64, verb: &str) -> Result<Rollout, ClientError> {
@@ -216,12 +214,11 @@ impl Client {
     }
 
     pub(crate) async fn query(&self, query: &NewQuery) -> Result<QueryAnswer, ClientError> {
-        self.answer(self.request(Method::POST, "queries").json(query)).await
+        self.answer(self.request(Method::POST, "queries?wait=true").json(query)).await
     }
 
     pub(crate) async fn alerts(&self) -> Result<Vec<Alert>, ClientError> {
-        let page: Page<Alert> = self.get("alerts").await?;
-        Ok(page.items)
+        self.all("alerts").await
     }
 
     pub(crate) async fn act(
@@ -271,6 +268,17 @@ impl Client {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
+    }
+
+    /// A list, page after page.
+    async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+        let mut page: Page<T> = self.get(&format!("{path}?limit=1000")).await?;
+        let mut items = page.items;
+        while let Some(cursor) = page.next_cursor {
+            page = self.get(&format!("{path}?limit=1000&cursor={cursor}")).await?;
+            items.append(&mut page.items);
+        }
+        Ok(items)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

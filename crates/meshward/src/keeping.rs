@@ -33,15 +33,19 @@ impl FromStr for StorePlace {
     }
 }
 
-/// Equal when they are written alike.
+/// Equal when they are written alike, but for what may be left out.
 impl PartialEq for StorePlace {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
-            (Self::At(one, _), Self::At(other, _)) => one == other,
+            (Self::At(one, _), Self::At(other, _)) => bare(one) == bare(other),
             _ => false,
         }
     }
+}
+
+fn bare(text: &str) -> &str {
+    text.strip_prefix("sqlite:").unwrap_or(text)
 }
 
 /// Without a password.

@@ -27,7 +27,9 @@ pub(crate) fn meshward(args: &[&str]) -> Command {
         command.env_remove(variable);
     }
     // Tests that keep something say where.
-    command.env("MESHWARD_STORE__URL", "none");
+    if args.first() == Some(&"gateway") {
+        command.env("MESHWARD_STORE__URL", "none");
+    }
     command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/nobody")).env("NO_COLOR", "1");
     // Where gateways leave the token for the clients of these tests.
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
@@ -122,11 +124,14 @@ impl Running {
 }
 
 fn first(lines: &Receiver<String>, needle: &str) -> String {
+    let mut passed = Vec::new();
     loop {
-        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody said {needle:?}"));
+        let next = lines.recv_timeout(PATIENCE);
+        let line = next.unwrap_or_else(|_| panic!("nobody said {needle:?}, but {passed:#?}"));
         if line.contains(needle) {
             return line;
         }
+        passed.push(line);
     }
 }
 

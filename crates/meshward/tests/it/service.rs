@@ -84,16 +84,19 @@ fn a_reload_takes_up_what_is_safe_and_names_what_is_not() {
 
 #[test]
 fn whoever_holds_a_request_open_does_not_hold_up_the_end() {
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     let folder = tempfile::tempdir().unwrap();
     let (_manager, _node, gateway) = managed(folder.path(), "[service]\nstop_timeout = 1\n");
     let address = gateway.url.strip_prefix("http://").unwrap();
     let mut open = std::net::TcpStream::connect(address).unwrap();
     // A body that never comes.
     let head = format!("POST /api/v1/firmware HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\n");
-    write!(open, "{head}Authorization: Bearer {}\r\n\r\nx", gateway.token()).unwrap();
-    // An answer to another request shows that the first has been taken up before it.
-    assert!(gateway.ask(&["status"]).status.success());
+    write!(open, "{head}Expect: 100-continue\r\nAuthorization: Bearer {}\r\n\r\n", gateway.token()).unwrap();
+    // It is asked for the body when the request has been taken up.
+    let mut answer = [0; 12];
+    open.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    open.write_all(b"x").unwrap();
     let begun = std::time::Instant::now();
     gateway.process.signal("TERM");
     gateway.process.logs("they are cut off");
