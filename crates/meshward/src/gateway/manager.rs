@@ -1,16 +1,35 @@
 //! What a service manager hears of the gateway, by systemd's protocol (sd_notify(3)); without one, nobody.
 //!
-//! The watchdog is kept content only as long as the node's own task answers: a gateway that hangs is restarted.
+//! The watchdog is kept content only as long as the node's own task answers: a gateway that hangs is restarted. A
+//! manager that does not read holds nothing up: a thread of its own talks to it, and what it has no room for is dropped.
 
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use meshward_gateway::service::Gateway;
 use meshward_gateway::shell::NodeHandle;
 use sd_notify::NotifyState;
 
+/// What may wait for the manager to read.
+const WAITING_MAX: usize = 16;
+
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager cannot be told how the gateway is");
+    static LINES: OnceLock<SyncSender<String>> = OnceLock::new();
+    let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let thread = LINES.get_or_init(|| {
+        let (sender, waiting) = sync_channel::<String>(WAITING_MAX);
+        std::thread::spawn(move || {
+            for lines in waiting {
+                if let Err(error) = sd_notify::notify(&[NotifyState::Custom(lines.trim_end())]) {
+                    tracing::warn!(%error, "the service manager cannot be told how the gateway is");
+                }
+            }
+        });
+        sender
+    });
+    if thread.try_send(lines).is_err() {
+        tracing::debug!("the service manager does not read what it is told");
     }
 }
 
