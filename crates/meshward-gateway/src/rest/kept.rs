@@ -2,7 +2,10 @@
 //!
 //! A database that takes nothing is a refusal: 503 where it is busy or cannot be reached, 507 where there is no room.
 
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -16,6 +19,27 @@ use crate::store::{NewAudit, NewCommand, NewFirmware, RolloutRow, StoreError};
 
 /// Roll-outs that are over and read at once.
 const HISTORY_MAX: u32 = 200;
+
+/// Changes that a handler does not write into the audit itself, by the beginning of their routes.
+const PLAIN: [&str; 4] =
+    ["/api/v1/alerts/", "/api/v1/nodes/{id}", "/api/v1/silences", "/api/v1/maintenance-windows"];
+
+/// Writes a change into the audit before it is made; what it was to be is in the path.
+pub(super) async fn audited(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let parts = (request.extensions().get::<MatchedPath>(), request.extensions().get::<Principal>());
+    let (Some(route), Some(who)) = parts else { return next.run(request).await };
+    let (method, route) = (request.method(), route.as_str());
+    let plain = PLAIN.iter().any(|plain| route.starts_with(plain)) && !route.ends_with("/commands");
+    if method.is_safe() || !plain {
+        return next.run(request).await;
+    }
+    let action = format!("{method} {route}");
+    let (who, path) = (who.clone(), request.uri().path().to_owned());
+    match api.audit(&who, &action, path, json!({})).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {

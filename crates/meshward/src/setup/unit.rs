@@ -43,6 +43,7 @@ pub(super) fn text(program: &Path, config: &Path) -> String {
          # A user of its own, with /var/lib/meshward for what it keeps.\n\
          DynamicUser=yes\n\
          StateDirectory=meshward\n\
+         RuntimeDirectory=meshward\n\
          StateDirectoryMode=0700\n\
          WorkingDirectory=%S/meshward\n\
          UMask=0077\n\

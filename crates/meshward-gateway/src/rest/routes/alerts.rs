@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::access::Principal;
 use super::super::api::Api;
 use super::super::convert;
 use super::super::extract::{JsonBody, JsonBodyOrNone, PathOf, QueryOf};
@@ -20,8 +21,6 @@ use super::super::page::{Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
 use super::Handle;
 
-/// Who acted where nobody says.
-pub(super) const SOMEBODY: &str = "operator";
 const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -102,12 +101,13 @@ fn fingerprint(named: &str) -> Answer<Fingerprint> {
 /// Does something with an alert; the alert as it is then.
 async fn act(
     State(gateway): Handle,
+    who: Principal,
     named: &str,
     by: Option<String>,
     verb: impl FnOnce(&mut Engine, Instant, Fingerprint, &str) -> Result<(), VerbError> + Send + 'static,
 ) -> Answer<Json<Alert>> {
     let fingerprint = fingerprint(named)?;
-    let by = by.unwrap_or_else(|| SOMEBODY.to_owned());
+    let by = by.unwrap_or(who.name);
     let done = gateway
         .with(move |now, node, gateway| {
             gateway.alerts_mut(now, node, |engine| verb(engine, now, fingerprint, &by))?;
@@ -137,10 +137,11 @@ pub(super) fn refused(error: VerbError) -> Problem {
         Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
 async fn acknowledge_alert(
     gateway: Handle,
+    who: Principal,
     PathOf(named): PathOf<String>,
     JsonBodyOrNone(said): JsonBodyOrNone<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, &named, said.by, |engine, now, alert, by| engine.acknowledge(now, alert, by)).await
+    act(gateway, who, &named, said.by, |engine, now, alert, by| engine.acknowledge(now, alert, by)).await
 }
 
 /// Nobody knows of an alert after all.
@@ -151,10 +152,11 @@ async fn acknowledge_alert(
         Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
 async fn unacknowledge_alert(
     gateway: Handle,
+    who: Principal,
     PathOf(named): PathOf<String>,
     JsonBodyOrNone(said): JsonBodyOrNone<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, &named, said.by, |engine, now, alert, by| engine.unacknowledge(now, alert, by)).await
+    act(gateway, who, &named, said.by, |engine, now, alert, by| engine.unacknowledge(now, alert, by)).await
 }
 
 /// Ends an alert by hand: it is raised again only after it was good once.
@@ -165,10 +167,11 @@ async fn unacknowledge_alert(
         Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
 async fn clear_alert(
     gateway: Handle,
+    who: Principal,
     PathOf(named): PathOf<String>,
     JsonBodyOrNone(said): JsonBodyOrNone<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, &named, said.by, |engine, now, alert, by| engine.clear(now, alert, by)).await
+    act(gateway, who, &named, said.by, |engine, now, alert, by| engine.clear(now, alert, by)).await
 }
 
 /// Writes on an alert; `text` says what, in at most 512 bytes.
@@ -178,6 +181,7 @@ async fn clear_alert(
         Is::<400>, Is::<404>, Is::<413>, Is::<415>, Is::<422>))]
 async fn comment_on_alert(
     gateway: Handle,
+    who: Principal,
     PathOf(named): PathOf<String>,
     JsonBody(said): JsonBody<AlertAct>,
 ) -> Answer<Json<Alert>> {
@@ -185,7 +189,8 @@ async fn comment_on_alert(
         .text
         .filter(|text| !text.trim().is_empty())
         .ok_or_else(|| Problem::value("/text", "text is missing or empty: a comment says something"))?;
-    act(gateway, &named, said.by, move |engine, now, alert, by| engine.comment(now, alert, by, &text)).await
+    act(gateway, who, &named, said.by, move |engine, now, alert, by| engine.comment(now, alert, by, &text))
+        .await
 }
 
 /// Says whose an alert is: `to`, at most 512 bytes; null is nobody's.
@@ -195,8 +200,10 @@ async fn comment_on_alert(
         Is::<400>, Is::<404>, Is::<413>, Is::<415>, Is::<422>))]
 async fn assign_alert(
     gateway: Handle,
+    who: Principal,
     PathOf(named): PathOf<String>,
     JsonBody(said): JsonBody<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, &named, said.by, move |engine, _, alert, _| engine.assign(alert, said.to.as_deref())).await
+    act(gateway, who, &named, said.by, move |engine, _, alert, _| engine.assign(alert, said.to.as_deref()))
+        .await
 }

@@ -25,7 +25,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::api::Api;
 use super::model::Page;
 use super::problem::Problem;
-use super::{conditional, idempotency, openapi};
+use super::{conditional, idempotency, kept, openapi};
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 
@@ -61,6 +61,7 @@ pub(super) fn router(api: Api) -> Router {
     routes
         .route("/api/v1/openapi.json", get(move || std::future::ready(Json(document.clone()))))
         .merge(SwaggerUi::new("/api/v1/docs").config(docs))
+        .route_layer(from_fn_with_state(api.clone(), kept::audited))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method: see `Allow`")
         })

@@ -14,6 +14,7 @@ use meshward_fleet::alert::{self, VerbError};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::super::access::Principal;
 use super::super::api::Api;
 use super::super::convert;
 use super::super::extract::QueryOf;
@@ -23,7 +24,7 @@ use super::super::openapi::Is;
 use super::super::page::{Paged, Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
 use super::Handle;
-use super::alerts::{SOMEBODY, refused};
+use super::alerts::refused;
 
 /// Most conditions of a window.
 const MATCHERS_MAX: usize = 32;
@@ -61,8 +62,12 @@ async fn list_maintenance_windows(gateway: Handle, uri: Uri, QueryOf(paging): Pa
     responses((status = 201, description = "It is open, or will be.", body = Window,
             headers(("Location" = String, description = "Where it is to be found."))),
         Is::<400>, Is::<413>, Is::<415>, Is::<422>, Is::<429>))]
-async fn create_silence(gateway: Handle, JsonBody(new): JsonBody<NewWindow>) -> Answer<Response> {
-    open(gateway, new, Purpose::Silence).await
+async fn create_silence(
+    gateway: Handle,
+    who: Principal,
+    JsonBody(new): JsonBody<NewWindow>,
+) -> Answer<Response> {
+    open(gateway, who, new, Purpose::Silence).await
 }
 
 /// Says that nodes are worked on for a time: their alerts are there to be seen, and nobody is told.
@@ -70,8 +75,12 @@ async fn create_silence(gateway: Handle, JsonBody(new): JsonBody<NewWindow>) -> 
     responses((status = 201, description = "It is open, or will be.", body = Window,
             headers(("Location" = String, description = "Where it is to be found."))),
         Is::<400>, Is::<413>, Is::<415>, Is::<422>, Is::<429>))]
-async fn create_maintenance_window(gateway: Handle, JsonBody(new): JsonBody<NewWindow>) -> Answer<Response> {
-    open(gateway, new, Purpose::Maintenance).await
+async fn create_maintenance_window(
+    gateway: Handle,
+    who: Principal,
+    JsonBody(new): JsonBody<NewWindow>,
+) -> Answer<Response> {
+    open(gateway, who, new, Purpose::Maintenance).await
 }
 
 /// One silence.
@@ -168,7 +177,7 @@ fn checked(new: &NewWindow) -> Answer<()> {
     Ok(())
 }
 
-async fn open(State(gateway): Handle, new: NewWindow, purpose: Purpose) -> Answer<Response> {
+async fn open(State(gateway): Handle, who: Principal, new: NewWindow, purpose: Purpose) -> Answer<Response> {
     checked(&new)?;
     let opened = gateway
         .with(move |now, node, gateway| {
@@ -180,7 +189,7 @@ async fn open(State(gateway): Handle, new: NewWindow, purpose: Purpose) -> Answe
                 nodes: new.nodes.into_iter().map(NodeId).collect(),
                 from: gateway.instant(convert::system_time(from)),
                 until: gateway.instant(convert::system_time(until)),
-                by: new.by.unwrap_or_else(|| SOMEBODY.to_owned()),
+                by: new.by.unwrap_or(who.name),
                 why: new.why,
             };
             let id =
