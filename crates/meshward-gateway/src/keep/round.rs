@@ -62,6 +62,8 @@ pub(super) struct Round {
     /// What of the roll-out under way was written last.
     document: String,
     counter: u64,
+    /// Windows that the database has not taken yet.
+    windows: BTreeMap<u32, Option<WindowMemory>>,
 }
 
 impl Round {
@@ -77,6 +79,7 @@ impl Round {
             finished: BTreeSet::new(),
             document: String::new(),
             counter: 0,
+            windows: BTreeMap::new(),
         }
     }
 
@@ -97,8 +100,10 @@ impl Round {
             self.rollout(&rollout, &document).await;
         }
         if news.counter > self.counter {
-            said("keep the counter of orders", self.store.set_meta(COUNTER, &news.counter.to_string()).await);
-            self.counter = news.counter;
+            match self.store.set_meta(COUNTER, &news.counter.to_string()).await {
+                Ok(()) => self.counter = news.counter,
+                Err(error) => said::<()>("keep the counter of orders", Err(error)),
+            }
         }
         Ok(())
     }
@@ -150,14 +155,18 @@ impl Round {
                 None => said("forget a node", self.store.forget_node(id.0).await),
             }
         }
-        for (number, kept) in windows {
+        self.windows.extend(windows);
+        for (number, kept) in std::mem::take(&mut self.windows) {
             let (kind, id) = (DocumentKind::Silence, number.to_string());
-            match kept {
-                Some(kept) => {
-                    let Some(body) = row("a window", alert::written_window(&kept)) else { continue };
-                    said("keep a window", self.store.put_document(kind, &id, &body, Expected::Any).await);
-                }
-                None => said("forget a window", self.store.remove_document(kind, &id, Expected::Any).await),
+            let body = kept.as_ref().map(|kept| row("a window", alert::written_window(kept)));
+            let done = match &body {
+                Some(Some(body)) => self.store.put_document(kind, &id, body, Expected::Any).await,
+                Some(None) => continue,
+                None => self.store.remove_document(kind, &id, Expected::Any).await,
+            };
+            if let Err(error) = done {
+                said::<()>("keep a window", Err(error));
+                self.windows.insert(number, kept);
             }
         }
     }
