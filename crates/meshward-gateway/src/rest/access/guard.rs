@@ -1,6 +1,6 @@
 //! Stands before every route: who asks, may they, how often, and how long may the body be.
 //!
-//! It fails closed: a route without a row in the [`table`](super::table) is refused to everybody, and what is no route
+//! It fails closed: a route without a row in the [`table`] is refused to everybody, and what is no route
 //! at all is found to be none only by those who were let in.
 
 use std::net::SocketAddr;
