@@ -2,7 +2,7 @@
 //!
 //! A shell that keeps them drains [`Fleet::poll_dirty`](crate::Fleet::poll_dirty), asks for what changed
 //! ([`memory_of_node`](crate::Fleet::memory_of_node) and its like; nothing there means that it is gone), and hands
-//! all of it to a new fleet ([`Fleet::restore`](crate::Fleet::restore)). No [`Instant`] is in here, for its origin ends
+//! all of it to a new fleet ([`Fleet::restore`](crate::Fleet::restore)). No `Instant` is in here, for its origin ends
 //! with the process, and nothing says how it is written: rows are another thing, made at the edge. Kept is what nodes
 //! and people cannot be asked for again: labels, identities, policies, alerts and what was done with them, windows,
 //! rules that people wrote, what is usual for a node. Learnt anew are the tree, open incidents and findings,
