@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC, node ids decimal 32-bit numbers, hashes lower-case hexadecimal.
 
+mod ask;
 mod history;
 mod problem;
 mod rules;
@@ -12,14 +13,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use ask::{
+    CommandEnd, CommandOutcome, NewCommand, NewQuery, QueryAnswer, QueryLine, QueryOutcome, QueryProgress,
+    Value,
+};
 pub use history::{Audit, AuditLine, History, Point};
 pub use problem::{Problem, ProblemPart};
 pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
-    Alert, AlertAct, CommandEnd, CommandOutcome, Comment, Deduction, Event, Events, Fact, Finding, Health,
-    Incident, Label, LabelPatch, Mesh, Metric, NewCommand, NewName, NewQuery, Node, NodeFields, NodeOrFields,
-    NodeState, Overhead, PastTopology, QueryAnswer, QueryLine, QueryOutcome, QueryProgress, Ready, Score,
-    Status, Topology, Value,
+    Alert, AlertAct, Comment, Deduction, Event, Events, Fact, Finding, Health, Incident, Label, LabelPatch,
+    Mesh, Metric, NewName, Node, NodeFields, NodeOrFields, NodeState, Overhead, PastTopology, Ready, Score,
+    Status, Topology,
 };
 
 pub use stream::Snapshot;
