@@ -339,7 +339,7 @@ impl Deployment {
         while !self.paused && self.advance(now, node) {}
         self.due = match self.phase {
             _ if self.paused => None,
-            Phase::Surveying => Some(self.survey.due(node)),
+            Phase::Surveying => Some(self.survey.due(now, node)),
             Phase::Packing | Phase::Held | Phase::Finished => None,
             Phase::Delivering | Phase::Sending => Some(now + LOOK),
             Phase::Activating => Some(now + activation::LOOK),

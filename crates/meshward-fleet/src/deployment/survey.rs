@@ -3,8 +3,11 @@
 //! Silence proves that only where nothing gets lost. So each further question has a delay probe behind it, which
 //! every node answers: how many of those come back says how often questions and answers get through, and a node is
 //! asked until its silence would be an improbable coincidence, the deeper the oftener.
+//!
+//! Who is there at first and then is not, is waited for: nodes restart, by the order of an update before this one
+//! too, and take along who is behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshward_core::node::Node;
 use meshward_core::time::{Duration, Instant};
@@ -24,6 +27,8 @@ const QUIET: Duration = Duration::from_millis(1_500);
 const QUIET_PER_HOP: Duration = Duration::from_millis(200);
 /// Where things get lost: an answer is repeated after 5 s without thanks, and others wait behind it.
 const QUIET_LOSSY: Duration = Duration::from_secs(6);
+/// So long may a node stay away that has been there: a restart, and the way back into the mesh.
+const AWAY_MAX: Duration = Duration::from_secs(60);
 /// No survey takes longer.
 const MAX: Duration = Duration::from_secs(120);
 
@@ -36,6 +41,7 @@ pub(super) struct Survey {
     news: Instant,
     answered: usize,
     probes: Probes,
+    whereabouts: Whereabouts,
 }
 
 /// Probes to those who say nothing.
@@ -63,9 +69,49 @@ impl Probes {
     }
 }
 
+/// Who has been there, and who of those is away.
+#[derive(Clone, Debug, Default)]
+struct Whereabouts {
+    seen: BTreeSet<NodeId>,
+    /// Since when.
+    away: BTreeMap<NodeId, Instant>,
+    /// When they came back: what they said before may be true no longer.
+    back: BTreeMap<NodeId, Instant>,
+}
+
+impl Whereabouts {
+    /// These targets are there now. Those who have come back.
+    fn update(&mut self, now: Instant, present: impl Fn(&NodeId) -> bool, targets: &[NodeId]) -> Vec<NodeId> {
+        let mut returned = Vec::new();
+        for id in targets {
+            if !present(id) {
+                if self.seen.contains(id) {
+                    self.away.entry(*id).or_insert(now);
+                }
+            } else if !self.seen.insert(*id) && self.away.remove(id).is_some() {
+                self.back.insert(*id, now);
+                returned.push(*id);
+            }
+        }
+        returned
+    }
+
+    /// Until when somebody is waited for.
+    fn awaited(&self, now: Instant) -> Option<Instant> {
+        self.away.values().map(|since| *since + AWAY_MAX).filter(|end| *end > now).min()
+    }
+}
+
 impl Survey {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, round: 1, news: now, answered: 0, probes: Probes::default() }
+        Self {
+            since: now,
+            round: 1,
+            news: now,
+            answered: 0,
+            probes: Probes::default(),
+            whereabouts: Whereabouts::default(),
+        }
     }
 
     /// A probe has come back.
@@ -81,22 +127,35 @@ impl Survey {
         node: &mut Node,
         targets: impl Iterator<Item = &'a NodeId>,
     ) -> bool {
-        let members = node.exchange().members();
-        let told = |id: &NodeId| {
-            let member = members.get(id);
-            member.is_some_and(|member| member.about.is_some() && member.heard >= self.since)
-        };
         let depths: BTreeMap<NodeId, u32> =
             node.mesh().tree().depths().map(|(id, depth, _)| (id, depth)).collect();
-        let present = targets.filter_map(|id| depths.get(id).map(|depth| (*id, *depth)));
+        let targets: Vec<NodeId> = targets.copied().collect();
+        let returned = self.whereabouts.update(now, |id| depths.contains_key(id), &targets);
+        if !returned.is_empty() {
+            (self.round, self.news) = (1, now);
+            returned.iter().for_each(|id| node.survey_one(now, *id));
+        }
+        let members = node.exchange().members();
+        let told = |id: &NodeId| {
+            let since = *self.whereabouts.back.get(id).unwrap_or(&self.since);
+            let member = members.get(id);
+            member.is_some_and(|member| member.about.is_some() && member.heard >= since)
+        };
+        let present = targets.iter().filter_map(|id| depths.get(id).map(|depth| (*id, *depth)));
         let (told, silent): (Vec<_>, Vec<_>) = present.partition(|(id, _)| told(id));
         if told.len() > self.answered {
             (self.answered, self.news) = (told.len(), now);
         }
-        if silent.is_empty() || now >= self.since + MAX {
+        if now >= self.since + MAX {
             return true;
         }
-        if now < self.due(node) {
+        if self.whereabouts.awaited(now).is_some() {
+            return false;
+        }
+        if silent.is_empty() {
+            return true;
+        }
+        if now < self.due(now, node) {
             return false;
         }
         let is_open = |(_, depth): &(NodeId, u32)| self.round < self.probes.rounds(*depth);
@@ -123,8 +182,11 @@ impl Survey {
         }
     }
 
-    /// When the round is over if nobody answers.
-    pub(super) fn due(&self, node: &Node) -> Instant {
+    /// When to look again: when the round is over if nobody answers, or nobody is waited for any longer.
+    pub(super) fn due(&self, now: Instant, node: &Node) -> Instant {
+        if let Some(end) = self.whereabouts.awaited(now) {
+            return end.min(self.since + MAX);
+        }
         let deepest = node.mesh().tree().depths().map(|(_, depth, _)| depth).max().unwrap_or(0);
         let quiet = QUIET + QUIET_PER_HOP.saturating_mul(deepest.into());
         let quiet = if self.round > ROUNDS_LEAST { quiet.max(QUIET_LOSSY) } else { quiet };
@@ -135,6 +197,25 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_there_is_waited_for_and_who_never_was_is_not() {
+        let (there, gone, never) = (NodeId(1), NodeId(2), NodeId(3));
+        let targets = [there, gone, never];
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        let mut whereabouts = Whereabouts::default();
+        assert!(whereabouts.update(at(0), |id| *id != never, &targets).is_empty());
+        assert_eq!(whereabouts.awaited(at(0)), None);
+        for second in [1, 30] {
+            assert!(whereabouts.update(at(second), |id| *id == there, &targets).is_empty());
+            assert_eq!(whereabouts.awaited(at(second)), Some(at(1) + AWAY_MAX));
+        }
+        assert_eq!(whereabouts.update(at(40), |id| *id != never, &targets), [gone]);
+        assert_eq!((whereabouts.awaited(at(40)), whereabouts.back.get(&gone)), (None, Some(&at(40))));
+        // Once more, for ever.
+        whereabouts.update(at(50), |_| false, &targets);
+        assert_eq!(whereabouts.awaited(at(50) + AWAY_MAX), None);
+    }
 
     #[test]
     fn silence_proves_more_where_less_gets_lost() {

@@ -195,6 +195,19 @@ fn who_gets_nothing_is_named() {
 }
 
 #[test]
+fn who_restarts_while_it_is_asked_is_waited_for_with_those_behind() {
+    let (old, new) = (image(1), image(2));
+    let mut net = mesh(&[(Kind::Signed, 0), (Kind::Stock, 1)], &old);
+    let targets = Some(vec![NodeId(2), NodeId(3)]);
+    start(&mut net, Plan { targets, ..plan(&new, 1) });
+    net.run(Duration::from_millis(500), |_| false);
+    assert_eq!(net.phases, [Phase::Surveying]);
+    net.restart(1);
+    finish(&mut net);
+    assert_eq!((net.state(1), net.state(2)), (State::Updated, State::Updated));
+}
+
+#[test]
 fn a_refusal_is_said_in_words() {
     let (old, new) = (image(1), image(2));
     let mut net = mesh(&[(Kind::Signed, 0)], &old);

@@ -152,6 +152,13 @@ impl Net {
         (self.hosts[place].node, self.hosts[place].boots_at) = (None, None);
     }
 
+    /// Restarts a node, as if by somebody's order.
+    pub(crate) fn restart(&mut self, place: usize) {
+        self.unplug(place);
+        self.hosts[place].node = None;
+        self.hosts[place].boots_at = Some(self.now + BOOT);
+    }
+
     pub(crate) fn gateway(&mut self) -> &mut Node {
         self.hosts[0].node.as_mut().unwrap()
     }
@@ -326,9 +333,7 @@ impl Net {
             node.handle_flash(now, if read { Completion::Data(&bytes) } else { Completion::Done });
         }
         if restart {
-            self.unplug(place);
-            self.hosts[place].node = None;
-            self.hosts[place].boots_at = Some(now + BOOT);
+            self.restart(place);
         }
     }
 
