@@ -45,8 +45,12 @@ export function zoomAt(camera: Camera, at: Point, factor: number): Camera {
   return { zoom, x: at.x - world.x * zoom, y: at.y - world.y * zoom };
 }
 
+/** Room for names to the right of the last node, in screen pixels, where the screen is wide enough for that. */
+const NAMES = 90;
+
 /** Shows all of a box, with a margin in screen pixels. */
-export function fit(box: Box, size: Size, margin = 48): Camera {
+export function fit(box: Box, all: Size, margin = 36): Camera {
+  const size = all.width > 600 ? { width: all.width - NAMES, height: all.height } : all;
   const width = Math.max(box.right - box.left, 1);
   const height = Math.max(box.bottom - box.top, 1);
   const room = { width: Math.max(size.width - 2 * margin, 20), height: Math.max(size.height - 2 * margin, 20) };

@@ -30,10 +30,14 @@ export interface Layout {
 
 /** Nearest that the middles of two nodes come to each other. */
 export const GAP = 26;
-/** From one layer to the next: room for a name between them. */
+/** From one layer to the next, at least: room for a name between them. */
 export const LAYER = 150;
+/** The same at most, and its steps: a tree of many nodes is spread as wide as screens are, and seldom anew. */
+const LAYER_MAX = 480;
+const LAYER_STEP = 66;
+const WIDE = 1.5;
 /** From one ring to the next, at least. */
-export const RING = 78;
+export const RING = 64;
 /** Distance of nodes that are apart, from each other and from the tree. */
 const APART = 64;
 
@@ -66,10 +70,18 @@ function layered(tree: Tree, points: Map<number, Point>): number[] {
   const lay = tidy<Nested>()
     .nodeSize([GAP, LAYER])
     .separation((a, b) => (a.parent === b.parent ? 1 : 1.4));
-  for (const node of lay(hierarchy(nested(tree))).descendants()) {
-    points.set(node.data.place.id, { x: node.y, y: node.x });
-  }
+  const nodes = lay(hierarchy(nested(tree))).descendants();
+  const spread = layerFor(nodes, tree.height);
+  for (const node of nodes) points.set(node.data.place.id, { x: node.depth * spread, y: node.x });
   return [];
+}
+
+function layerFor(nodes: HierarchyPointNode<Nested>[], height: number): number {
+  let [least, most] = [0, 0];
+  for (const node of nodes) [least, most] = [Math.min(least, node.x), Math.max(most, node.x)];
+  const wish = ((most - least) * WIDE) / Math.max(height, 1);
+  const steps = Math.max(0, Math.floor((wish - LAYER) / LAYER_STEP));
+  return Math.min(LAYER_MAX, LAYER + steps * LAYER_STEP);
 }
 
 function radial(tree: Tree, points: Map<number, Point>): number[] {

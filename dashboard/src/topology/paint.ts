@@ -33,8 +33,11 @@ export interface Emphasis {
 /** Radius of a node at zoom 1. */
 export const RADIUS = 9;
 const RADIUS_MIN = 2.2;
+/** The same where only few are in sight, and how many that are. */
+const RADIUS_FEW = 5;
+const FEW = 120;
 const RADIUS_MAX = 16;
-/** From this zoom on names are written that are not important. */
+/** From this zoom on names are written that are not important; of few nodes always. */
 const NAMES_ZOOM = 0.5;
 /** From this zoom on links are dashed; smaller dashes are grey. */
 const DASH_ZOOM = 0.35;
@@ -42,14 +45,17 @@ const DASH_ZOOM = 0.35;
 const NAMES_MAX = 300;
 /** Longest name that is written, in characters. */
 const NAME_MAX = 28;
-const LINE = 14;
+/** Height of a name, and of the rows by which names are kept apart. */
+const LINE = 12;
+const ROW = 4;
 
 /** Widths of names: a font measures slowly. */
 const widths = new Map<string, number>();
 const WIDTHS_MAX = 20_000;
 
-export function radiusAt(zoom: number): number {
-  return Math.min(RADIUS_MAX, Math.max(RADIUS_MIN, RADIUS * zoom));
+/** How large a node is on the screen, with so many in the picture. */
+export function radiusAt(zoom: number, nodes: number): number {
+  return Math.min(RADIUS_MAX, Math.max(nodes <= FEW ? RADIUS_FEW : RADIUS_MIN, RADIUS * zoom));
 }
 
 /** Paints everything that is in sight; says how many nodes that were. */
@@ -75,10 +81,10 @@ export function paint(
     if (!point || point.x < view.left || point.x > view.right || point.y < view.top || point.y > view.bottom) continue;
     visible.push({ node, at: toScreen(camera, point) });
   }
-  const radius = radiusAt(camera.zoom);
+  const radius = radiusAt(camera.zoom, picture.nodes.length);
   for (const { node, at } of visible) paintNode(context, node, at, radius, picture.gateway, theme, emphasis);
   context.globalAlpha = 1;
-  paintNames(context, visible, radius, camera.zoom, theme, emphasis);
+  paintNames(context, visible, radius, picture.nodes.length <= FEW ? 1 : camera.zoom, theme, emphasis);
   return visible.length;
 }
 
@@ -235,7 +241,8 @@ class Taken {
 
   /** Takes a place, unless some of it is taken. */
   take(left: number, top: number, width: number, force: boolean): boolean {
-    const rows = [Math.floor(top / LINE), Math.floor((top + LINE - 1) / LINE)];
+    const rows: number[] = [];
+    for (let row = Math.floor(top / ROW); row <= Math.floor((top + LINE - 1) / ROW); row += 1) rows.push(row);
     const right = left + width;
     if (!force && rows.some((row) => this.#rows.get(row)?.some(([from, to]) => left < to && right > from))) return false;
     for (const row of rows) {
@@ -265,6 +272,7 @@ function paintNames(
   const wanted = ranked.filter((each) => each.rank > 1 || zoom >= NAMES_ZOOM || (each.rank === 1 && zoom >= NAMES_ZOOM / 3));
   wanted.sort((a, b) => b.rank - a.rank);
   const taken = new Taken();
+  if (radius >= RADIUS_FEW) for (const { at } of visible) taken.take(at.x - radius, at.y - radius / 2, 2 * radius, true);
   context.textAlign = 'left';
   context.textBaseline = 'middle';
   context.lineJoin = 'round';
@@ -276,13 +284,15 @@ function paintNames(
     context.font = `${bold ? '600 ' : ''}12px ${theme.font}`;
     const width = widthOf(context, words, bold);
     const left = at.x + radius * 1.35 + 5;
-    if (!taken.take(left - 2, at.y - LINE / 2, width + 4, own === 3)) continue;
+    // In layers the line to a child leaves to the right: the name stands above it.
+    const y = node.parting ? at.y - radius * 0.5 - 3 : at.y;
+    if (!taken.take(left - 2, y - LINE / 2, width + 4, own === 3)) continue;
     written += 1;
     context.strokeStyle = theme.page;
     context.lineWidth = 3;
-    context.strokeText(words, left, at.y);
+    context.strokeText(words, left, y);
     context.fillStyle = own === 0 ? theme.muted : theme.text;
-    context.fillText(words, left, at.y);
+    context.fillText(words, left, y);
   }
 }
 

@@ -21,6 +21,8 @@ export interface Drawn {
   hidden: number;
   /** Whether somebody should look: its name is written before others. */
   odd: boolean;
+  /** Whether a link leaves it to the right, where its name would be. */
+  parting: boolean;
 }
 
 export interface Picture {
@@ -70,6 +72,7 @@ function drawn(source: Source, id: number, parent: number | null, depth: number 
     ink: inkOn(look.fill),
     link: linkLook(source.now ? seen.node : undefined),
     hidden: source.folded.has(id) ? (source.tree.places.get(id)?.below ?? 0) : 0,
+    parting: source.layout.shape === 'layered' && (source.tree.places.get(id)?.children.length ?? 0) > 0,
     odd: isGateway || (state !== undefined && state !== 'online' && state !== 'learning'),
   };
 }
