@@ -180,3 +180,14 @@ export function windowOf(scroll: number, height: number, row: number, all: numbe
   const from = Math.min(first, Math.max(0, all - 1));
   return { from, to: Math.min(all, Math.ceil((scroll + height) / row) + more) };
 }
+
+/** A node and all above it up to the gateway, the node first. A tree that is being told anew may have a loop: it ends there. */
+export function way(nodes: ReadonlyMap<number, Node>, node: Node): Node[] {
+  const path: Node[] = [];
+  const seen = new Set<number>();
+  for (let one: Node | undefined = node; one && !seen.has(one.id); one = nodes.get(one.parent ?? -1)) {
+    seen.add(one.id);
+    path.push(one);
+  }
+  return path;
+}
