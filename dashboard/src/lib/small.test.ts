@@ -43,6 +43,7 @@ describe('texts that name nodes', () => {
     expect(pieces('hangs below node 12 now, not 13')).toEqual([{ text: 'hangs below node ' }, { node: 12 }, { text: ' now, not 13' }]);
     expect(pieces('node 4294967296 is none')).toEqual([{ text: 'node 4294967296 is none' }]);
     expect(pieces('<b>node 5</b>')).toEqual([{ text: '<b>node ' }, { node: 5 }, { text: '</b>' }]);
+    expect(pieces('the link of 7 and 8 of 9')).toEqual([{ text: 'the link of ' }, { node: 7 }, { text: ' and ' }, { node: 8 }, { text: ' of 9' }]);
     expect(pieces('')).toEqual([]);
   });
 });
