@@ -7,7 +7,7 @@ use super::{NODE, PATIENCE, Service};
 use meshward_gateway::store::Store;
 
 /// A database in a file of its own.
-async fn store() -> (tempfile::TempDir, Store) {
+pub(super) async fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("mesh.db").display()).parse().unwrap();
     let store = Store::open(&url).await.unwrap();

@@ -1,6 +1,7 @@
 //! A real gateway with one real node, asked over HTTP.
 
 mod answers;
+mod failing;
 mod kept;
 mod lists;
 mod schema;
@@ -78,6 +79,8 @@ impl Answer {
 struct Service {
     http: reqwest::Client,
     url: String,
+    /// What lets in: the value of `Authorization`.
+    bearer: String,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -142,10 +145,11 @@ impl Service {
         });
         // The client wants one even where it speaks no TLS; another test may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mut bearer = HeaderMap::new();
-        bearer.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let http = reqwest::Client::builder().default_headers(bearer).build().unwrap();
-        let service = Self { http, url, stop, tasks };
+        let mut headers = HeaderMap::new();
+        let bearer = format!("Bearer {token}");
+        headers.insert("authorization", bearer.parse().unwrap());
+        let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
+        let service = Self { http, url, bearer, stop, tasks };
         service.until("/api/v1/nodes", |nodes| nodes["items"][0]["id"] == NODE).await;
         service
     }
