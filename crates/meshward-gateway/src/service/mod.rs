@@ -85,6 +85,7 @@ struct Reckoning {
 pub struct Gateway {
     /// Civil time at the origin of the node's clock.
     origin: SystemTime,
+    began: SystemTime,
     fleet: Fleet,
     status: Status,
     images: VecDeque<Firmware>,
@@ -108,8 +109,10 @@ pub struct Gateway {
 impl Gateway {
     fn new(clock: &Clock, fleet: Fleet, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
         let running = std::time::Duration::from_micros(clock.now().as_micros());
+        let began = SystemTime::now();
         Self {
-            origin: SystemTime::now() - running,
+            origin: began - running,
+            began,
             fleet,
             status: Status::default(),
             images: VecDeque::new(),
@@ -140,6 +143,11 @@ impl Gateway {
     /// Where they are.
     pub fn topology(&self) -> &Topology {
         self.fleet.topology()
+    }
+
+    /// When it was started: what was before is not known here but from a memory.
+    pub const fn began(&self) -> SystemTime {
+        self.began
     }
 
     /// Civil time at an instant.

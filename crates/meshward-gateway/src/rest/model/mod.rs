@@ -17,7 +17,7 @@ pub use ask::{
     CommandEnd, CommandOutcome, NewCommand, NewQuery, QueryAnswer, QueryLine, QueryOutcome, QueryProgress,
     Value,
 };
-pub use history::{Audit, AuditLine, History, Point};
+pub use history::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
 pub use problem::{Problem, ProblemPart};
 pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{

@@ -92,6 +92,7 @@ pub struct NewWindow {
 
 /// When a rule raises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// `mon` to `sun`: the days on which the time begins.
     pub days: Vec<String>,
@@ -107,8 +108,11 @@ pub struct Schedule {
 
 /// A rule for alerts: on a value of each node, or on a state that somebody found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AlertRule {
-    /// Its name.
+    /// Its name, one word: part of each alert's fingerprint. In a request it may be left to the path.
+    #[serde(default)]
+    #[schema(max_length = 512)]
     pub name: String,
     /// The value that it looks at, such as `free_heap_bytes` or `restarts_per_hour`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,11 +129,17 @@ pub struct AlertRule {
     /// Beyond this, to the other side, it is good again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clear: Option<f64>,
-    /// How long it must be bad.
+    /// How long it must be bad; at most a week.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 604_800)]
     pub hold_seconds: f64,
-    /// How long it must be good again.
+    /// How long it must be good again; at most a week.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 604_800)]
     pub recover_seconds: f64,
-    /// A value that is older says nothing.
+    /// A value that is older says nothing; an hour where nothing is said, at most a week.
+    #[serde(default = "hour")]
+    #[schema(minimum = 0, maximum = 604_800)]
     pub fresh_seconds: f64,
     /// When it raises; absent is always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,11 +147,19 @@ pub struct AlertRule {
     /// `info`, `warning` or `critical`.
     pub severity: String,
     /// What receivers sort by.
+    #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// What to do.
+    #[serde(default)]
+    #[schema(max_length = 512)]
     pub runbook: String,
     /// Whether it is in force.
+    #[serde(default = "yes")]
     pub enabled: bool,
+}
+
+fn hour() -> f64 {
+    3_600.0
 }
 
 /// An alert that would have been.
