@@ -193,7 +193,7 @@ export class View {
       const sent = { path: { mesh: this.#mesh }, query: { at }, signal: asked.signal };
       const found = await api.get('/api/v1/meshes/{mesh}/topology/history', sent);
       if (asked.signal.aborted) return;
-      this.past = { at, tree: buildTree(found.gateway, found.links), uncertain: found.uncertain };
+      this.past = { at, tree: buildTree(found.gateway, found.links), uncertain: found.uncertain ?? [] };
     } catch (error) {
       if (asked.signal.aborted) return;
       this.past = null;
