@@ -2,9 +2,9 @@
 
 import type { components } from '../lib/generated/api';
 
-type Rule = components['schemas']['AlertRule'];
-/** A rule as the gateway tells it: what a request may leave out is always there. */
-export type AlertRule = Rule & Required<Pick<Rule, 'name' | 'enabled' | 'labels' | 'runbook' | 'hold_seconds' | 'recover_seconds' | 'fresh_seconds'>>;
+type RuleSent = components['schemas']['AlertRule'];
+/** A rule as it is answered: all of it is there but what is of another kind of rule. Only who writes one may leave more out. */
+export type AlertRule = RuleSent & Required<Omit<RuleSent, 'clear' | 'raise' | 'schedule' | 'side' | 'signal' | 'state'>>;
 export type Matcher = components['schemas']['Matcher'];
 export type NewWindow = components['schemas']['NewWindow'];
 export type Rehearsal = components['schemas']['Rehearsal'];
