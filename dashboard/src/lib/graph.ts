@@ -98,3 +98,10 @@ const COUNTERS = ['uptime_s', 'messages_rx', 'messages_tx', 'messages_dropped', 
 export function isCounter(name: string): boolean {
   return COUNTERS.includes(name);
 }
+
+const UNITS: Record<string, string> = { bytes: 'B', dbm: 'dBm', ms: 'ms', percent: '%', c: '°C', s: 's', mv: 'mV', hpa: 'hPa', us: 'µs', permille: '‰' };
+
+/** The unit of a metric by its name, which has it last. */
+export function unitOf(name: string): string {
+  return UNITS[name.slice(name.lastIndexOf('_') + 1)] ?? '';
+}

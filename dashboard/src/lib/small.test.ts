@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { rollout } from '../test/things';
-import { columns, graphable, readSpan, summary } from './graph';
+import { columns, graphable, readSpan, summary, unitOf } from './graph';
 import { Keys } from './keys';
 import { progress } from './rollouts';
 import { route } from './router.svelte';
@@ -74,6 +74,12 @@ describe('graphs', () => {
     expect(readSpan(new URLSearchParams('from=1000&to=2000')).zoom).toEqual({ from: 1_000, to: 2_000 });
     for (const query of ['from=2000&to=1000', 'from=1000&to=1001', 'from=a&to=b', 'from=1000', 'from=-5&to=900']) {
       expect(readSpan(new URLSearchParams(query)).zoom, query).toBeNull();
+    }
+  });
+
+  it('have the unit that the name ends with', () => {
+    for (const [name, unit] of [['free_heap_bytes', 'B'], ['rssi_dbm', 'dBm'], ['links', ''], ['chip_temperature_c', '°C'], ['messages_rx', '']] as const) {
+      expect(unitOf(name), name).toBe(unit);
     }
   });
 

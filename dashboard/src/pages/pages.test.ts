@@ -113,6 +113,7 @@ describe('nodes', () => {
     render(Nodes);
     await fireEvent.click(screen.getByLabelText('Choose pump'));
     await fireEvent.click(screen.getByLabelText('Choose 6'));
+    expect(screen.getByTestId('bulk-update').getAttribute('href')).toBe('/firmware?nodes=5,6');
     await fireEvent.click(screen.getByTestId('bulk-query'));
     const dialog = document.querySelector('dialog');
     expect(dialog?.textContent).toContain('6 links');
@@ -135,6 +136,7 @@ describe('nodes', () => {
     expect(screen.getByTestId('bulk').textContent).toContain('1 node chosen');
     expect(screen.queryByTestId('bulk-query')).toBeNull();
     expect(screen.queryByTestId('bulk-forget')).toBeNull();
+    expect(screen.queryByTestId('bulk-update')).toBeNull();
   });
 });
 
@@ -148,7 +150,7 @@ describe('one node', () => {
     expect(screen.getByTestId('node-head').textContent).toContain('offline');
     const lines = [...new Set(asked.map((one) => one.line))].sort();
     // All of these are answered from what the gateway has; names of firmware are fetched once for all pages.
-    expect(lines.filter((line) => line !== 'GET /api/v1/firmware')).toEqual(['GET /api/v1/nodes/6/events', 'GET /api/v1/nodes/6/label']);
+    expect(lines.filter((line) => line !== 'GET /api/v1/firmware')).toEqual(['GET /api/v1/nodes/6/events', 'GET /api/v1/nodes/6/history', 'GET /api/v1/nodes/6/label']);
   });
 
   it('is asked by a button that says what that costs', async () => {
