@@ -67,7 +67,7 @@ export function centred(point: Point, size: Size, zoom: number): Camera {
 export function revealed(camera: Camera, point: Point, size: Size, margin = 80): Camera {
   const at = toScreen(camera, point);
   const inside = (value: number, length: number) => {
-    const edge = Math.min(margin, length / 2);
+    const edge = Math.min(margin, length / 8);
     return Math.min(Math.max(value, edge), length - edge) - value;
   };
   return { ...camera, x: camera.x + inside(at.x, size.width), y: camera.y + inside(at.y, size.height) };
