@@ -19,7 +19,7 @@ pub use ask::{
 };
 pub use history::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
 pub use problem::{Problem, ProblemPart};
-pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
+pub use rules::{AlertRule, Firing, Matcher, NewAlertRule, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
     Alert, AlertAct, Comment, Deduction, Event, Events, Fact, Finding, Health, Incident, Label, LabelPatch,
     Mesh, Metric, NewName, Node, NodeFields, NodeOrFields, NodeState, Overhead, PastTopology, Ready, Score,
