@@ -13,8 +13,8 @@ export type Connection = 'connecting' | 'open' | 'lost' | 'refused';
 
 /** Without so much as a ping for so long the connection is taken for dead, in ms: the gateway pings each 15 s. */
 const SILENCE_MAX_MS = 40_000;
-/** Requests for the events of before. */
-const EVENT_PAGES_MAX = 6;
+/** Events of before the stream began, the newest: marks of graphs and lists want no more. */
+const EVENTS_BEFORE = 500;
 
 class Live {
   nodes = $state.raw<ReadonlyMap<number, Node>>(new Map());
@@ -171,13 +171,8 @@ class Live {
     if (this.#eventsLoaded) return;
     this.#eventsLoaded = true;
     try {
-      let after = 0;
-      for (let page = 0; page < EVENT_PAGES_MAX; page += 1) {
-        const found = await api.get('/api/v1/events', { query: { after } });
-        if (addEvents(this.#facts, found.items)) this.#dirty.add('events');
-        if (found.next === after || found.items.length === 0) break;
-        after = found.next;
-      }
+      const found = await api.get('/api/v1/events', { query: { last: EVENTS_BEFORE } });
+      if (addEvents(this.#facts, found.items)) this.#dirty.add('events');
       this.#later();
     } catch {
       this.#eventsLoaded = false;

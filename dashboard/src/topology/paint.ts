@@ -33,8 +33,10 @@ export interface Emphasis {
 /** Radius of a node at zoom 1. */
 export const RADIUS = 9;
 const RADIUS_MIN = 2.2;
-/** The same where only few are in sight, and how many that are. */
-const RADIUS_FEW = 5;
+/** So large that its mark can be read, where that brings no two nodes together (`GAP`). */
+const RADIUS_READ = 6.5;
+const RADIUS_ROOM = 12.5;
+/** So few nodes that all names have a chance at any zoom. */
 const FEW = 120;
 const RADIUS_MAX = 16;
 /** From this zoom on names are written that are not important; of few nodes always. */
@@ -53,9 +55,9 @@ const ROW = 4;
 const widths = new Map<string, number>();
 const WIDTHS_MAX = 20_000;
 
-/** How large a node is on the screen, with so many in the picture. */
-export function radiusAt(zoom: number, nodes: number): number {
-  return Math.min(RADIUS_MAX, Math.max(nodes <= FEW ? RADIUS_FEW : RADIUS_MIN, RADIUS * zoom));
+/** How large a node is on the screen. */
+export function radiusAt(zoom: number): number {
+  return Math.min(RADIUS_MAX, Math.max(RADIUS_MIN, RADIUS * zoom, Math.min(RADIUS_READ, RADIUS_ROOM * zoom)));
 }
 
 /** Paints everything that is in sight; says how many nodes that were. */
@@ -81,7 +83,7 @@ export function paint(
     if (!point || point.x < view.left || point.x > view.right || point.y < view.top || point.y > view.bottom) continue;
     visible.push({ node, at: toScreen(camera, point) });
   }
-  const radius = radiusAt(camera.zoom, picture.nodes.length);
+  const radius = radiusAt(camera.zoom);
   for (const { node, at } of visible) paintNode(context, node, at, radius, picture.gateway, theme, emphasis);
   context.globalAlpha = 1;
   paintNames(context, visible, radius, picture.nodes.length <= FEW ? 1 : camera.zoom, theme, emphasis);
@@ -272,7 +274,7 @@ function paintNames(
   const wanted = ranked.filter((each) => each.rank > 1 || zoom >= NAMES_ZOOM || (each.rank === 1 && zoom >= NAMES_ZOOM / 3));
   wanted.sort((a, b) => b.rank - a.rank);
   const taken = new Taken();
-  if (radius >= RADIUS_FEW) for (const { at } of visible) taken.take(at.x - radius, at.y - radius / 2, 2 * radius, true);
+  if (radius >= 4) for (const { at } of visible) taken.take(at.x - radius, at.y - radius / 2, 2 * radius, true);
   context.textAlign = 'left';
   context.textBaseline = 'middle';
   context.lineJoin = 'round';

@@ -192,7 +192,8 @@ export class View {
       this.#mesh ??= (await api.get('/api/v1/meshes', { signal: asked.signal })).items[0]?.id ?? '';
       const sent = { path: { mesh: this.#mesh }, query: { at }, signal: asked.signal };
       const found = await api.get('/api/v1/meshes/{mesh}/topology/history', sent);
-      this.past = { at, tree: buildTree(found.gateway, found.links), uncertain: found.uncertain };
+      if (asked.signal.aborted) return;
+      this.past = { at, tree: buildTree(found.gateway, found.links), uncertain: found.uncertain ?? [] };
     } catch (error) {
       if (asked.signal.aborted) return;
       this.past = null;
@@ -200,6 +201,11 @@ export class View {
       this.trouble = gone ? 'The tree of that time is not kept. What is shown is the tree of now.' : words(error);
     }
     this.loading = false;
+  }
+
+  /** The page is left: what has been asked for is not waited for. */
+  stop(): void {
+    this.#asked?.abort();
   }
 
   scene() {
