@@ -57,14 +57,14 @@ export function time(at: string | number | null | undefined, now: number): strin
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return NOTHING;
   const today = new Date(now).toDateString() === date.toDateString();
-  const clock = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const clock = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   return today ? clock : `${date.toLocaleDateString(undefined, { day: '2-digit', month: 'short' })} ${clock}`;
 }
 
 /** A time to the second with its date, for titles. */
 export function fullTime(at: string | number | null | undefined): string {
   const date = new Date(at ?? Number.NaN);
-  return Number.isNaN(date.getTime()) ? NOTHING : date.toLocaleString();
+  return Number.isNaN(date.getTime()) ? NOTHING : date.toLocaleString(undefined, { hourCycle: 'h23' });
 }
 
 /** A number with at most so many digits after the point, without zeros at its end. */
