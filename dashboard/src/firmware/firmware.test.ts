@@ -43,6 +43,8 @@ const OLD = image('1.0', 'aabbccdd');
 const NEW = image('1.1', '11223344');
 
 describe('what a node runs', () => {
+  const groups = [{ nodes: [1], running: { id: OLD.sha256.slice(0, 16) }, hardware: 'ESP32', role: 'sensor' }];
+  const asked = { forecast: { groups } } as unknown as Partial<Rollout>;
   const rows: [string, Node, Rollout[], string | null, string | null][] = [
     ['by the digits of telemetry', node(1, { id: 0xaabbccdd }), [], '1.0', OLD.sha256],
     ['by digits of no kept image', node(1, { id: 0x00c0ffee }), [], '00c0ffee', null],
@@ -50,6 +52,8 @@ describe('what a node runs', () => {
     ['by what it calls itself', node(1, { version: 'v7' }), [], 'v7', null],
     ['by an update that proved it', node(1), [rollout(1, NEW, [line(1, 'updated')])], '1.1', NEW.sha256],
     ['by the newest of these', node(1, { id: 0xaabbccdd, at: AT }), [rollout(1, NEW, [line(1, 'updated')])], '1.1', NEW.sha256],
+    ['by what a roll-out was told, until it has updated it', node(1), [rollout(1, NEW, [line(1, 'receiving')], asked)], '1.0', OLD.sha256],
+    ['by that update, not by what was told before', node(1), [rollout(1, NEW, [line(1, 'updated')], asked)], '1.1', NEW.sha256],
     ['not by an update that failed', node(1), [rollout(1, NEW, [line(1, 'failed')])], null, null],
     ['by nothing', node(1), [], null, null],
   ];

@@ -1,7 +1,7 @@
 // Which image a node runs, on which hardware and in which role, as far as anybody has told.
 //
 // It refuses to guess: what nobody told is `null`. An image is known by the first digits of its SHA-256 that
-// telemetry brings, by an MD5, or by a roll-out that proved it; a version alone is what the node calls it.
+// telemetry brings, by an MD5, or by a roll-out that asked or proved it; a version alone is what the node calls it.
 
 import type { Firmware, Node, Rollout } from '../lib/types';
 
@@ -62,6 +62,12 @@ function proofs(node: Node, images: readonly Firmware[], rollouts: readonly Roll
     found.push({ image, digits: md5.text.slice(0, 8), role: null, at: md5.observed_at, source: md5.source });
   }
   for (const rollout of rollouts) {
+    const asked = rollout.forecast?.groups.find((group) => group.nodes.includes(node.id));
+    if (asked?.running) {
+      const { id } = asked.running;
+      const image = images.find((each) => each.sha256.startsWith(id)) ?? null;
+      found.push({ image, digits: id.slice(0, 8), role: asked.role ?? null, at: rollout.started_at, source: 'survey' });
+    }
     const line = rollout.nodes.find((each) => each.id === node.id);
     if (line?.state !== 'updated') continue;
     const at = rollout.finished_at ?? rollout.started_at;
