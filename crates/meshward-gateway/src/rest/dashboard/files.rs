@@ -57,7 +57,7 @@ impl Files {
     pub(super) fn embedded() -> Self {
         /// What `cargo xtask web` has built, if it has.
         #[derive(rust_embed::RustEmbed)]
-        #[folder = "$CARGO_MANIFEST_DIR/../../dashboard/dist"]
+        #[folder = "../../dashboard/dist"]
         #[allow_missing = true]
         struct Built;
 
@@ -147,6 +147,15 @@ mod tests {
         assert!(File::new("a.js", Cow::Owned(noise)).packed.is_none());
         assert!(File::new("a.png", Cow::Owned(text)).packed.is_none());
         assert!(File::new("a.js", Cow::Borrowed(b"short")).packed.is_none());
+    }
+
+    #[test]
+    #[cfg(feature = "dashboard")]
+    fn what_was_built_before_is_carried() {
+        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboard/dist/index.html");
+        let files = Files::embedded();
+        let page = files.get("index.html").map(|file| file.body.to_vec());
+        assert_eq!(page, std::fs::read(built).ok());
     }
 
     #[test]
