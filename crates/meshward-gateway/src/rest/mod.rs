@@ -11,6 +11,7 @@ pub(crate) mod convert;
 mod extract;
 mod hub;
 mod idempotency;
+pub(crate) mod inside;
 mod kept;
 pub mod listen;
 pub mod model;
