@@ -4,6 +4,7 @@ use axum::extract::FromRef;
 use tokio::sync::watch;
 
 use super::access::Access;
+use super::dashboard::Dashboard;
 use super::hub::Hub;
 use super::idempotency::Keys;
 use crate::service::Gateway;
@@ -17,6 +18,8 @@ pub struct Api {
     pub gateway: NodeHandle<Gateway>,
     /// Who may do what.
     pub access: Access,
+    /// What people at browsers see.
+    pub(super) dashboard: Dashboard,
     /// Where is kept what operators are promised, if anywhere.
     pub(super) store: Option<Store>,
     /// Where streams come from.
@@ -32,7 +35,13 @@ impl Api {
     /// own.
     pub fn new(gateway: NodeHandle<Gateway>, access: Access) -> Self {
         let hub = Hub::start(gateway.clone());
-        Self { gateway, access, store: None, hub, keys: Keys::default(), stop: Stop::default() }
+        let dashboard = Dashboard::embedded();
+        Self { gateway, access, dashboard, store: None, hub, keys: Keys::default(), stop: Stop::default() }
+    }
+
+    /// The same, with another dashboard than the one that this program carries.
+    pub fn with_dashboard(self, dashboard: Dashboard) -> Self {
+        Self { dashboard, ..self }
     }
 
     /// The same, with a database for what operators are promised.

@@ -50,6 +50,7 @@ struct Span {
     step: u32,
     /// What becomes of the values of a step: `min`, `max`, `avg` or `last`.
     #[serde(default)]
+    #[param(inline)]
     agg: Agg,
 }
 
