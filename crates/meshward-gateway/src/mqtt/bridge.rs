@@ -19,10 +19,11 @@ use super::compat::{self, Compat};
 use super::firmware::{Begin, Uploads};
 use super::home_assistant::HomeAssistant;
 use super::message::{Incoming, Message, Qos};
+use super::post::PostError;
 use super::request::{self, Request};
 use super::settings::Settings;
 use super::status::{self, Look, Status};
-use super::topics::{Heard, Topics, levels};
+use super::topics::{Heard, Topics, is_topic, levels};
 use super::update::{self, Progress};
 use crate::rest::inside::{Call, Content, Seen};
 use crate::rest::model::Event;
@@ -40,6 +41,8 @@ const HEARD_MAX: usize = 64;
 const LOOK_FOR: Duration = Duration::from_secs(10);
 /// Orphans that are listed.
 const ORPHANS_SHOWN: usize = 100;
+/// Longest topic in which other parts of the program may say something, in bytes.
+const TOPIC_MAX: usize = 256;
 /// Between two messages about the gateway's own health, in seconds.
 const HEALTH_S: u64 = 60;
 
@@ -124,6 +127,8 @@ pub(crate) struct Bridge {
     seen: Option<Seen>,
     heard: VecDeque<Sha256Sum>,
     audited: Option<u64>,
+    /// What became of messages of other parts of the program.
+    posted: VecDeque<(u64, Result<(), PostError>)>,
     counters: Counters,
 }
 
@@ -153,6 +158,7 @@ impl Bridge {
             seen: None,
             heard: VecDeque::new(),
             audited: None,
+            posted: VecDeque::new(),
             counters: Counters::default(),
         }
     }
@@ -202,17 +208,26 @@ impl Bridge {
     /// The connection is lost.
     pub(crate) fn handle_down(&mut self) {
         self.link = Link::Down;
-        // What the broker keeps is sent anyhow when it is back.
+        // What the broker keeps is sent anyhow when it is back; who waits for an answer tries again.
         let under_way = std::mem::take(&mut self.in_flight);
-        for (_, message) in under_way.into_iter().rev().filter(|(_, message)| !message.retain) {
-            self.outbox.push_front(message);
+        let mut again = VecDeque::new();
+        for message in std::mem::take(&mut self.outbox).into_iter().rev().chain(under_way.into_values().rev())
+        {
+            match message.post {
+                Some(post) => self.posted.push_back((post, Err(PostError::NotTaken))),
+                None if message.retain => {}
+                None => again.push_front(message),
+            }
         }
+        self.outbox = again;
         self.shorten();
     }
 
     /// The broker has a message.
     pub(crate) fn handle_acknowledged(&mut self, tag: u64) {
-        self.in_flight.remove(&tag);
+        if let Some(post) = self.in_flight.remove(&tag).and_then(|message| message.post) {
+            self.posted.push_back((post, Ok(())));
+        }
         if self.link == Link::Greeting && tag + 1 == self.next {
             self.link = Link::Live;
             self.board.reconnected();
@@ -222,6 +237,9 @@ impl Bridge {
     /// The broker does not take a message.
     pub(crate) fn handle_refused(&mut self, tag: u64) {
         self.counters.unsent += 1;
+        if let Some(post) = self.in_flight.get_mut(&tag).and_then(|message| message.post.take()) {
+            self.posted.push_back((post, Err(PostError::NotTaken)));
+        }
         self.handle_acknowledged(tag);
     }
 
@@ -274,9 +292,30 @@ impl Bridge {
 
     fn shorten(&mut self) {
         while self.outbox.len() > OUTBOX_MAX {
-            self.outbox.pop_front();
+            let dropped = self.outbox.pop_front();
+            self.posted.extend(
+                dropped.and_then(|message| message.post).map(|post| (post, Err(PostError::NotTaken))),
+            );
             self.counters.outbox_dropped += 1;
         }
+    }
+
+    /// Another part of the program has something to say; `post` names it.
+    pub(crate) fn handle_post(&mut self, post: u64, topic: Option<String>, payload: String) {
+        let topic = topic.unwrap_or_else(|| self.topics.of("notification"));
+        if !is_topic(&topic, TOPIC_MAX) {
+            self.posted.push_back((post, Err(PostError::Topic(topic))));
+        } else if self.link == Link::Live {
+            let message = Message::passing(topic, payload, Qos::AtLeastOnce);
+            self.say(Message { post: Some(post), ..message });
+        } else {
+            self.posted.push_back((post, Err(PostError::Down)));
+        }
+    }
+
+    /// What became of such a message.
+    pub(crate) fn poll_posted(&mut self) -> Option<(u64, Result<(), PostError>)> {
+        self.posted.pop_front()
     }
 
     /// What is known of the mesh now.

@@ -187,7 +187,7 @@ fn node(settings: &Settings, topics: &Topics, level: &str, each: &SeenNode) -> V
     insert(&mut device, "hw", each.hardware.clone());
     let place = node.facts.iter().find(|fact| fact.topic == "location").map(|fact| fact.text.clone());
     insert(&mut device, "suggested_area", place);
-    insert(&mut device, "cu", settings.url.as_ref().map(|url| format!("{url}/#/nodes/{id}")));
+    insert(&mut device, "cu", settings.url.as_ref().map(|url| format!("{url}/nodes/{id}")));
     let mut components: Map<String, Value> = Map::new();
     components.extend(SENSORS.iter().filter(|sensor| !sensor.told || has(each, sensor.key)).map(|sensor| {
         let rest = described(sensor, &of("state"));

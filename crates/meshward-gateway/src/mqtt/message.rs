@@ -24,6 +24,8 @@ pub(crate) struct Message {
     pub(crate) retain: bool,
     /// By what its reader knows the question (MQTT 5).
     pub(crate) correlation: Option<Vec<u8>>,
+    /// Who of this program waits for what becomes of it.
+    pub(crate) post: Option<u64>,
 }
 
 impl Message {
@@ -35,7 +37,14 @@ impl Message {
     /// One that is for those who listen now.
     pub(crate) fn passing(topic: impl Into<String>, payload: impl Into<Vec<u8>>, qos: Qos) -> Self {
         let payload: Vec<u8> = payload.into();
-        Self { topic: topic.into(), payload: payload.into(), qos, retain: false, correlation: None }
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos,
+            retain: false,
+            correlation: None,
+            post: None,
+        }
     }
 }
 

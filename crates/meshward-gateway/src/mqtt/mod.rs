@@ -15,6 +15,7 @@ mod compat;
 mod firmware;
 mod home_assistant;
 mod message;
+mod post;
 mod request;
 mod run;
 mod settings;
@@ -25,6 +26,12 @@ mod topics;
 mod update;
 
 pub use client::{Problem, probe};
-pub use run::run;
+pub use post::{Post, PostBox, PostError, post};
+pub use run::{run, run_with};
 pub use settings::{AddressError, Broker, BrokerAddress, Settings, Shape, Tls, Version};
 pub use topics::{Base, TopicError};
+
+/// The page's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/integrations.md")]
+mod page {}

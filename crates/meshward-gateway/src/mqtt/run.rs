@@ -5,7 +5,7 @@
 //! connection that has lasted makes the waiting short again; so two gateways with one name, which push each other out,
 //! do it once a minute.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,12 +16,13 @@ use meshward_core::rng::Rng;
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant as Clock, MissedTickBehavior, interval};
 
 use super::bridge::{Bridge, Reply, Task, Vitals};
 use super::client::{Connection, Happened, Lost, Notice, Outcome, Problem, Secure, connect};
 use super::message::Message;
+use super::post::{PostBox, PostError, Posted, post};
 use super::settings::{Broker, Settings, Shape};
 use crate::prometheus::Process;
 use crate::rest::Api;
@@ -59,6 +60,7 @@ enum What {
     Answered(Reply, u16, Value),
     Said(bool),
     Text(NodeId, Vec<u8>),
+    Posted(Posted),
     Retry,
     Gone,
     Stop,
@@ -121,6 +123,10 @@ struct Runner {
     told: watch::Receiver<u64>,
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     texts: mpsc::Receiver<(NodeId, Vec<u8>)>,
+    posts: PostBox,
+    /// Who waits for what becomes of a message.
+    waiting: BTreeMap<u64, oneshot::Sender<Result<(), PostError>>>,
+    next_post: u64,
     looks: u64,
 }
 
@@ -132,6 +138,20 @@ pub async fn run(
     api: Api,
     broker: Broker,
     settings: Settings,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), Problem> {
+    run_with(api, broker, settings, post().1, stop).await
+}
+
+/// The same, with a way for other parts of the program to say something.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    api: Api,
+    broker: Broker,
+    settings: Settings,
+    posts: PostBox,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), Problem> {
     let secure = Secure::read(broker.tls.as_ref())?;
@@ -159,6 +179,9 @@ pub async fn run(
         told,
         done: mpsc::channel(64),
         texts,
+        posts,
+        waiting: BTreeMap::new(),
+        next_post: 1,
         looks: 0,
     };
     runner.run(stop).await
@@ -192,7 +215,7 @@ impl Runner {
 
     /// What happens next, apart from time and the end.
     async fn next(&mut self) -> What {
-        let Self { wire, told, done, texts, retry_at, .. } = self;
+        let Self { wire, told, done, texts, posts, retry_at, .. } = self;
         let retry_at = *retry_at;
         let retry = async {
             match retry_at {
@@ -218,6 +241,7 @@ impl Runner {
                 Done::Said(sent) => What::Said(sent),
             },
             Some((from, text)) = texts.recv() => What::Text(from, text),
+            Some(posted) = posts.0.recv() => What::Posted(posted),
         }
     }
 
@@ -248,6 +272,12 @@ impl Runner {
             What::Answered(reply, code, data) => self.bridge.handle_answer(reply, code, data),
             What::Said(sent) => self.bridge.handle_said(sent),
             What::Text(from, text) => self.bridge.handle_text(from.0, &text),
+            What::Posted(posted) => {
+                let post = self.next_post;
+                self.next_post += 1;
+                self.waiting.insert(post, posted.done);
+                self.bridge.handle_post(post, posted.topic, posted.payload);
+            }
             What::Gone | What::Stop => {}
         }
         Ok(Ok(()))
@@ -365,6 +395,12 @@ impl Runner {
     /// Hands over what the bridge has to say, and begins what is to be done.
     fn carry_out(&mut self) {
         self.publish();
+        while let Some((post, outcome)) = self.bridge.poll_posted() {
+            if let Some(done) = self.waiting.remove(&post) {
+                // Whoever waited may have given up.
+                drop(done.send(outcome));
+            }
+        }
         while let Some(task) = self.bridge.poll_task() {
             let (inside, done) = (self.inside.clone(), self.done.0.clone());
             tokio::spawn(async move {

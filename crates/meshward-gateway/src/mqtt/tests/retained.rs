@@ -2,6 +2,8 @@
 
 use super::*;
 
+use super::super::post::PostError;
+
 #[test]
 fn nothing_is_published_before_the_birth_is_acknowledged() {
     let mut table = Table::operator();
@@ -255,4 +257,62 @@ fn rows_of_the_audit_are_told_once_and_only_new_ones() {
     assert_eq!(table.said.len(), 1);
     let said = table.last(&of("ota/audit"));
     assert_eq!((&said["seq"], &said["detail"]["hold"]), (&json!(3), &json!(true)));
+}
+
+#[test]
+fn other_parts_of_the_program_hear_what_became_of_their_messages() {
+    let mut table = Table::operator();
+    let posted = |table: &mut Table| std::iter::from_fn(|| table.bridge.poll_posted()).collect::<Vec<_>>();
+    table.bridge.handle_post(1, None, "{}".to_owned());
+    assert_eq!(posted(&mut table), [(1, Err(PostError::Down))]);
+    let mut table = again_up(table);
+    table.bridge.handle_post(2, None, "{}".to_owned());
+    table.bridge.handle_post(3, Some("other".to_owned()), "{}".to_owned());
+    table.bridge.handle_post(4, Some("a/+".to_owned()), "{}".to_owned());
+    assert_eq!(posted(&mut table), [(4, Err(PostError::Topic("a/+".to_owned())))]);
+    let (first, message) = table.bridge.poll_publish().unwrap();
+    assert_eq!((message.topic, message.retain), (of("notification"), false));
+    let (second, _) = table.bridge.poll_publish().unwrap();
+    table.bridge.handle_acknowledged(second);
+    assert_eq!(posted(&mut table), [(3, Ok(()))]);
+    table.bridge.handle_refused(first);
+    assert_eq!(posted(&mut table), [(2, Err(PostError::NotTaken))]);
+    table.bridge.handle_post(5, None, "{}".to_owned());
+    table.bridge.handle_down();
+    assert_eq!(posted(&mut table), [(5, Err(PostError::NotTaken))]);
+}
+
+/// What 50 nodes that report every 30 s cost a broker, by the messages of two minutes.
+#[test]
+fn fifty_nodes_cost_a_broker_a_few_messages_a_second() {
+    let ids: Vec<u32> = (2..52).collect();
+    for (what, home_assistant, most) in
+        [("status", None, 60_000), ("with Home Assistant", Some("ha"), 60_000)]
+    {
+        let home_assistant = home_assistant.map(|prefix| prefix.parse().unwrap());
+        let mut table = Table::new(Settings { home_assistant, ..Settings::default() }).up();
+        let mut seen = mesh(&ids);
+        table.see(&seen);
+        let start: usize = table.said.iter().map(|message| message.topic.len() + message.payload.len()).sum();
+        let first = table.topics().len();
+        for second in 1..=120_i64 {
+            table.pass(1_000);
+            let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
+            seen.at = at;
+            for each in seen.nodes.iter_mut().filter(|each| i64::from(each.node.id) % 30 == second % 30) {
+                each.node.last_heard_at = Some(at);
+                for metric in &mut each.node.metrics {
+                    metric.observed_at = at;
+                    metric.value += 1.0;
+                }
+            }
+            table.see(&seen);
+        }
+        let bytes: usize = table.said.iter().map(|message| message.topic.len() + message.payload.len()).sum();
+        let (messages, bytes) = (table.said.len() / 2, bytes / 2);
+        println!(
+            "50 nodes, {what}: at first {first} messages, {start} bytes; then {messages} messages and {bytes} bytes a minute"
+        );
+        assert!(messages <= 200 && bytes <= most, "{what}: {messages} messages, {bytes} bytes");
+    }
 }
