@@ -5,6 +5,7 @@
 
 mod act;
 mod alerts;
+mod broker;
 mod capture;
 mod client;
 mod config;

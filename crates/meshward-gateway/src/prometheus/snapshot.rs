@@ -60,6 +60,7 @@ pub(super) struct Snapshot {
     pub(super) nodes: Vec<NodeCopy>,
     pub(super) parse_errors: [(&'static str, u64); 4],
     pub(super) tally: Tally,
+    pub(super) broker: Option<bool>,
 }
 
 /// All states, so that each has a sample, which may be 0.
@@ -109,6 +110,7 @@ impl Snapshot {
                 ("malformed", counters.packages_malformed),
             ],
             tally: *gateway.tally(),
+            broker: gateway.broker(),
         }
     }
 }

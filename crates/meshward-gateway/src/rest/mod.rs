@@ -12,6 +12,7 @@ mod dashboard;
 mod extract;
 mod hub;
 mod idempotency;
+pub(crate) mod inside;
 mod kept;
 pub mod listen;
 pub mod model;

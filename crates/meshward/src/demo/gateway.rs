@@ -12,6 +12,7 @@ use meshward_core::time::Duration;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::signing::SigningKey;
 use meshward_gateway::keep::Keeper;
+use meshward_gateway::mqtt::{Broker, BrokerAddress};
 use meshward_gateway::rest::access::{self, Access};
 use meshward_gateway::rest::model::{NewRollout, Rollout};
 use meshward_gateway::shell::{ShellConfig, Tap, Traffic};
@@ -19,7 +20,7 @@ use meshward_gateway::store::{Retention, Store, StoreUrl};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
-use super::{Args, GATEWAY, LOOK, PATIENCE, ROLE, Release};
+use super::{Args, GATEWAY, LOOK, PATIENCE, ROLE, Release, broker};
 use crate::client::Client;
 use crate::deploy;
 use crate::door::Door;
@@ -31,6 +32,8 @@ const QUIET: Duration = Duration::from_secs(20);
 const PERIOD: Duration = Duration::from_secs(10);
 /// Where it serves when nobody says where: at the gateway's usual port, where that is free.
 const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+/// How long the broker of its own outlives the gateway.
+const GOOD_BYE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Else at any port of this machine.
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -54,6 +57,8 @@ pub(super) struct Plan<'a> {
     pub(super) bound: rest::Bound,
     /// Where it keeps its history, if it stays up.
     pub(super) folder: Option<&'a Path>,
+    /// The broker that it serves, if any.
+    pub(super) mqtt: Option<&'a str>,
 }
 
 /// Takes the port: the one that was asked for; else of a mesh that stays up the usual one, if it is free; else any.
@@ -74,9 +79,32 @@ async fn keeper(folder: Option<&Path>) -> anyhow::Result<Option<Keeper>> {
     Ok(Some(Keeper::open(store, Retention::default()).await?))
 }
 
+/// Finds the broker, or starts one, which ends a little after the gateway has said good-bye to it; says where it is.
+async fn serve_broker(
+    named: &str,
+    seed: u64,
+    stop: impl Future<Output = ()> + Send + 'static,
+    tasks: &mut tokio::task::JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<(Broker, meshward_gateway::mqtt::Settings)> {
+    let address = if named == broker::OWN {
+        let own = broker::OwnBroker::bind().await?;
+        let address = BrokerAddress { host: "127.0.0.1".to_owned(), port: own.port, tls: false };
+        tasks.spawn(own.run(async {
+            stop.await;
+            tokio::time::sleep(GOOD_BYE).await;
+        }));
+        address
+    } else {
+        named.parse().with_context(|| format!("--mqtt {named} is no broker"))?
+    };
+    // For people and programs: the port may have been chosen by the system.
+    println!("broker: {address}");
+    Ok(broker::place(&address, seed))
+}
+
 impl VirtualGateway {
     pub(super) async fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { entry, seed, tap, operator, bound, folder } = plan;
+        let Plan { entry, seed, tap, operator, bound, folder, mqtt } = plan;
         let traffic = Arc::new(Traffic::default());
         let peer = entry.to_string().parse()?;
         let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed, tap };
@@ -108,6 +136,10 @@ impl VirtualGateway {
             tasks.spawn(async move { Ok(keeping.await?) });
         }
         let api = rest::Api::new(handle, door.access.clone()).with_store(store);
+        if let Some(named) = mqtt {
+            let place = serve_broker(named, seed, until(stopped.clone()), &mut tasks).await?;
+            tasks.spawn(crate::broker::serve(Some(place), api.clone(), until(stopped.clone())));
+        }
         let http = rest::serve(bound, api, until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });
         let target = Target { url, token: Some(door.access.local().reveal_token()) };

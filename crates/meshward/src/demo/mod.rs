@@ -7,6 +7,7 @@
 //! every node's flash is read and hashed: that, and nothing that a node says, is the result. Without it the mesh lives
 //! on ([`live`]) for whoever looks at the dashboard.
 
+mod broker;
 mod gateway;
 mod live;
 mod mesh;
@@ -87,6 +88,10 @@ pub(crate) struct Args {
     /// Print one JSON object as the last line of standard output, and no progress.
     #[arg(long)]
     json: bool,
+    /// Serve MQTT as well: with a broker of this program's own, on a free port of this machine and in memory, or with the
+    /// one at mqtt://HOST:PORT. Whoever gets there may do everything to the mesh.
+    #[arg(long, value_name = "BROKER", num_args = 0..=1, default_missing_value = broker::OWN)]
+    mqtt: Option<String>,
     /// Write all that passes over the gateway's link to this file; `meshward capture ladder` shows it.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -147,6 +152,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         operator: signers.operator,
         bound,
         folder: (!args.once).then(|| mesh.folder()),
+        mqtt: args.mqtt.as_deref(),
     };
     let gateway = VirtualGateway::start(plan).await?;
     let good = if args.once {
