@@ -6,6 +6,7 @@
 mod act;
 mod alerts;
 mod capture;
+mod channels;
 mod client;
 mod config;
 mod demo;
@@ -78,6 +79,8 @@ enum Command {
     Top(top::Args),
     /// List alerts; know of them, end them, write on them.
     Alerts(alerts::Args),
+    /// By what people are told of alerts: list channels, add, try and remove them, see what became of messages.
+    Channels(channels::Args),
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
     Logs(logs::Args),
     /// Tell a node to do something, and wait for what it says.
@@ -184,6 +187,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Status(args) => status::run(args).await,
         Command::Top(args) => top::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,
+        Command::Channels(args) => channels::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Tell(args) => act::command(args).await,
         Command::Name(args) => act::name(args).await,

@@ -60,6 +60,8 @@ pub(super) struct Snapshot {
     pub(super) nodes: Vec<NodeCopy>,
     pub(super) parse_errors: [(&'static str, u64); 4],
     pub(super) tally: Tally,
+    /// Messages that wait, by channel: the node's task does not know them.
+    pub(super) outbox: BTreeMap<String, u64>,
 }
 
 /// All states, so that each has a sample, which may be 0.
@@ -109,6 +111,7 @@ impl Snapshot {
                 ("malformed", counters.packages_malformed),
             ],
             tally: *gateway.tally(),
+            outbox: BTreeMap::new(),
         }
     }
 }

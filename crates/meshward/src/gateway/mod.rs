@@ -6,6 +6,7 @@
 
 mod manager;
 mod reload;
+mod telling;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use crate::journal::Journal;
 use crate::keeping::{self, StorePlace};
 use crate::shutdown;
 use reload::Reloader;
+use telling::Telling;
 
 /// Options of `meshward gateway`. They go before the environment and the configuration.
 #[derive(clap::Args)]
@@ -151,6 +153,7 @@ struct Running {
     node: tokio::task::JoinHandle<meshward_gateway::shell::Exit>,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     keep: tokio::task::JoinHandle<Result<(), KeepError>>,
+    telling: Telling,
     _door: Door,
 }
 
@@ -167,6 +170,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let history = keeper.is_some();
     let (shell, handle) = join(config, id, operator, capture, (remembered, history)).await?;
     let allowed = allowed(&config.ota);
+    let (keeper, telling) = Telling::start(config, keeper, &handle).await?;
     let store = keeper.as_ref().map(|keeper| keeper.store().clone());
     let accounts = store.clone().map(|store| Arc::new(store) as Arc<dyn rest::access::Keeper>);
     let door = Door::open(&bound, accounts).await?;
@@ -181,7 +185,9 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let node = tokio::spawn(shell.run(until(node_stopped)));
-    let api = rest::Api::new(handle.clone(), door.access.clone()).with_store(store);
+    let api = rest::Api::new(handle.clone(), door.access.clone())
+        .with_store(store)
+        .with_notifier(telling.notifier());
     let http = tokio::spawn(rest::serve(bound, api, until(stopped.clone())));
     let (kept, ends) = (handle.clone(), until(stopped));
     let keep = tokio::spawn(async move {
@@ -195,7 +201,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     });
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
-    Ok((Running { greeting, stop, stop_node, node, http, keep, _door: door }, handle))
+    Ok((Running { greeting, stop, stop_node, node, http, keep, telling, _door: door }, handle))
 }
 
 /// Where and how the interface is served.
@@ -293,6 +299,7 @@ impl Running {
                 .context("the REST service ended abnormally")?
                 .context("the REST service failed")?;
             self.keep.await.context("what keeps the gateway's knowledge ended abnormally")??;
+            self.telling.stop().await;
             self.stop_node.send_replace(true);
             self.node.await.context("the node ended abnormally")?;
             anyhow::Ok(())
