@@ -61,6 +61,8 @@ pub(super) struct Snapshot {
     pub(super) parse_errors: [(&'static str, u64); 4],
     pub(super) tally: Tally,
     pub(super) broker: Option<bool>,
+    /// Messages that wait, by channel: the node's task does not know them.
+    pub(super) outbox: BTreeMap<String, u64>,
 }
 
 /// All states, so that each has a sample, which may be 0.
@@ -111,6 +113,7 @@ impl Snapshot {
             ],
             tally: *gateway.tally(),
             broker: gateway.broker(),
+            outbox: BTreeMap::new(),
         }
     }
 }

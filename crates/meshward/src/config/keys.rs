@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use meshward_gateway::influx::Api;
 use meshward_gateway::mqtt::{Base, BrokerAddress, Shape, Version};
 use meshward_gateway::rest::access::{Network, Role};
 
@@ -270,6 +271,44 @@ sections! {
             }));
         /// A file that holds the database's URL in its first line, for one with a password. It goes before `url`.
         start url_file: Option<PathBuf> = None, Optional(File("store.url"));
+    }
+
+    /// How people are told. Channels and routes are made over the REST interface, or by `meshward channels`, and are
+    /// kept in the database.
+    notify: Notify {
+        /// Where people find this gateway, for links in messages.
+        start public_url: Option<String> = None, Optional(Text { max: 2_048 });
+        /// A file whose first line is a URL that the gateway asks as long as it is well. Whoever is behind it, such as
+        /// a service that watches over jobs, raises the alarm when nobody asks any more.
+        start heartbeat_url_file: Option<PathBuf> = None, Optional(File("heartbeat.url"));
+        /// How often.
+        start heartbeat_interval: u64 = 60, Span { seconds: 10..=3_600 };
+    }
+
+    /// Values, alerts and events for InfluxDB. Nothing is written without `url`.
+    influx: Influx {
+        /// The server, as `http://127.0.0.1:8086`.
+        start url: Option<String> = None, Optional(Parsed::by("an http:// or https:// URL", "http://127.0.0.1:8086", |text| {
+            let is_url = reqwest::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+            if is_url { Ok(text.to_owned()) } else { Err(String::new()) }
+        }));
+        /// By which interface: `v2`, `v1`, or `auto`, which takes version 1 where there is no version 2.
+        start api: Api = Api::Auto, Choice(&[("auto", Api::Auto), ("v2", Api::V2), ("v1", Api::V1)]);
+        /// The organisation. Version 1 has none.
+        start org: String = "meshward".to_owned(), Text { max: 256 };
+        /// The bucket; of version 1 the database.
+        start bucket: String = "meshward".to_owned(), Text { max: 256 };
+        /// A file that holds the token in its first line; for version 1 `USER:PASSWORD`.
+        start token_file: Option<PathBuf> = None, Optional(File("influx.token"));
+        /// How often values are written.
+        start interval: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Whether the nodes' names are a tag. A node that is renamed is then a new series.
+        start names: bool = false, Switch;
+        /// The folder in which values wait while the server takes none. By default `influx` beside the database's file,
+        /// in `$STATE_DIRECTORY` or the user's folder for data.
+        start queue: Option<PathBuf> = None, Optional(File("/var/lib/meshward/influx"));
+        /// How much may wait, packed. When it is full the oldest values go.
+        start queue_size: u32 = 64, Whole { range: 1..=4_096, multiple: 1, unit: "MiB" };
     }
 
     /// What the gateway writes to standard error.

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod captures;
+mod channels;
 mod configuration;
 mod demo;
 mod doctor;

@@ -4,6 +4,7 @@
 
 mod ask;
 mod history;
+mod notify;
 mod problem;
 mod rules;
 mod state;
@@ -18,6 +19,10 @@ pub use ask::{
     Value,
 };
 pub use history::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
+pub use notify::{
+    ChannelKind, ChannelSettings, ChannelTest, Delivery, DeliveryState, MailSecurity, NewNotificationChannel,
+    NotificationChannel, NotificationRoute, RouteChoice, RouteQuestion,
+};
 pub use problem::{Problem, ProblemPart};
 pub use rules::{AlertRule, Firing, Matcher, NewAlertRule, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
