@@ -79,6 +79,12 @@ pub fn carry_out(now: Instant, effect: &Effect, deployment: &mut Deployment, nod
     match effect {
         Effect::Activate(nodes) => deployment.activate(now, node, nodes),
         Effect::Retry(nodes) => deployment.retry(now, node, nodes),
+        Effect::Probe(nodes) => {
+            for id in nodes {
+                // Who is not there any more is not measured.
+                let _sent = node.probe(now, *id);
+            }
+        }
         Effect::Pause => deployment.pause(now, node),
         Effect::Resume => deployment.resume(now, node),
         Effect::Stop => deployment.abort(now, node),

@@ -152,9 +152,10 @@ impl Watch {
         (of(true), of(false))
     }
 
-    /// How many nodes of the wave told a value before.
-    pub fn told(&self, measure: Measure) -> usize {
-        let told = |node: &&Watched| node.wave && node.before.get(&measure).is_some_and(|lie| lie.count > 0);
+    /// How many nodes of the wave told a value so often before.
+    pub fn told(&self, measure: Measure, least: u32) -> usize {
+        let often = |lie: &Lie| lie.count >= least;
+        let told = |node: &&Watched| node.wave && node.before.get(&measure).is_some_and(often);
         self.nodes.values().filter(told).count()
     }
 

@@ -189,11 +189,14 @@ fn value(gate: &Gate, view: View<'_>, measure: Measure, most: f64, least: (u32, 
             format!("the wave has {} of {nodes_least} nodes that it takes to judge", view.tally.nodes);
         return undecided(open(View { tally: Tally::default(), ..view }), words);
     }
-    if view.watch.told(measure) == 0 {
-        return undecided(
-            open(View { tally: Tally::default(), ..view }),
-            format!("no node of the wave told {} before", measure.name()),
+    let told = view.watch.told(measure, samples_least);
+    if told < nodes_least as usize {
+        let open = open(View { tally: Tally::default(), ..view });
+        let words = format!(
+            "{told} nodes told {} often enough before: there is nothing to hold it against",
+            measure.name()
         );
+        return undecided(open, words);
     }
     if wave.len() < nodes_least as usize {
         let words = format!(

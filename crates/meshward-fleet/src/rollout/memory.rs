@@ -180,6 +180,7 @@ impl Rollout {
             why: memory.why,
             due: Some(moment.now),
             staged: memory.staged.map(at),
+            probed: Instant::ORIGIN,
             effects: Default::default(),
             decisions: Default::default(),
             dropped: 0,

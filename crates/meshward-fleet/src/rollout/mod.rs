@@ -62,6 +62,7 @@ pub use plan::{
     Retry, RolloutPlan, SELECTOR_MAX, Selector, Size, Soak, WAVES_MAX, WINDOWS_MAX, Wave, Window,
 };
 pub use report::{NodeReport, Preview, RolloutReport, WaveReport, preview};
+pub use soak::PROBED_MAX;
 pub use step::{PAUSED_MAX, STAGING_MAX};
 pub use verbs::VerbError;
 pub use wave::BATCH_MAX;
@@ -232,6 +233,8 @@ pub enum Effect {
     Activate(Vec<NodeId>),
     /// Let these nodes try once more.
     Retry(Vec<NodeId>),
+    /// Measure round trips to these nodes: at most [`PROBED_MAX`], each half minute.
+    Probe(Vec<NodeId>),
     /// Send nothing more for the time being.
     Pause,
     /// Go on sending.
@@ -316,6 +319,8 @@ pub struct Rollout {
     due: Option<Instant>,
     /// When the image was with everybody.
     staged: Option<Instant>,
+    /// When round trips were measured last.
+    probed: Instant,
     effects: VecDeque<Effect>,
     decisions: VecDeque<Decision>,
     dropped: u64,
@@ -346,6 +351,7 @@ impl Rollout {
             why: String::new(),
             due: Some(now),
             staged: None,
+            probed: Instant::ORIGIN,
             effects: VecDeque::new(),
             decisions: VecDeque::new(),
             dropped: 0,

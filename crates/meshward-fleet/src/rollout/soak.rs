@@ -1,14 +1,44 @@
 //! A wave is watched: gates look, and look again, until each has said its word.
 
 use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::NodeId;
 
 use super::gate::{self, Finding, Verdict, View};
-use super::{ENGINE, Evidence, Gate, Phase, Rollout, Seen, stats, wave_name};
+use super::{ENGINE, Effect, Evidence, Gate, Measure, Phase, Rollout, Seen, stats, wave_name};
 
 /// What nodes tell is taken in so often: sooner than the fleet forgets single values.
 const GATHER: Duration = Duration::from_secs(240);
 
+/// Most nodes to which round trips are measured: half of them of the wave, half of the next one, which are those to
+/// compare with. A probe each half minute to so many takes about 2 % of a channel with hops of 9 ms and four of
+/// them to a node.
+pub const PROBED_MAX: usize = 40;
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+
 impl Rollout {
+    /// Wants round trips measured while values count: the fleet probes too seldom for a gate.
+    pub(super) fn measure(&mut self, seen: &Seen) {
+        let now = seen.moment.now;
+        let counts = match self.phase {
+            Phase::Soaking => true,
+            Phase::Waiting => self.is_calm(seen),
+            _ => false,
+        };
+        if !counts || now < self.probed + PROBE_EVERY || !self.measures().contains(&Measure::RoundTrip) {
+            return;
+        }
+        self.probed = now;
+        let sample = |wave: usize| {
+            let ids: Vec<NodeId> = self.of_wave(wave).map(|(id, _)| id).collect();
+            let step = ids.len().div_ceil(PROBED_MAX / 2).max(1);
+            ids.into_iter().step_by(step).filter(|id| seen.shape.knows(*id)).collect::<Vec<NodeId>>()
+        };
+        let ids = [sample(self.wave), sample(self.wave + 1)].concat();
+        if !ids.is_empty() {
+            self.want(Effect::Probe(ids));
+        }
+    }
+
     /// All of the wave have shown what came of it.
     pub(super) fn begin_soak(&mut self, seen: &Seen) -> bool {
         let now = seen.moment.now;

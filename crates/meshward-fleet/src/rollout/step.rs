@@ -44,11 +44,13 @@ impl Rollout {
             self.want(Effect::Resume);
         }
         while self.advance(seen, evidence) {}
+        self.measure(seen);
         self.due = match self.phase {
             _ if self.phase.is_over() => None,
             Phase::Activating | Phase::RollingBack => Some(now + LOOK),
             Phase::Staging | Phase::Soaking => Some(now + WATCH),
             Phase::Approval => Some(self.approval_ends()),
+            Phase::Waiting if self.is_calm(seen) => Some(now + WATCH.min(self.waits_for(seen).0)),
             _ => Some(now + self.waits_for(seen).0.min(Duration::from_secs(3_600))),
         };
     }
@@ -181,6 +183,11 @@ impl Rollout {
             (staged + Duration::from_secs(self.plan.soak.baseline_s.into())).since(now)
         });
         if calm > window { (calm, "values to compare with") } else { (window, "its window") }
+    }
+
+    /// Whether a wave waits so shortly that what is measured now will be what its nodes are held against.
+    pub(super) fn is_calm(&self, seen: &Seen) -> bool {
+        self.waits_for(seen).0 <= Duration::from_secs(self.plan.soak.baseline_s.max(60).into())
     }
 
     fn look_at_wait(&mut self, seen: &Seen, evidence: &dyn Evidence) -> bool {

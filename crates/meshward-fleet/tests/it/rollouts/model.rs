@@ -1,5 +1,5 @@
 //! A mesh that is made up: a deployment that does what it is told, nodes that behave as a test says, and values with
-//! the noise of simulated statistics. No frames, no image.
+//! the noise of simulated statistics. No frames, no image. Round trips are known only of nodes that were probed.
 //!
 //! Free heap varies by 3 % within a node and 10 % between nodes, round trips by 25 and 40 %, signal strength by 3
 //! and 12 dB. A quarter of the variance within a node is slow (it forgets half in seven minutes), one round trip
@@ -13,7 +13,8 @@ use meshward_core::wire::{NodeId, Tree};
 use meshward_fleet::deployment::{Family, Phase, Revert, Standing, State, Why};
 use meshward_fleet::memory::{Moment, Stamp};
 use meshward_fleet::rollout::{
-    Decision, Effect, Evidence, Facts, Measure, NodeSeen, Rollout, RolloutMemory, RolloutPlan, Seen, Shape,
+    Decision, Effect, Evidence, Facts, Measure, NodeSeen, PROBED_MAX, Rollout, RolloutMemory, RolloutPlan,
+    Seen, Shape,
 };
 use meshward_fleet::series::Point;
 
@@ -52,6 +53,8 @@ struct Model {
     slow: [f64; 4],
     values: [VecDeque<Point>; 4],
     restarts: Vec<Instant>,
+    /// When its round trip was asked for.
+    probed: Instant,
     obeys_at: u32,
     told: u32,
 }
@@ -140,6 +143,7 @@ impl World {
             slow: [0.0; 4],
             values: Default::default(),
             restarts: Vec::new(),
+            probed: Instant::ORIGIN,
             obeys_at: 1,
             told: 0,
         };
@@ -298,6 +302,12 @@ impl World {
                     }
                 }
             }
+            Effect::Probe(ids) => {
+                assert!(ids.len() <= PROBED_MAX);
+                for id in ids {
+                    self.nodes.get_mut(id).unwrap().probed = now;
+                }
+            }
             Effect::Pause => self.paused = true,
             Effect::Resume => self.paused = false,
             Effect::Stop => {
@@ -313,7 +323,9 @@ impl World {
             }
             Effect::Quarantine => drop(self.quarantined.get_or_insert(now)),
         }
-        self.effects.push(effect.clone());
+        if !matches!(effect, Effect::Probe(_)) {
+            self.effects.push(effect.clone());
+        }
     }
 
     /// One look of the controller, and what it wants.
@@ -420,7 +432,8 @@ impl Model {
             {
                 value *= factor;
             }
-            if !lost {
+            let asked = measure != Measure::RoundTrip || now.since(self.probed) <= TICK;
+            if !lost && asked {
                 if self.values[at].len() == 32 {
                     self.values[at].pop_front();
                 }
