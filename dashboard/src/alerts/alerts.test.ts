@@ -5,7 +5,7 @@ import AlertRow from './AlertRow.svelte';
 import { chosen, grouped, stateWords, suppressionWords, type Tab, tally, verbsOf } from './list';
 import { bodyOf, emptyQuiet, matching, quietOf, windowWords } from './quiet';
 import QuietDialog from './QuietDialog.svelte';
-import { canRehearse, ruleWords, scheduleWords } from './rules';
+import { canRehearse, formOf, ruleBody, ruleWords, scheduleWords } from './rules';
 import type { AlertRule, Matcher } from './types';
 
 function alert(fingerprint: string, more: Partial<Alert> = {}): Alert {
@@ -136,6 +136,18 @@ describe('rules in words', () => {
     const schedule = { days: ['mon', 'tue'], from_minute: 1_320, to_minute: 360, ahead_minutes: -90 };
     expect(scheduleWords(rule({ schedule }))).toBe('Mon, Tue, 22:00 to 06:00 UTC−01:30');
     expect(scheduleWords(rule())).toBeNull();
+  });
+
+  it('go through the form unchanged, with what it does not show', () => {
+    const schedule = { days: ['mon'], from_minute: 0, to_minute: 60, ahead_minutes: 0 };
+    for (const one of [rule({ labels: { team: 'attic' }, schedule, state: null }), rule({ signal: null, side: null, raise: null, clear: null, state: 'offline' })]) {
+      expect(ruleBody(formOf(one), one)).toEqual(one);
+    }
+  });
+
+  it('are asked for as they are written', () => {
+    const form = { ...formOf(null), name: ' cold ', looks_at: 'chip_temperature_c', raise: '−5', clear: 'warm', hold_seconds: '' };
+    expect(ruleBody(form, null)).toMatchObject({ name: 'cold', signal: 'chip_temperature_c', state: null, raise: -5, clear: 'warm', hold_seconds: 0 });
   });
 
   it('can be tried only on levels', () => {

@@ -42,3 +42,61 @@ export function scheduleWords(rule: AlertRule): string | null {
 export function canRehearse(rule: AlertRule): boolean {
   return Boolean(rule.signal) && !/_(per_minute|per_hour|per_day|over_usual|change|per_year)$/.test(rule.signal ?? '');
 }
+
+/** A rule as a form has it: numbers are text until they are asked for. */
+export interface RuleForm {
+  name: string;
+  /** Whether it looks at a value, or at a state. */
+  of: 'signal' | 'state';
+  looks_at: string;
+  side: 'above' | 'below';
+  raise: string;
+  clear: string;
+  hold_seconds: string;
+  recover_seconds: string;
+  severity: string;
+  runbook: string;
+  enabled: boolean;
+}
+
+export function formOf(rule: AlertRule | null): RuleForm {
+  const text = (value: number | null | undefined, other = '') => (value === null || value === undefined ? other : String(value));
+  return {
+    name: rule?.name ?? '',
+    of: rule?.state ? 'state' : 'signal',
+    looks_at: rule?.state ?? rule?.signal ?? '',
+    side: rule?.side === 'above' ? 'above' : 'below',
+    raise: text(rule?.raise),
+    clear: text(rule?.clear),
+    hold_seconds: text(rule?.hold_seconds, '300'),
+    recover_seconds: text(rule?.recover_seconds, '60'),
+    severity: rule?.severity ?? 'warning',
+    runbook: rule?.runbook ?? '',
+    enabled: rule?.enabled ?? true,
+  };
+}
+
+/** The body of a request. What the form does not show (labels, hours, freshness) stays as the rule had it. */
+export function ruleBody(form: RuleForm, before: AlertRule | null): AlertRule {
+  const number = (text: string) => {
+    const trimmed = String(text ?? '').trim().replace('−', '-');
+    // What is no number goes as it is: the gateway names it.
+    return trimmed === '' ? null : ((Number.isFinite(Number(trimmed)) ? Number(trimmed) : trimmed) as number);
+  };
+  const value = form.of === 'signal';
+  const body: Partial<AlertRule> = {
+    ...before,
+    name: form.name.trim(),
+    signal: value ? form.looks_at.trim() : null,
+    state: value ? null : form.looks_at.trim(),
+    side: value ? form.side : null,
+    raise: value ? number(form.raise) : null,
+    clear: value ? number(form.clear) : null,
+    hold_seconds: number(form.hold_seconds) ?? 0,
+    recover_seconds: number(form.recover_seconds) ?? 0,
+    severity: form.severity,
+    runbook: form.runbook.trim(),
+    enabled: form.enabled,
+  };
+  return body as AlertRule;
+}

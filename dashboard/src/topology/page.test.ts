@@ -32,15 +32,18 @@ function rows(): (string | undefined)[] {
   return [...document.querySelectorAll('[data-testid=topology-table] tbody th')].map((each) => each.textContent?.trim());
 }
 
+let changes: string[] | null = null;
 let history: { status: number; body: object };
 
 beforeEach(() => {
+  changes = null;
   router.go('/topology', true);
   history = { status: 404, body: { title: 'Not Found', status: 404 } };
   vi.stubGlobal('fetch', async (url: string) => {
-    const [status, body] = url.includes('/topology/history')
-      ? [history.status, history.body]
-      : [200, { items: url.includes('/meshes') ? [{ id: 'demo' }] : [] }];
+    let [status, body]: [number, object] = [200, { items: [] }];
+    if (url.includes('/topology/history')) [status, body] = [history.status, history.body];
+    else if (url.includes('/topology/changes')) [status, body] = changes ? [200, { items: changes.map((at) => ({ at, revision: 1 })), more: false }] : [404, {}];
+    else if (url.includes('/meshes')) body = { items: [{ id: 'demo' }] };
     return new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json' } });
   });
   live.mesh = { gateway: 1, learning: false } as Status;
@@ -109,6 +112,20 @@ describe('the page', () => {
     expect(now).toEqual(['same place now', 'same place now', 'elsewhere now', 'not in the tree now']);
     await fireEvent.click(screen.getByTestId('topology-live'));
     await vi.waitFor(() => expect(rows()).toHaveLength(5));
+  });
+
+  it('goes from change to change, as far back as the gateway keeps them', async () => {
+    changes = ['2026-01-01T00:00:10Z', '2026-01-01T00:00:00Z'];
+    history = { status: 200, body: { gateway: 1, revision: 3, links: [{ from: 1, to: 2 }] } };
+    render(Topology);
+    const back = screen.getByLabelText('Before the last change') as HTMLButtonElement;
+    await vi.waitFor(() => expect(back.disabled).toBe(false));
+    await fireEvent.click(back);
+    expect(router.query.get('at')).toBe('2026-01-01T00:00:09.999Z');
+    await vi.waitFor(() => expect(rows()).toEqual(['gateway', 'hall']));
+    await fireEvent.click(screen.getByLabelText('After the next change'));
+    expect(router.query.get('at')).toBe('2026-01-01T00:00:10.001Z');
+    expect(screen.getByLabelText('How far back')).toBeTruthy();
   });
 
   it('says that a time is not kept, and shows now', async () => {

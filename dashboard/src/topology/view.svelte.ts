@@ -23,6 +23,13 @@ interface Past {
   uncertain: readonly number[];
 }
 
+/** How far back one may look. */
+export const RANGES: readonly { hours: number; words: string }[] = [
+  { hours: 1, words: 'an hour' },
+  { hours: 24, words: 'a day' },
+  { hours: 168, words: 'a week' },
+  { hours: 720, words: '30 days' },
+];
 const SHAPES: readonly Shape[] = ['layered', 'radial'];
 const NOBODY: ReadonlySet<number> = new Set();
 
@@ -106,8 +113,13 @@ export class View {
     const same = this.#classed.filter((seen) => this.scale.of(seen).key === this.chosen);
     return new Set(same.map((seen) => seen.id));
   });
-  /** When the tree changed, as far as its events are known. */
-  changes: number[] = $derived(changes(live.events));
+  /** How far back the time bar goes, in hours. */
+  hours = $derived(RANGES.find(({ hours }) => String(hours) === router.query.get('hours'))?.hours ?? 24);
+  #stored = $state.raw<readonly number[]>([]);
+  /** When the tree changed, as far as that is kept, and as events told since. */
+  changes: number[] = $derived([...new Set([...this.#stored, ...changes(live.events)])].sort((a, b) => a - b));
+  /** Whether the gateway keeps trees for longer than it runs. */
+  kept = $state(false);
 
   seen(id: number): Seen {
     return this.#seen.get(id) ?? ({ id, node: undefined, depth: null, version: null } as Seen);
@@ -176,6 +188,26 @@ export class View {
     }
   }
 
+  /** Asks when the tree has changed. Without a database only the events of now tell. */
+  async loadChanges(hours: number): Promise<void> {
+    try {
+      const mesh = await this.#name();
+      const to = clock.read();
+      const query = { from: new Date(to - hours * 3_600_000).toISOString() };
+      const found = await api.get('/api/v1/meshes/{mesh}/topology/changes', { path: { mesh }, query });
+      this.#stored = found.items.map((change) => Date.parse(change.at)).filter(Number.isFinite);
+      this.kept = true;
+    } catch {
+      this.#stored = [];
+      this.kept = false;
+    }
+  }
+
+  async #name(): Promise<string> {
+    this.#mesh ??= (await api.get('/api/v1/meshes')).items[0]?.id ?? '';
+    return this.#mesh;
+  }
+
   /** Brings the tree of the time in the address. */
   async loadPast(at: string | null): Promise<void> {
     this.#asked?.abort();
@@ -189,8 +221,8 @@ export class View {
     this.#asked = asked;
     this.loading = true;
     try {
-      this.#mesh ??= (await api.get('/api/v1/meshes', { signal: asked.signal })).items[0]?.id ?? '';
-      const sent = { path: { mesh: this.#mesh }, query: { at }, signal: asked.signal };
+      const mesh = await this.#name();
+      const sent = { path: { mesh }, query: { at }, signal: asked.signal };
       const found = await api.get('/api/v1/meshes/{mesh}/topology/history', sent);
       if (asked.signal.aborted) return;
       this.past = { at, tree: buildTree(found.gateway, found.links), uncertain: found.uncertain ?? [] };
