@@ -5,8 +5,9 @@ use std::fmt;
 use clap::Args;
 use meshward_gateway::rest::access::local;
 use meshward_gateway::rest::model::{
-    Activation, Alert, AlertAct, CommandOutcome, Events, Firmware, Forecast, NewCommand, NewName, NewQuery,
-    NewRollout, Node, Page, QueryAnswer, Rollout, Status, Topology,
+    Activation, Alert, AlertAct, ChannelTest, CommandOutcome, Delivery, Events, Firmware, Forecast,
+    NewCommand, NewName, NewNotificationChannel, NewQuery, NewRollout, Node, NotificationChannel, Page,
+    QueryAnswer, Rollout, Status, Topology,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
@@ -235,6 +236,34 @@ impl Client {
         self.answer(self.request(Method::POST, &path).json(act)).await
     }
 
+    pub(crate) async fn channels(&self) -> Result<Vec<NotificationChannel>, ClientError> {
+        self.all("notification-channels").await
+    }
+
+    pub(crate) async fn add_channel(
+        &self,
+        new: &NewNotificationChannel,
+    ) -> Result<NotificationChannel, ClientError> {
+        self.answer(self.request(Method::POST, "notification-channels").json(new)).await
+    }
+
+    pub(crate) async fn test_channel(&self, id: &str) -> Result<ChannelTest, ClientError> {
+        self.answer(self.request(Method::POST, &format!("notification-channels/{id}/test"))).await
+    }
+
+    pub(crate) async fn deliveries(&self, id: &str) -> Result<Vec<Delivery>, ClientError> {
+        self.all(&format!("notification-channels/{id}/deliveries")).await
+    }
+
+    pub(crate) async fn retry_delivery(&self, id: &str, delivery: u64) -> Result<(), ClientError> {
+        let path = format!("notification-channels/{id}/deliveries/{delivery}/retry");
+        self.done(self.request(Method::POST, &path)).await
+    }
+
+    pub(crate) async fn remove_channel(&self, id: &str) -> Result<(), ClientError> {
+        self.done(self.request(Method::DELETE, &format!("notification-channels/{id}"))).await
+    }
+
     pub(crate) async fn events(&self, after: u64) -> Result<Events, ClientError> {
         self.get(&format!("events?after={after}")).await
     }
@@ -310,6 +339,14 @@ impl Client {
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.answer(self.request(Method::GET, path)).await
+    }
+
+    /// What is answered without a body.
+    async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
+        let url = || self.url.clone();
+        let response =
+            request.send().await.map_err(|source| ClientError::Unreachable { url: url(), source })?;
+        if response.status().is_success() { Ok(()) } else { Err(refused(response).await) }
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {

@@ -73,8 +73,13 @@ pub(crate) fn place(store: &config::Store) -> anyhow::Result<Option<StoreUrl>> {
     }
 }
 
-/// The file that is used when nobody names one. Its folder is made.
+/// The file that is used when nobody names one.
 fn usual() -> anyhow::Result<PathBuf> {
+    Ok(folder()?.join("meshward.db"))
+}
+
+/// The folder of what is kept when nobody names another. It is made.
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let folder = match std::env::var_os("STATE_DIRECTORY") {
         Some(folder) if !folder.is_empty() => PathBuf::from(folder),
         _ => {
@@ -85,7 +90,7 @@ fn usual() -> anyhow::Result<PathBuf> {
         }
     };
     make(&folder)?;
-    Ok(folder.join("meshward.db"))
+    Ok(folder)
 }
 
 fn make(folder: &Path) -> anyhow::Result<()> {

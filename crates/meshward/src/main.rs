@@ -5,7 +5,9 @@
 
 mod act;
 mod alerts;
+mod broker;
 mod capture;
+mod channels;
 mod client;
 mod config;
 mod demo;
@@ -89,6 +91,8 @@ enum Command {
     /// Tokens of programs that may ask the gateway.
     #[command(subcommand)]
     Tokens(people::Tokens),
+    /// By what people are told of alerts: list channels, add, try and remove them, see what became of messages.
+    Channels(channels::Args),
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
     Logs(logs::Args),
     /// Tell a node to do something, and wait for what it says.
@@ -198,6 +202,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Rules(command) => rules::run(command).await,
         Command::Users(command) => people::users(command).await,
         Command::Tokens(command) => people::tokens(command).await,
+        Command::Channels(args) => channels::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Tell(args) => act::command(args).await,
         Command::Name(args) => act::name(args).await,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use meshward_gateway::rest::model::{AlertRule, Rehearsal};
+use meshward_gateway::rest::model::{AlertRule, NewAlertRule, Rehearsal};
 use reqwest::Method;
 
 use crate::client::{Client, GatewayArgs, in_path};
@@ -132,7 +132,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<bool> {
 }
 
 /// The rules of a file.
-fn read(file: &Path) -> anyhow::Result<Vec<AlertRule>> {
+fn read(file: &Path) -> anyhow::Result<Vec<NewAlertRule>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let what = || format!("{} has no rule, nor a list of rules", file.display());
     let is_list = text.trim_start().starts_with('[');

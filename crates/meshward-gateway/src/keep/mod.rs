@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use meshward_fleet::memory::Stamp;
 use thiserror::Error;
 
+use crate::notify::Notifier;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 use crate::store::{Holder, Recorder, Retention, Store, StoreError};
@@ -61,6 +62,7 @@ pub struct Keeper {
     holder: Holder,
     recorder: Recorder,
     retention: Retention,
+    notifier: Option<Notifier>,
 }
 
 impl Keeper {
@@ -72,7 +74,12 @@ impl Keeper {
         let holder = Holder::this_process();
         store.take_lease(&holder, Timestamp::now()).await?;
         let recorder = Recorder::start(store.clone());
-        Ok(Self { store, holder, recorder, retention })
+        Ok(Self { store, holder, recorder, retention, notifier: None })
+    }
+
+    /// The same, and what people are to be told is handed to this one: before it is written down that they were.
+    pub fn telling(self, notifier: Notifier) -> Self {
+        Self { notifier: Some(notifier), ..self }
     }
 
     /// The database.
@@ -89,7 +96,7 @@ impl Keeper {
         gateway: NodeHandle<Gateway>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), KeepError> {
-        let mut round = Round::new(self.store.clone(), self.recorder.clone());
+        let mut round = Round::new(self.store.clone(), self.recorder.clone(), self.notifier.clone());
         let mut shutdown = std::pin::pin!(shutdown);
         let (mut rounds, mut renewals, mut upkeep) = (every(ROUND), every(RENEW), every(MAINTAIN));
         loop {

@@ -12,6 +12,7 @@ use meshward_fleet::memory::{AlertMemory, Dirty, MeshMemory, NodeMemory, WindowM
 
 use super::load::{COUNTER, EVENTS_RESERVED, MESH};
 use super::{RowError, alert, node, rollout, said};
+use crate::notify::{self, Message, Notifier};
 use crate::rest::convert;
 use crate::rest::model;
 use crate::service::{Gateway, Rollout};
@@ -42,6 +43,7 @@ struct News {
     topology: Option<(u64, Timestamp, model::PastTopology)>,
     rollouts: Vec<(Rollout, model::Rollout)>,
     counter: u64,
+    messages: Vec<Message>,
 }
 
 /// What was taken and written so far.
@@ -49,6 +51,7 @@ struct News {
 pub(super) struct Round {
     store: Store,
     recorder: Recorder,
+    notifier: Option<Notifier>,
     /// The last event that was taken; `None` before the first round.
     event: Option<u64>,
     /// The number of events up to which numbers are reserved.
@@ -67,10 +70,11 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(store: Store, recorder: Recorder) -> Self {
+    pub(super) fn new(store: Store, recorder: Recorder, notifier: Option<Notifier>) -> Self {
         Self {
             store,
             recorder,
+            notifier,
             event: None,
             reserved: 0,
             metrics: BTreeMap::new(),
@@ -89,6 +93,10 @@ impl Round {
         let news = gateway
             .with(move |now, node, gateway| take(gateway, now, node, (event, topology, &finished)))
             .await?;
+        // First of all: that an alert was told is not written down before the message is in the outbox.
+        if let Some(notifier) = &self.notifier {
+            notifier.accept(news.messages).await;
+        }
         self.events(news.events).await;
         self.samples(news.samples).await;
         self.memory(news.mesh, news.nodes, news.windows).await;
@@ -239,6 +247,7 @@ fn take(
 ) -> News {
     let mut news = News { counter: gateway.last_counter(), ..News::default() };
     news.events = convert::events(gateway, event.unwrap_or(0), crate::service::EVENTS_KEPT_MAX).items;
+    news.messages = notify::messages(gateway);
     let samples = std::iter::from_fn(|| gateway.fleet_mut().poll_sample()).take(SAMPLES_MAX);
     let samples: Vec<_> = samples.collect();
     let timed = |sample: meshward_fleet::series::Sample| {

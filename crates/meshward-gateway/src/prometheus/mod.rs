@@ -21,10 +21,11 @@ use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::notify::Notifier;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 pub use families::{ABSENT, names};
-use process::Process;
+pub(crate) use process::Process;
 use snapshot::{Live, NodeCopy, Snapshot};
 pub use text::Format;
 use text::{Family, Writer};
@@ -34,6 +35,7 @@ pub(crate) fn router<S>() -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
     NodeHandle<Gateway>: FromRef<S>,
+    Option<Notifier>: FromRef<S>,
 {
     OpenApiRouter::new().routes(routes!(metrics))
 }
@@ -44,10 +46,14 @@ where
 #[utoipa::path(get, path = "/metrics", tag = "service", responses(
     (status = 200, description = "All series.", content_type = "text/plain", body = String),
 ))]
-async fn metrics(State(gateway): State<NodeHandle<Gateway>>, headers: HeaderMap) -> Response {
+async fn metrics(
+    State(gateway): State<NodeHandle<Gateway>>,
+    State(notifier): State<Option<Notifier>>,
+    headers: HeaderMap,
+) -> Response {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let format = Format::accepted(&accepts.collect::<Vec<_>>().join(","));
-    match scrape(&gateway, format).await {
+    match scrape(&gateway, notifier.as_ref(), format).await {
         Some(text) => {
             let kind = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
             (kind, text).into_response()
@@ -57,8 +63,16 @@ async fn metrics(State(gateway): State<NodeHandle<Gateway>>, headers: HeaderMap)
 }
 
 /// Everything as it is now; `None` when the gateway has gone.
-pub async fn scrape(gateway: &NodeHandle<Gateway>, format: Format) -> Option<String> {
-    let copy = gateway.with(|now, node, gateway| Snapshot::take(gateway, now, node)).await.ok()?;
+pub async fn scrape(
+    gateway: &NodeHandle<Gateway>,
+    notifier: Option<&Notifier>,
+    format: Format,
+) -> Option<String> {
+    let mut copy = gateway.with(|now, node, gateway| Snapshot::take(gateway, now, node)).await.ok()?;
+    if let Some(notifier) = notifier {
+        // A database that cannot be read is seen by what is missing.
+        copy.outbox = notifier.waiting().await.unwrap_or_default();
+    }
     // Files of the system and some hundred kilobytes of text: not beside the sockets.
     tokio::task::spawn_blocking(move || write(&copy, &Process::read(), format)).await.ok()
 }
@@ -152,8 +166,12 @@ fn write_gateway(writer: &mut Writer, copy: &Snapshot) {
     copy.tally.results().for_each(|(result, count)| writer.sample(&[("result", result)], count as f64));
     writer.begin(families::QUERY_TIME);
     writer.histogram(&[], copy.tally.durations(), copy.tally.seconds());
+    writer.begin(families::MQTT);
+    copy.broker.into_iter().for_each(|connected| writer.sample(&[], f64::from(u8::from(connected))));
     writer.begin(families::PARSE_ERRORS);
     copy.parse_errors.iter().for_each(|(why, count)| writer.sample(&[("reason", why)], *count as f64));
+    writer.begin(families::OUTBOX);
+    copy.outbox.iter().for_each(|(channel, count)| writer.sample(&[("channel", channel)], *count as f64));
 }
 
 #[cfg(test)]

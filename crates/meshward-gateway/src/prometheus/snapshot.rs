@@ -60,6 +60,9 @@ pub(super) struct Snapshot {
     pub(super) nodes: Vec<NodeCopy>,
     pub(super) parse_errors: [(&'static str, u64); 4],
     pub(super) tally: Tally,
+    pub(super) broker: Option<bool>,
+    /// Messages that wait, by channel: the node's task does not know them.
+    pub(super) outbox: BTreeMap<String, u64>,
 }
 
 /// All states, so that each has a sample, which may be 0.
@@ -109,6 +112,8 @@ impl Snapshot {
                 ("malformed", counters.packages_malformed),
             ],
             tally: *gateway.tally(),
+            broker: gateway.broker(),
+            outbox: BTreeMap::new(),
         }
     }
 }

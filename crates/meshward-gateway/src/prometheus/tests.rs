@@ -204,8 +204,8 @@ fn packages(id: u32, dropped: u16) -> [Package; 2] {
 #[tokio::test]
 async fn a_scrape_is_what_prometheus_reads() {
     let (gateway, _) = gateway(40).await;
-    let text = scrape(&gateway, Format::Text).await.unwrap();
-    let open = scrape(&gateway, Format::Open).await.unwrap();
+    let text = scrape(&gateway, None, Format::Text).await.unwrap();
+    let open = scrape(&gateway, None, Format::Open).await.unwrap();
     let (text, open) = (read(&text, Format::Text), read(&open, Format::Open));
     let keys = |samples: &Samples| samples.keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&text), keys(&open), "both say the same");
@@ -246,10 +246,10 @@ async fn who_is_lost_keeps_two_series_and_who_is_forgotten_none() {
         let labelled = samples.keys().filter(|key| key.contains(&format!("node=\"{node}\"")));
         labelled.map(|key| key.split('{').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let learning = read(&scrape(&gateway, Format::Text).await.unwrap(), Format::Text);
+    let learning = read(&scrape(&gateway, None, Format::Text).await.unwrap(), Format::Text);
     assert!(of(&learning, 8).len() > 10);
     gateway.with(move |now, node, gateway| tell(branch(2, 7), now, node, gateway, link)).await.unwrap();
-    let away = read(&scrape(&gateway, Format::Text).await.unwrap(), Format::Text);
+    let away = read(&scrape(&gateway, None, Format::Text).await.unwrap(), Format::Text);
     assert_eq!(of(&away, 8), ["painlessmesh_node_last_seen_timestamp_seconds"], "nobody knows yet");
     // Past the time of learning it is lost.
     gateway
@@ -259,18 +259,34 @@ async fn who_is_lost_keeps_two_series_and_who_is_forgotten_none() {
         })
         .await
         .unwrap();
-    let lost = read(&scrape(&gateway, Format::Text).await.unwrap(), Format::Text);
+    let lost = read(&scrape(&gateway, None, Format::Text).await.unwrap(), Format::Text);
     assert_eq!(of(&lost, 8), ["painlessmesh_node_last_seen_timestamp_seconds", "painlessmesh_node_up"]);
     assert_eq!(lost["painlessmesh_node_up{mesh=\"ho\\\"me\",node=\"8\"}"], 0.0);
     assert!(gateway.with(|now, _, gateway| gateway.fleet_mut().forget(now, NodeId(8))).await.unwrap());
-    let gone = read(&scrape(&gateway, Format::Text).await.unwrap(), Format::Text);
+    let gone = read(&scrape(&gateway, None, Format::Text).await.unwrap(), Format::Text);
     assert_eq!(of(&gone, 8), Vec::<String>::new());
+}
+
+/// A service that tells nobody.
+#[derive(Clone)]
+struct Silent(NodeHandle<Gateway>);
+
+impl FromRef<Silent> for NodeHandle<Gateway> {
+    fn from_ref(service: &Silent) -> Self {
+        service.0.clone()
+    }
+}
+
+impl FromRef<Silent> for Option<Notifier> {
+    fn from_ref(_: &Silent) -> Self {
+        None
+    }
 }
 
 #[tokio::test]
 async fn the_route_answers_in_the_format_that_is_asked_for() {
     let (gateway, _) = gateway(3).await;
-    let app = router::<NodeHandle<Gateway>>().split_for_parts().0.with_state(gateway);
+    let app = router::<Silent>().split_for_parts().0.with_state(Silent(gateway));
     for (accept, format) in [(None, Format::Text), (Some("application/openmetrics-text"), Format::Open)] {
         let mut request = axum::http::Request::get("/metrics");
         if let Some(accept) = accept {

@@ -57,6 +57,7 @@ fn problem(status: u16) -> Response {
         (name = "nodes", description = "Nodes: what is known of them, and what people say of them"),
         (name = "queries", description = "Asking nodes how they fare, and telling them what to do"),
         (name = "alerts", description = "Alerts and what people do with them"),
+        (name = "notifications", description = "By what people are told of alerts, and who is told of what"),
         (name = "events", description = "What has happened"),
         (name = "firmware", description = "Images and their manifests"),
         (name = "rollouts", description = "Bringing images to nodes"),

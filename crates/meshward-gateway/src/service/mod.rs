@@ -7,6 +7,7 @@
 
 mod asked;
 mod control;
+mod outside;
 mod remembered;
 mod request;
 mod resume;
@@ -38,6 +39,7 @@ use meshward_fleet::memory::Restored;
 use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
+use outside::Outside;
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
 use resume::{Earlier, Resuming};
@@ -104,6 +106,7 @@ pub struct Gateway {
     /// Of the last order that was signed here.
     last_counter: u64,
     jobs: mpsc::Sender<(Owner, Job)>,
+    outside: Outside,
 }
 
 impl Gateway {
@@ -127,6 +130,7 @@ impl Gateway {
             allowed: Allowed::default(),
             last_counter: 0,
             jobs,
+            outside: Outside::default(),
         }
     }
 
@@ -399,6 +403,7 @@ impl Application for Gateway {
 
     fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
         note(event);
+        self.pass_on(event);
         self.fleet.handle_event(now, node.mesh(), event);
         self.deployments().for_each(|deployment| deployment.handle_event(now, node, event));
         self.tend(now, node);

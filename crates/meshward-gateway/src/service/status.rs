@@ -33,6 +33,9 @@ pub const EVENTS_KEPT_MAX: usize = 4_096;
 const CIVIL: Duration = Duration::from_secs(60);
 /// How long nodes are in maintenance at the most while a phase of a roll-out lasts.
 const UPDATE_MAX: Duration = Duration::from_secs(6 * 3_600);
+/// Messages to people that wait to be taken; the oldest go first. The fleet sends few at a time, and they are taken
+/// twice a second.
+const MESSAGES_MAX: usize = 200;
 
 /// An event as readers get it.
 #[derive(Clone, Debug)]
@@ -57,6 +60,9 @@ pub(super) struct Status {
     pub(super) asked: Table,
     tally: Tally,
     commands: BTreeMap<u32, oneshot::Sender<Ended>>,
+    /// What is to be told to people.
+    messages: VecDeque<alert::Notification>,
+    messages_dropped: u64,
     civil_at: Option<Instant>,
     /// The maintenance window of the roll-out, and the phase for which it was opened.
     window: Option<u32>,
@@ -105,6 +111,16 @@ impl Gateway {
     /// The same, for who waits for it to rise.
     pub fn heed(&self) -> watch::Receiver<u64> {
         self.status.heeded.subscribe()
+    }
+
+    /// What people are to be told, since this was asked last.
+    pub fn take_notifications(&mut self) -> Vec<alert::Notification> {
+        self.status.messages.drain(..).collect()
+    }
+
+    /// How many messages to people have had to make room, because nobody took them.
+    pub fn notifications_dropped(&self) -> u64 {
+        self.status.messages_dropped
     }
 
     /// How many events have had to make room.
@@ -213,8 +229,17 @@ impl Gateway {
                 }
                 return;
             }
-            // Outcomes come again with the end, and messages go to people, not to readers.
-            Event::Query(_) | Event::Notification(_) => return,
+            // Outcomes come again with the end.
+            Event::Query(_) => return,
+            // Messages go to people, not to readers.
+            Event::Notification(message) => {
+                if self.status.messages.len() >= MESSAGES_MAX {
+                    self.status.messages.pop_front();
+                    self.status.messages_dropped += 1;
+                }
+                self.status.messages.push_back(message);
+                return;
+            }
             Event::Command(ref ended) => {
                 if let Some(asker) = self.status.commands.remove(&ended.cid) {
                     drop(asker.send(ended.clone()));

@@ -1,4 +1,4 @@
-//! What people write and change: alert rules and silences, JSON by id, each with a version.
+//! What people write and change: alert rules, silences, channels and routes, JSON by id, each with a version.
 //!
 //! A change names the version that it is of, so that two people do not undo each other's without knowing.
 
@@ -12,6 +12,10 @@ pub enum DocumentKind {
     Rule,
     /// A silence, which is a maintenance window too.
     Silence,
+    /// A channel by which people are told.
+    Channel,
+    /// Who is told of what: the tree of routes.
+    Routes,
 }
 
 impl DocumentKind {
@@ -19,6 +23,8 @@ impl DocumentKind {
         match self {
             Self::Rule => "rule",
             Self::Silence => "silence",
+            Self::Channel => "channel",
+            Self::Routes => "routes",
         }
     }
 }

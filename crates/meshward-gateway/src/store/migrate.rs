@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     2 "0002_accounts.sql",
     3 "0003_records.sql",
     4 "0004_telemetry.sql",
+    5 "0005_deliveries.sql",
 };
 
 /// The lock that keeps two programs from doing this at once (a number of our own, for PostgreSQL).

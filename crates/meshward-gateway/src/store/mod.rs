@@ -47,7 +47,7 @@ pub use firmware::{FirmwareRow, IMAGE_BYTES_MAX, NewFirmware};
 pub use idempotency::Claim;
 pub use lease::{Holder, LEASE_SECONDS};
 pub use nodes::NodeRow;
-pub use outbox::{OUTBOX_MAX, OutboxRow};
+pub use outbox::{DELIVERIES_MAX, DeliveryRow, End, OUTBOX_CHANNEL_MAX, OUTBOX_MAX, OutboxRow};
 pub use recorder::{BACKLOG_MAX, Dropped, QUEUE_MAX, Record, Recorder};
 pub use retention::Retention;
 pub use rollouts::{RolloutNodeRow, RolloutRow};

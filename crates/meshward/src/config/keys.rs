@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use meshward_gateway::rest::access::Network;
+use meshward_gateway::influx::Api;
+use meshward_gateway::mqtt::{Base, BrokerAddress, Shape, Version};
+use meshward_gateway::rest::access::{Network, Role};
 
 use super::kind::{
     Choice, File, Kind, List, Number, Optional, Parsed, PeerName, Span, Switch, Text, Whole, log_level,
@@ -190,6 +192,74 @@ sections! {
         live airtime_percent: u32 = 100, Whole { range: 1..=100, multiple: 1, unit: "percent" };
     }
 
+    /// A broker for everybody who speaks MQTT: status, requests, Home Assistant. Topics and payloads are in
+    /// [integrations](integrations.md).
+    mqtt: Mqtt {
+        /// Where the broker is: `mqtt://HOST:PORT`, or `mqtts://HOST:PORT` for TLS (ports 1883 and 8883 where none is
+        /// said). Without it there is none.
+        start broker: Option<BrokerAddress> = None,
+            Optional(Parsed::by("mqtt://HOST:PORT or mqtts://HOST:PORT", "mqtt://192.168.1.2", |text| {
+                text.parse::<BrokerAddress>().map_err(|error| error.to_string())
+            }));
+        /// Which version of the protocol is spoken. With 5 the broker is told how long our packets may be and how long it
+        /// keeps what is sent to us while we are away, and requests may name a response topic.
+        start version: Version = Version::V5, Choice(&[("5", Version::V5), ("3.1.1", Version::V4)]);
+        /// The gateway's name at the broker. Two clients of one name push each other out. Without it one that is made of
+        /// mesh and node id.
+        start client_id: Option<String> = None, Optional(Text { max: 64 });
+        /// Who the gateway is to the broker, if it asks.
+        start user: Option<String> = None, Optional(Text { max: 128 });
+        /// A file with the password in its first line.
+        start password_file: Option<PathBuf> = None, Optional(File("mqtt.password"));
+        /// Certificates, in PEM, of those who are believed to know the broker. Without it this machine's own list.
+        start ca: Option<PathBuf> = None, Optional(File("broker-ca.pem"));
+        /// The gateway's own certificate in PEM, for brokers that want one. Needs `ca`.
+        start certificate: Option<PathBuf> = None, Optional(File("mqtt.pem"));
+        /// Its secret key in PEM.
+        start certificate_key: Option<PathBuf> = None, Optional(File("mqtt.key"));
+        /// How often the broker hears of the gateway at the least. One that is silent for longer is given up.
+        start keep_alive: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Where all topics begin, with `{mesh_id}` for the mesh's name.
+        start base_topic: Base = Base::default(),
+            Parsed::by("levels parted by slashes", "painlessmesh/{mesh_id}", |text| {
+                text.parse::<Base>().map_err(|error| error.to_string())
+            });
+        /// What those may do who can send to the broker: `viewer` may ask what is known, `operator` may also ask nodes,
+        /// tell them what to do and bring them firmware, with `none` nobody is listened to. The broker says who that is:
+        /// give this only to one that lets nobody in unasked.
+        start role: Option<Role> = Some(Role::Viewer),
+            Choice(&[("none", None), ("viewer", Some(Role::Viewer)), ("operator", Some(Role::Operator))]);
+        /// Between two messages with numbers, of the mesh and of each node.
+        start publish_interval: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Whether the tree is told.
+        start topology: bool = true, Switch;
+        /// Whether the mesh's numbers are told.
+        start metrics: bool = true, Switch;
+        /// Whether alerts are told.
+        start alerts: bool = true, Switch;
+        /// Whether each node has topics of its own. Home Assistant needs them.
+        start nodes: bool = true, Switch;
+        /// Whether these have the nodes' names in them, where a name is one node's alone, and not their ids.
+        start names_in_topics: bool = false, Switch;
+        /// Whether Home Assistant is told of every node.
+        start home_assistant: bool = false, Switch;
+        /// Home Assistant's prefix.
+        start discovery_prefix: Base = "homeassistant".parse().unwrap_or_default(),
+            Parsed::by("levels parted by slashes", "homeassistant", |text| {
+                text.parse::<Base>().map_err(|error| error.to_string())
+            });
+        /// Where people find the dashboard, for links in Home Assistant.
+        start dashboard_url: Option<String> = None, Optional(Text { max: 256 });
+        /// Shapes of messages that other programs expect, beside the usual ones: `mesh_status` (`mesh/status/…`),
+        /// `alteriom` (`alteriom/mesh/…`), `mqtt_bridge` (`painlessMesh/…`) and `mesh_ota` (`mesh/ota/…`).
+        start compat: Vec<Shape> = Vec::new(), List { of: Choice(&[
+            ("mesh_status", Shape::MeshStatus),
+            ("alteriom", Shape::Alteriom),
+            ("mqtt_bridge", Shape::MqttBridge),
+            ("mesh_ota", Shape::MeshOta),
+        ]), max: 4 };
+    }
+
     /// What outlives the program: nodes, history, alerts, images, roll-outs, users.
     store: Store {
         /// The database: a file of SQLite, which is made when it is not there, or a PostgreSQL server. A path is
@@ -201,6 +271,44 @@ sections! {
             }));
         /// A file that holds the database's URL in its first line, for one with a password. It goes before `url`.
         start url_file: Option<PathBuf> = None, Optional(File("store.url"));
+    }
+
+    /// How people are told. Channels and routes are made over the REST interface, or by `meshward channels`, and are
+    /// kept in the database.
+    notify: Notify {
+        /// Where people find this gateway, for links in messages.
+        start public_url: Option<String> = None, Optional(Text { max: 2_048 });
+        /// A file whose first line is a URL that the gateway asks as long as it is well. Whoever is behind it, such as
+        /// a service that watches over jobs, raises the alarm when nobody asks any more.
+        start heartbeat_url_file: Option<PathBuf> = None, Optional(File("heartbeat.url"));
+        /// How often.
+        start heartbeat_interval: u64 = 60, Span { seconds: 10..=3_600 };
+    }
+
+    /// Values, alerts and events for InfluxDB. Nothing is written without `url`.
+    influx: Influx {
+        /// The server, as `http://127.0.0.1:8086`.
+        start url: Option<String> = None, Optional(Parsed::by("an http:// or https:// URL", "http://127.0.0.1:8086", |text| {
+            let is_url = reqwest::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+            if is_url { Ok(text.to_owned()) } else { Err(String::new()) }
+        }));
+        /// By which interface: `v2`, `v1`, or `auto`, which takes version 1 where there is no version 2.
+        start api: Api = Api::Auto, Choice(&[("auto", Api::Auto), ("v2", Api::V2), ("v1", Api::V1)]);
+        /// The organisation. Version 1 has none.
+        start org: String = "meshward".to_owned(), Text { max: 256 };
+        /// The bucket; of version 1 the database.
+        start bucket: String = "meshward".to_owned(), Text { max: 256 };
+        /// A file that holds the token in its first line; for version 1 `USER:PASSWORD`.
+        start token_file: Option<PathBuf> = None, Optional(File("influx.token"));
+        /// How often values are written.
+        start interval: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Whether the nodes' names are a tag. A node that is renamed is then a new series.
+        start names: bool = false, Switch;
+        /// The folder in which values wait while the server takes none. By default `influx` beside the database's file,
+        /// in `$STATE_DIRECTORY` or the user's folder for data.
+        start queue: Option<PathBuf> = None, Optional(File("/var/lib/meshward/influx"));
+        /// How much may wait, packed. When it is full the oldest values go.
+        start queue_size: u32 = 64, Whole { range: 1..=4_096, multiple: 1, unit: "MiB" };
     }
 
     /// What the gateway writes to standard error.

@@ -6,6 +6,7 @@
 
 mod manager;
 mod reload;
+mod telling;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use meshward_gateway::shell::{NodeHandle, Shell, ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
+use crate::broker;
 use crate::capture::Capture;
 use crate::config::{self, Config, Loaded, Ota, PeerName};
 use crate::door::Door;
@@ -37,6 +39,7 @@ use crate::journal::Journal;
 use crate::keeping::{self, StorePlace};
 use crate::shutdown;
 use reload::Reloader;
+use telling::Telling;
 
 /// Options of `meshward gateway`. They go before the environment and the configuration.
 #[derive(clap::Args)]
@@ -151,6 +154,8 @@ struct Running {
     node: tokio::task::JoinHandle<meshward_gateway::shell::Exit>,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     keep: tokio::task::JoinHandle<Result<(), KeepError>>,
+    mqtt: tokio::task::JoinHandle<anyhow::Result<()>>,
+    telling: Telling,
     _door: Door,
 }
 
@@ -159,6 +164,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let operator = operator_key(config.ota.operator_key.as_deref())?;
     let bound = rest::bind(&http(config)?).await?;
     let id = config.mesh.id.map_or_else(machine_id, NodeId);
+    let place = broker::of(config, id)?;
     let keeper = keeping::open(&config.store).await?;
     let remembered = match &keeper {
         Some(keeper) => keeper.remembered().await.context("cannot read what was kept")?,
@@ -167,6 +173,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let history = keeper.is_some();
     let (shell, handle) = join(config, id, operator, capture, (remembered, history)).await?;
     let allowed = allowed(&config.ota);
+    let (keeper, telling) = Telling::start(config, keeper, &handle).await?;
     let store = keeper.as_ref().map(|keeper| keeper.store().clone());
     let accounts = store.clone().map(|store| Arc::new(store) as Arc<dyn rest::access::Keeper>);
     let door = Door::open(&bound, accounts).await?;
@@ -181,7 +188,10 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
         drop(stopped.wait_for(|stop| *stop).await);
     };
     let node = tokio::spawn(shell.run(until(node_stopped)));
-    let api = rest::Api::new(handle.clone(), door.access.clone()).with_store(store);
+    let api = rest::Api::new(handle.clone(), door.access.clone())
+        .with_store(store)
+        .with_notifier(telling.notifier());
+    let mqtt = tokio::spawn(broker::serve(place, api.clone(), until(stopped.clone())));
     let http = tokio::spawn(rest::serve(bound, api, until(stopped.clone())));
     let (kept, ends) = (handle.clone(), until(stopped));
     let keep = tokio::spawn(async move {
@@ -195,7 +205,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     });
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
-    Ok((Running { greeting, stop, stop_node, node, http, keep, _door: door }, handle))
+    Ok((Running { greeting, stop, stop_node, node, http, keep, mqtt, telling, _door: door }, handle))
 }
 
 /// Where and how the interface is served.
@@ -283,6 +293,10 @@ impl Running {
                 ended.context("what keeps the gateway's knowledge ended abnormally")??;
                 anyhow::bail!("what keeps the gateway's knowledge ended by itself");
             }
+            ended = &mut self.mqtt => {
+                ended.context("what serves the broker ended abnormally")??;
+                anyhow::bail!("what serves the broker ended by itself");
+            }
         }
         tracing::info!(seconds = patience.as_secs(), "stopping");
         manager::stopping();
@@ -292,7 +306,9 @@ impl Running {
                 .await
                 .context("the REST service ended abnormally")?
                 .context("the REST service failed")?;
+            self.mqtt.await.context("what serves the broker ended abnormally")??;
             self.keep.await.context("what keeps the gateway's knowledge ended abnormally")??;
+            self.telling.stop().await;
             self.stop_node.send_replace(true);
             self.node.await.context("the node ended abnormally")?;
             anyhow::Ok(())

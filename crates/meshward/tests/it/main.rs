@@ -4,11 +4,13 @@
 
 mod bad_input;
 mod captures;
+mod channels;
 mod configuration;
 mod demo;
 mod doctor;
 mod firmware;
 mod kept;
+mod mqtt;
 mod processes;
 mod profiles;
 mod program;

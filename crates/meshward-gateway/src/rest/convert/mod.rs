@@ -1,6 +1,7 @@
 //! From the gateway's own types to those of [`model`](super::model), at the edge and nowhere else.
 
 mod event;
+mod notify;
 mod rules;
 mod state;
 
@@ -21,6 +22,9 @@ use crate::service::{self, Gateway};
 pub(crate) use event::{Detail, events};
 pub(super) use event::{node_events, past_event};
 pub(crate) use rules::{WrongRule, rule, written_rule};
+pub(super) use notify::{
+    changed_channel, channel, delivery, empty_channel, imagined, kept_route, route, waiting,
+};
 pub(super) use rules::{matcher, purpose, rehearsal, rules, window, windows};
 pub(crate) use state::tree;
 pub(super) use state::{
@@ -33,7 +37,7 @@ pub(crate) fn timestamp(at: SystemTime) -> Timestamp {
 }
 
 /// A civil time as the system has it; what was before 1970 is 1970.
-pub(super) fn system_time(at: Timestamp) -> SystemTime {
+pub(crate) fn system_time(at: Timestamp) -> SystemTime {
     let since = at.duration_since(Timestamp::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + std::time::Duration::try_from(since).unwrap_or_default()
 }

@@ -245,11 +245,12 @@ mod tests {
     use super::*;
 
     fn given(text: &str) -> AlertRule {
+        use super::super::super::model::NewAlertRule;
         let mut rule: serde_json::Value =
             serde_json::from_str(r#"{"name": "mine", "severity": "warning"}"#).unwrap();
         let more: serde_json::Value = serde_json::from_str(text).unwrap();
         rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value(rule).unwrap()
+        serde_json::from_value::<NewAlertRule>(rule).unwrap().into()
     }
 
     #[test]

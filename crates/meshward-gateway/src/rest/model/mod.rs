@@ -4,6 +4,7 @@
 
 mod ask;
 mod history;
+mod notify;
 mod problem;
 mod rules;
 mod state;
@@ -18,8 +19,12 @@ pub use ask::{
     Value,
 };
 pub use history::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
+pub use notify::{
+    ChannelKind, ChannelSettings, ChannelTest, Delivery, DeliveryState, MailSecurity, NewNotificationChannel,
+    NotificationChannel, NotificationRoute, RouteChoice, RouteQuestion,
+};
 pub use problem::{Problem, ProblemPart};
-pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
+pub use rules::{AlertRule, Firing, Matcher, NewAlertRule, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
     Alert, AlertAct, Comment, Deduction, Event, Events, Fact, Finding, Health, Incident, Label, LabelPatch,
     Mesh, Metric, NewName, Node, NodeFields, NodeOrFields, NodeState, Overhead, PastTopology, Ready, Score,

@@ -1,6 +1,7 @@
 //! One function per route, one file per tag of the description.
 
 mod alerts;
+mod channels;
 mod events;
 mod firmware;
 mod history;
@@ -44,6 +45,7 @@ pub(super) fn described() -> (Router<Api>, OpenApi) {
         .merge(alerts::router())
         .merge(rules::router())
         .merge(windows::router())
+        .merge(channels::router())
         .merge(events::router())
         .merge(stream::router())
         .merge(history::router())

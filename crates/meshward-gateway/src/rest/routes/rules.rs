@@ -16,7 +16,7 @@ use super::super::api::Api;
 use super::super::conditional::IfMatch;
 use super::super::convert;
 use super::super::extract::{JsonBody, PathOf, QueryOf, seconds};
-use super::super::model::{AlertRule, Page, Rehearsal};
+use super::super::model::{AlertRule, NewAlertRule, Page, Rehearsal};
 use super::super::openapi::Is;
 use super::super::page::{Paged, Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
@@ -60,7 +60,8 @@ async fn get_alert_rule(State(gateway): Handle, PathOf(name): PathOf<String>) ->
 }
 
 /// The rule that a body says, checked.
-fn read(name: &str, mut given: AlertRule) -> Answer<(alert::Rule, AlertRule)> {
+fn read(name: &str, given: NewAlertRule) -> Answer<(alert::Rule, AlertRule)> {
+    let mut given = AlertRule::from(given);
     if given.name.is_empty() {
         name.clone_into(&mut given.name);
     } else if given.name != name {
@@ -101,7 +102,7 @@ async fn put(
 /// Writes a rule, or changes one: built-in ones too.
 ///
 /// Alerts that the rule has raised stay while it looks at the same thing.
-#[utoipa::path(put, path = "/api/v1/alert-rules/{name}", tag = "alerts", request_body = AlertRule,
+#[utoipa::path(put, path = "/api/v1/alert-rules/{name}", tag = "alerts", request_body = NewAlertRule,
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "The rule as it is now.", body = AlertRule),
         (status = 201, description = "There is a rule of that name now.", body = AlertRule),
@@ -111,7 +112,7 @@ async fn put_alert_rule(
     who: Principal,
     PathOf(name): PathOf<String>,
     edit: IfMatch,
-    JsonBody(given): JsonBody<AlertRule>,
+    JsonBody(given): JsonBody<NewAlertRule>,
 ) -> Answer<Response> {
     let (rule, shown) = read(&name, given)?;
     let old = now_of(&api, name.clone(), rule.clone()).await?;
@@ -175,13 +176,13 @@ impl Window {
 /// What a rule would have done, if it were one: nothing is kept of it.
 ///
 /// See `/api/v1/alert-rules/{name}/test`.
-#[utoipa::path(post, path = "/api/v1/alert-rule-tests", tag = "alerts", request_body = AlertRule, params(Window),
+#[utoipa::path(post, path = "/api/v1/alert-rule-tests", tag = "alerts", request_body = NewAlertRule, params(Window),
     responses((status = 200, description = "Alerts that would have been.", body = Rehearsal),
         Is::<400>, Is::<413>, Is::<415>, Is::<422>))]
 async fn try_alert_rule(
     State(gateway): Handle,
     QueryOf(window): QueryOf<Window>,
-    JsonBody(given): JsonBody<AlertRule>,
+    JsonBody(given): JsonBody<NewAlertRule>,
 ) -> Answer<Json<Rehearsal>> {
     let name = if given.name.is_empty() { "new".to_owned() } else { given.name.clone() };
     let (rule, _) = read(&name, given)?;

@@ -1,9 +1,9 @@
 //! What is known, what has happened, and what people asked for.
 
 use meshward_gateway::store::{
-    AlertRow, AuditVerdict, Changed, Claim, DocumentKind, EventFilter, EventRow, Expected, IMAGE_BYTES_MAX,
-    NewAudit, NewCommand, NewFirmware, NodeRow, Record, Recorder, Retention, RolloutNodeRow, Store,
-    StoreError, TopologyRow,
+    AlertRow, AuditVerdict, Changed, Claim, DocumentKind, End, EventFilter, EventRow, Expected,
+    IMAGE_BYTES_MAX, NewAudit, NewCommand, NewFirmware, NodeRow, OUTBOX_CHANNEL_MAX, Record, Recorder,
+    Retention, RolloutNodeRow, Store, StoreError, TopologyRow,
 };
 
 use super::kit::{at, on_both};
@@ -280,12 +280,62 @@ fn the_outbox_keeps_what_was_not_sent() {
         };
         assert_eq!(due(4, 9).await, []);
         assert_eq!(due(10, 9).await, [(second, 0), (first, 0)]);
-        assert!(store.postpone_outbox(second, at(30)).await.unwrap());
+        assert!(store.postpone_outbox(second, at(30), "nobody is there").await.unwrap());
         assert_eq!(due(10, 9).await, [(first, 0)]);
         assert_eq!(due(30, 9).await, [(first, 0), (second, 1)]);
-        assert!(store.remove_outbox(first).await.unwrap());
-        assert!(!store.remove_outbox(first).await.unwrap());
+        assert_eq!(store.hurry_outbox("mail", at(11)).await.unwrap(), 1, "what was tried, and nothing else");
+        let rows = store.due_outbox("mail", at(11), 9).await.unwrap();
+        assert_eq!(rows.iter().map(|row| &*row.why).collect::<Vec<_>>(), ["", "nobody is there"]);
+        let ended = End { at: at(12), delivered: true, why: "250 OK" };
+        assert_eq!(store.end_outbox(&rows[..1], &ended).await.unwrap(), 1);
+        assert_eq!(store.end_outbox(&rows[..1], &ended).await.unwrap(), 0, "it is gone, and ends once");
         assert_eq!(due(30, 1).await, [(second, 1)]);
+        assert_eq!(
+            store.count_outbox().await.unwrap(),
+            [("hook".to_owned(), 1), ("mail".to_owned(), 1)].into()
+        );
+    });
+}
+
+#[test]
+fn what_became_of_messages_is_kept() {
+    on_both(async |kit| {
+        let store = &kit.store;
+        let given_up = End { at: at(9), delivered: false, why: "410 Gone" };
+        for text in ["1", "2"] {
+            store.add_outbox("mail", text, at(1)).await.unwrap().unwrap();
+        }
+        let rows = store.due_outbox("mail", at(1), 9).await.unwrap();
+        store.end_outbox(&rows, &given_up).await.unwrap();
+        let told =
+            store.add_delivery("mail", "3", &End { delivered: true, why: "", ..given_up }).await.unwrap();
+        let ids = async |before| {
+            let found = store.deliveries("mail", before, 9).await.unwrap();
+            found.into_iter().map(|row| (row.id, row.delivered, row.attempts)).collect::<Vec<_>>()
+        };
+        let [first, second] = [rows[0].id, rows[1].id];
+        assert_eq!(ids(None).await, [(told, true, 1), (second, false, 1), (first, false, 1)]);
+        assert_eq!(ids(Some(second)).await, [(first, false, 1)]);
+        assert!(store.retry_delivery("mail", first, at(20)).await.unwrap());
+        assert!(!store.retry_delivery("mail", first, at(20)).await.unwrap(), "it waits already");
+        assert!(!store.retry_delivery("mail", told, at(20)).await.unwrap(), "it was delivered");
+        assert!(!store.retry_delivery("hook", second, at(20)).await.unwrap(), "it is another channel's");
+        assert_eq!(store.outbox("mail", 9).await.unwrap()[0].id, first);
+        store.forget_channel("mail").await.unwrap();
+        assert_eq!((ids(None).await, store.next_outbox("mail").await.unwrap()), (vec![], None));
+    });
+}
+
+#[test]
+fn a_dead_channel_leaves_room_for_others() {
+    on_both(async |kit| {
+        let store = &kit.store;
+        let many: Vec<_> =
+            (0..OUTBOX_CHANNEL_MAX + 2).map(|n| ("dead".to_owned(), n.to_string(), at(1))).collect();
+        let added = store.add_outbox_all(&many).await.unwrap();
+        assert_eq!(added.iter().filter(|id| id.is_none()).count(), 2);
+        assert_eq!(store.add_outbox("dead", "x", at(1)).await.unwrap(), None);
+        assert!(store.add_outbox("alive", "x", at(1)).await.unwrap().is_some());
     });
 }
 
