@@ -1,15 +1,17 @@
-//! `cargo xtask demo`: builds the one binary and becomes `meshward demo`.
+//! `cargo xtask demo`: builds the dashboard and the one binary, and becomes `meshward demo`.
 //!
-//! The only set-up is what cargo does by itself: fetch the crates and compile them. Arguments belong to the
+//! The only set-up is what cargo and npm do by themselves: fetch packages and compile them. Without Node.js there is no
+//! dashboard, and it says so. Arguments belong to the
 //! demo and are not looked at, but for a `--` in front of them, which `cargo run` users are in the habit of.
 
 use std::time::Instant;
 
 use crate::command::{Failure, Line};
-use crate::program;
+use crate::{program, web};
 
 /// Builds, says how long that took, and hands over.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    web::build_if_possible();
     println!("xtask: building meshward (the first time this fetches and compiles its crates)");
     println!("xtask: $ {}", program::build());
     let started = Instant::now();

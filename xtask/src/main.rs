@@ -11,10 +11,12 @@ mod command;
 mod demo;
 mod help;
 mod program;
+mod screenshots;
 mod system;
 mod test;
 mod tidy;
 mod toolchain;
+mod web;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         "bench" => bench::run(rest),
         "budget" => budget::run(rest),
         "tidy" => tidy::run(rest),
+        "web" => web::run(rest),
+        "screenshots" => screenshots::run(rest),
         "help" | "--help" | "-h" => {
             help::run();
             Ok(())

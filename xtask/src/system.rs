@@ -25,8 +25,17 @@ pub(crate) const EMULATOR: Need = Need {
 pub(crate) const DATABASE: Need =
     Need { program: "PostgreSQL's server", package: "postgresql", there: has_database };
 
+/// The browser that the dashboard is tested in.
+pub(crate) const BROWSER: Need = Need {
+    program: "chromium",
+    package: "chromium",
+    there: || Line::new("chromium", &["--version"]).output().is_ok(),
+};
+/// The broker that the bridge's tests start for themselves.
+pub(crate) const BROKER: Need = Need { program: "mosquitto", package: "mosquitto", there: has_broker };
+
 /// All of them.
-pub(crate) const ALL: [Need; 2] = [EMULATOR, DATABASE];
+pub(crate) const ALL: [Need; 4] = [EMULATOR, DATABASE, BROWSER, BROKER];
 
 /// Installs what is missing, if we may.
 pub(crate) fn ready(needs: &[Need]) -> Result<(), Failure> {
@@ -58,6 +67,13 @@ fn named(missing: &[Need], install: &Line) -> String {
     format!("{}; on Debian and its kin: sudo {install}", names(missing))
 }
 
+/// In the search path, or where Debian has what only daemons need.
+fn has_broker() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_path_buf()]);
+    folders.map(|folder| folder.join("mosquitto")).any(|file| file.is_file())
+}
+
 /// In the search path, or where Debian has it for each version.
 fn has_database() -> bool {
     let whole = |folder: &Path| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
@@ -78,7 +94,7 @@ mod tests {
         let install = Line::new("apt-get", &["install", "-y"]).with(&["a".to_owned(), "b".to_owned()]);
         assert_eq!(
             named(&ALL, &install),
-            "missing: qemu-system-riscv32, PostgreSQL's server; on Debian and its kin: sudo apt-get install -y a b"
+            "missing: qemu-system-riscv32, PostgreSQL's server, chromium, mosquitto; on Debian and its kin: sudo apt-get install -y a b"
         );
     }
 }

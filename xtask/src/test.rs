@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::command::{Failure, Line};
-use crate::{budget, no_arguments, system, tidy, toolchain};
+use crate::{budget, no_arguments, program, system, tidy, toolchain, web};
 
 /// One thing that must hold.
 struct Stage {
@@ -25,6 +25,10 @@ enum Work {
     Run(Vec<Line>),
     /// The core's memory on the device.
     Budget,
+    /// The dashboard, built and tested by itself.
+    Web,
+    /// The dashboard in a browser, before the program that carries it.
+    Browser,
 }
 
 impl Stage {
@@ -38,6 +42,10 @@ impl Stage {
             Work::Toolchain | Work::System => "cargo xtask test".to_owned(),
             Work::Run(lines) => joined(lines),
             Work::Budget => "cargo xtask budget".to_owned(),
+            Work::Web => format!("cargo xtask web && {}", joined(&web_lines())),
+            Work::Browser => {
+                format!("cargo xtask web && cargo build && {}", browser("target/debug/meshward"))
+            }
         }
     }
 
@@ -47,6 +55,12 @@ impl Stage {
             Work::System => system::ready(&system::ALL),
             Work::Run(lines) => lines.iter().try_for_each(|line| line.run().map(drop)),
             Work::Budget => budget::check(),
+            Work::Web => {
+                web::build().and_then(|()| web_lines().iter().try_for_each(|line| line.run().map(drop)))
+            }
+            Work::Browser => {
+                program::built().and_then(|program| browser(&program.to_string()).run().map(drop))
+            }
         };
         outcome.map_err(|cause| Failure::Stage {
             name: self.name,
@@ -54,6 +68,16 @@ impl Stage {
             cause: Box::new(cause),
         })
     }
+}
+
+/// What must hold of a dashboard that was built.
+fn web_lines() -> [Line; 2] {
+    [web::npm(&["test"]), web::npm(&["run", "size"])]
+}
+
+/// The tests in a browser, with this program.
+fn browser(program: &str) -> Line {
+    web::npm(&["run", "browser"]).env("MESHWARD", program)
 }
 
 /// Commands one after the other, as a shell takes them.
@@ -73,6 +97,8 @@ fn stages() -> Vec<Stage> {
             what: "rustfmt has nothing to change",
             work: Work::Run(tidy::format(&["--check"])),
         },
+        // Before anything that compiles the gateway, which carries it.
+        Stage { name: "web", what: "the dashboard: build, types, unit tests, sizes", work: Work::Web },
         // `--workspace` selects the features that the later stages select, so nothing is compiled twice.
         Stage::new(
             "architecture",
@@ -97,6 +123,7 @@ fn stages() -> Vec<Stage> {
             "unit, integration, transcripts, examples",
             Line::cargo(&["test", "--workspace"]),
         ),
+        Stage { name: "browser", what: "the dashboard in Chromium, before the demo", work: Work::Browser },
     ]
 }
 

@@ -43,6 +43,26 @@ pub mod kind {
     pub const DRIFT: &str = "drift";
     /// A node sends its status to everybody.
     pub const NOISY_NODE: &str = "noisy_node";
+
+    /// All of them.
+    pub const ALL: [&str; 16] = [
+        OFFLINE,
+        SUSPECT,
+        UNREACHABLE,
+        INCIDENT,
+        PARTITION,
+        REBOOT_LOOP,
+        FLAPPING,
+        LEAK,
+        LINK_DECAY,
+        DRAIN,
+        UNUSUAL,
+        STEP,
+        LIMIT,
+        OVERHEAD,
+        DRIFT,
+        NOISY_NODE,
+    ];
 }
 
 /// Whom something is about.

@@ -2,7 +2,7 @@
 //!
 //! [`firmware`] looks at images before a byte of them is sent; [`payload`] packs and [`sealing`] reads the key that
 //! seals them; [`signing`] signs what nodes believe; [`forecast`] reckons what an update costs, and chooses what is
-//! sent to whom; [`deployment`] drives a gateway's node through one.
+//! sent to whom; [`deployment`] drives a gateway's node through one, and [`rollout`] decides who starts it when.
 //!
 //! [`reading`] is one thing learnt of a node, with its age and where it comes from; [`packages`] learns from what C++
 //! nodes tell, [`commands`] waits for what they answer, and [`query`] asks nodes how they fare. [`registry`] knows
@@ -31,6 +31,7 @@ pub mod payload;
 pub mod query;
 pub mod reading;
 pub mod registry;
+pub mod rollout;
 pub mod sealing;
 pub mod series;
 pub mod signal;

@@ -39,6 +39,14 @@ impl Behaviour {
     pub const fn self_test(self) -> bool {
         !matches!(self, Self::FailsSelfTest)
     }
+
+    /// The share of the heap that is left so long after a boot: a leak takes all by its crash.
+    pub fn heap_left(self, up: Duration) -> f64 {
+        match self {
+            Self::Leaks(lifetime) => 1.0 - (up.as_secs_f64() / lifetime.as_secs_f64().max(1.0)).min(1.0),
+            _ => 1.0,
+        }
+    }
 }
 
 /// An image.

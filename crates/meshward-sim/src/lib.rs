@@ -3,7 +3,7 @@
 //! [`world`] runs the nodes of [`meshward_core`] on hosts with flash chips and boot loaders, joined by wires
 //! over one radio channel. [`script`] is what is done to it; [`check`] judges what could be seen from
 //! outside; [`swarm`] draws a whole run from one number; [`mod@bench`] measures updates; [`anomaly`]
-//! scores what is found in the days of nodes; [`status`] measures how well a gateway knows its mesh; [`capture`] writes and
+//! scores what is found in the days of nodes; [`rollout`] rolls bad images out in waves; [`status`] measures how well a gateway knows its mesh; [`capture`] writes and
 //! replays what was on the wires; [`powercut`] cuts the power of one node at every flash command. [`plant`]
 //! holds bugs on purpose, so that every checker can be seen to fail.
 //!
@@ -19,6 +19,7 @@ pub mod grid;
 pub mod image;
 pub mod plant;
 pub mod powercut;
+pub mod rollout;
 pub mod script;
 pub mod signed;
 pub mod status;

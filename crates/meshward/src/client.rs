@@ -10,8 +10,8 @@ use meshward_gateway::rest::model::{
     QueryAnswer, Rollout, Status, Topology,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::profile::{self, ProfileError, Target, Wanted};
 
@@ -77,6 +77,11 @@ pub(crate) enum ClientError {
 impl ClientError {
     pub(crate) const fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether it is for want of a right.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. })
     }
 }
 
@@ -167,8 +172,7 @@ impl Client {
 
     /// The images that the gateway has.
     pub(crate) async fn firmware(&self) -> Result<Vec<Firmware>, ClientError> {
-        let page: Page<Firmware> = self.get("firmware").await?;
-        Ok(page.items)
+        self.items("firmware").await
     }
 
     pub(crate) async fn manifest(&self, sha256: &str, manifest: Vec<u8>) -> Result<Firmware, ClientError> {
@@ -291,6 +295,23 @@ impl Client {
         }
     }
 
+    /// Asks with a body.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.answer(self.request(method, path).json(body)).await
+    }
+
+    /// Takes something away.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let sent = self.request(Method::DELETE, path).send().await;
+        let response = sent.map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })?;
+        if response.status().is_success() { Ok(()) } else { Err(refused(response).await) }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}/api/v1/{path}", self.url));
         match &self.token {
@@ -299,8 +320,14 @@ impl Client {
         }
     }
 
+    /// A short list, which comes as one page.
+    pub(crate) async fn items<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+        let page: Page<T> = self.get(path).await?;
+        Ok(page.items)
+    }
+
     /// A list, page after page.
-    async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
         let mut page: Page<T> = self.get(&format!("{path}?limit=1000")).await?;
         let mut items = page.items;
         while let Some(cursor) = page.next_cursor {
@@ -310,7 +337,7 @@ impl Client {
         Ok(items)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.answer(self.request(Method::GET, path)).await
     }
 
@@ -334,6 +361,14 @@ impl Client {
     }
 }
 
+/// A name as a part of a path.
+pub(crate) fn in_path(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte);
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 /// What an answer says instead of what was asked for.
 async fn refused(response: reqwest::Response) -> ClientError {
     let status = response.status();
@@ -345,6 +380,12 @@ async fn refused(response: reqwest::Response) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_stays_one_part_of_a_path() {
+        assert_eq!(in_path("a-b_c.d@e"), "a-b_c.d@e");
+        assert_eq!(in_path("a/b ?#%ö"), "a%2Fb%20%3F%23%25%C3%B6");
+    }
 
     #[test]
     fn the_local_token_goes_to_this_machine_alone() {

@@ -19,6 +19,20 @@ impl Door {
     pub(crate) async fn open(bound: &Bound, keeper: Option<Arc<dyn Keeper>>) -> anyhow::Result<Self> {
         let lasting = keeper.is_some();
         let access = Access::open(keeper, Settings::default()).await?;
+        let door = Self::with(bound, access)?;
+        let link = if lasting { door.access.set_up()? } else { None };
+        if let Some(link) = link {
+            println!(
+                "nobody may log in yet: make the first admin within an hour at {}/setup#{}",
+                bound.url()?,
+                link.reveal()
+            );
+        }
+        Ok(door)
+    }
+
+    /// Opens it as this access says, and leaves the token for programs of the same user.
+    pub(crate) fn with(bound: &Bound, access: Access) -> anyhow::Result<Self> {
         let port = bound.local_addr()?.port();
         let token = match LocalToken::write(&local::folders(), port, access.local()) {
             Ok(token) => Some(token),
@@ -27,14 +41,6 @@ impl Door {
                 None
             }
         };
-        let link = if lasting { access.set_up()? } else { None };
-        if let Some(link) = link {
-            println!(
-                "nobody may log in yet: make the first admin within an hour at {}/setup#{}",
-                bound.url()?,
-                link.reveal()
-            );
-        }
         Ok(Self { access, _token: token })
     }
 }

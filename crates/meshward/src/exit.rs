@@ -15,12 +15,13 @@ pub(crate) enum Exit {
     Usage,
     Unreachable,
     Configuration,
+    Forbidden,
 }
 
 impl Exit {
     /// All of them, as `meshward --help` lists them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Done, Self::NotDone, Self::Usage, Self::Unreachable, Self::Configuration];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Done, Self::NotDone, Self::Usage, Self::Unreachable, Self::Configuration, Self::Forbidden];
 
     pub(crate) const fn code(self) -> u8 {
         match self {
@@ -29,6 +30,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Configuration => 4,
+            Self::Forbidden => 5,
         }
     }
 
@@ -40,6 +42,7 @@ impl Exit {
             Self::Usage => "the command line cannot be read",
             Self::Unreachable => "the gateway cannot be reached",
             Self::Configuration => "the configuration, or the file of profiles, cannot be used",
+            Self::Forbidden => "the gateway does not let you: no token, or one that may not",
         }
     }
 
@@ -50,6 +53,8 @@ impl Exit {
             Self::Configuration
         } else if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_unreachable) {
             Self::Unreachable
+        } else if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_forbidden) {
+            Self::Forbidden
         } else {
             Self::NotDone
         }

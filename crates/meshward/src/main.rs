@@ -5,6 +5,7 @@
 
 mod act;
 mod alerts;
+mod broker;
 mod capture;
 mod channels;
 mod client;
@@ -25,8 +26,10 @@ mod logs;
 mod machine;
 mod manual;
 mod node;
+mod people;
 mod profile;
 mod progress;
+mod rules;
 mod setup;
 mod shutdown;
 mod sim;
@@ -79,6 +82,15 @@ enum Command {
     Top(top::Args),
     /// List alerts; know of them, end them, write on them.
     Alerts(alerts::Args),
+    /// The rules that raise alerts.
+    #[command(subcommand)]
+    Rules(rules::Command),
+    /// People who may ask the gateway.
+    #[command(subcommand)]
+    Users(people::Users),
+    /// Tokens of programs that may ask the gateway.
+    #[command(subcommand)]
+    Tokens(people::Tokens),
     /// By what people are told of alerts: list channels, add, try and remove them, see what became of messages.
     Channels(channels::Args),
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
@@ -187,6 +199,9 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Status(args) => status::run(args).await,
         Command::Top(args) => top::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,
+        Command::Rules(command) => rules::run(command).await,
+        Command::Users(command) => people::users(command).await,
+        Command::Tokens(command) => people::tokens(command).await,
         Command::Channels(args) => channels::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Tell(args) => act::command(args).await,

@@ -72,6 +72,16 @@ impl Orders {
     pub(super) const fn last_counter(&self) -> u64 {
         self.last
     }
+
+    /// The counter of the order in this place.
+    pub(super) fn counter(&self, order: usize) -> u64 {
+        self.signed.get(order).map_or(0, |signed| signed.counter)
+    }
+
+    /// What nodes are sent of it.
+    pub(super) fn bytes(&self, order: usize) -> Option<&[u8]> {
+        self.signed.get(order).map(|signed| &signed.bytes[..])
+    }
 }
 
 impl Deployment {
@@ -144,10 +154,12 @@ impl Deployment {
             self.plan.targets.is_none() && open.all(|target| target.released && target.ordered.is_none());
         let batches: Vec<&[NodeId]> = if all { vec![ids] } else { ids.chunks(NODES_MAX).collect() };
         for batch in batches {
-            match self.sign(node, (!all).then_some(batch)) {
-                Ok(bytes) => {
-                    node.order(now, &bytes, None);
-                    let order = self.orders.signed.len() - 1;
+            let verb = Verb::Activate(Sha256Sum::of(&self.plan.image));
+            match self.sign(node, verb, (!all).then_some(batch)) {
+                Ok(order) => {
+                    if let Some(bytes) = self.orders.bytes(order) {
+                        node.order(now, bytes, None);
+                    }
                     for id in batch {
                         let Some(target) = self.targets.get_mut(id) else { continue };
                         target.ordered = Some((target.ordered.map_or(now, |(first, _)| first), order));
@@ -169,15 +181,15 @@ impl Deployment {
         self.orders.repeated = now;
     }
 
-    /// A new order, for these nodes or for all; its bytes.
-    fn sign(&mut self, node: &Node, nodes: Option<&[NodeId]>) -> Result<Vec<u8>, Why> {
+    /// A new order, for these nodes or for all; its place among those that were signed.
+    pub(super) fn sign(&mut self, node: &Node, verb: Verb, nodes: Option<&[NodeId]>) -> Result<usize, Why> {
         let key = self.plan.operator.id();
         let members = node.exchange().members().values();
         let told = members.filter_map(|member| member.about.as_ref()?.counter(key)).max().unwrap_or(0);
         let counter = self.orders.last.max(told).saturating_add(1);
         let order = Order {
             counter,
-            verb: Verb::Activate(Sha256Sum::of(&self.plan.image)),
+            verb,
             // A gateway's clock may be wrong, and nodes would believe it.
             issued_at: None,
             not_after: None,
@@ -189,8 +201,8 @@ impl Deployment {
         };
         let bytes = self.plan.operator.order(&order).map_err(|error| Why::NotStarted(error.to_string()))?;
         self.orders.last = counter;
-        self.orders.signed.push(Signed { counter, bytes: bytes.clone() });
-        Ok(bytes)
+        self.orders.signed.push(Signed { counter, bytes });
+        Ok(self.orders.signed.len() - 1)
     }
 
     /// Hears what nodes say that were ordered.
@@ -219,7 +231,7 @@ impl Deployment {
                 continue;
             };
             let about = node.exchange().members().get(id).and_then(|member| member.about.as_ref());
-            let counter = self.orders.signed.get(order).map_or(0, |signed| signed.counter);
+            let counter = self.orders.counter(order);
             let waits = self.line(node, *id).is_none_or(|line| line.stage == Stage::Ready);
             if about.and_then(|about| about.counter(key)).is_some_and(|told| told >= counter) && waits {
                 anew.push(*id);
@@ -228,8 +240,8 @@ impl Deployment {
             }
         }
         for (order, ids) in again {
-            if let Some(signed) = self.orders.signed.get(order) {
-                node.order(now, &signed.bytes, Some(&ids));
+            if let Some(bytes) = self.orders.bytes(order) {
+                node.order(now, bytes, Some(&ids));
             }
         }
         if !anew.is_empty() {

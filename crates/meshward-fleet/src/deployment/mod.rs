@@ -8,7 +8,8 @@
 //! It asks the mesh who is a Meshward node, reckons what it costs ([`forecast`](crate::forecast)), brings payloads to
 //! those, and then the image to stock nodes, all but its last part. When everybody has what it needs, or was given
 //! up, nodes start the image together: Meshward nodes by a signed order, stock nodes by their last part. With
-//! [`Plan::hold`] they do so when they are [activated](Deployment::activate), in as many waves as are wanted.
+//! [`Plan::hold`] they do so when they are [activated](Deployment::activate), in as many waves as are wanted, and
+//! Meshward nodes can be [sent back](Deployment::revert).
 //!
 //! Every wait has an end: each node is updated, has declined, or has failed with a reason.
 
@@ -16,6 +17,7 @@ mod activation;
 mod pace;
 mod plan;
 mod reasons;
+mod revert;
 mod survey;
 mod target;
 mod transfer;
@@ -34,6 +36,8 @@ use activation::Orders;
 use pace::Pace;
 pub use plan::{Job, ManifestError, PackError, Packed, Plan, SignedManifest};
 pub use reasons::{Why, words};
+use revert::Quarantine;
+pub use revert::{Revert, Standing};
 use survey::Survey;
 use target::Target;
 pub use target::{Family, State, TargetReport};
@@ -97,6 +101,11 @@ pub struct Deployment {
     seen: Option<exchange::Phase>,
     pace: Pace,
     due: Option<Instant>,
+    /// When ways back were ordered again, and asked after.
+    reverts_repeated: Instant,
+    reverts_asked: Instant,
+    quarantine: Option<Quarantine>,
+    quarantine_looked: Instant,
 }
 
 impl Deployment {
@@ -131,6 +140,10 @@ impl Deployment {
             seen: None,
             pace: Pace::default(),
             due: None,
+            reverts_repeated: now,
+            reverts_asked: now,
+            quarantine: None,
+            quarantine_looked: now,
             plan,
         };
         deployment.find_targets(now, node);
@@ -344,6 +357,10 @@ impl Deployment {
             Phase::Delivering | Phase::Sending => Some(now + LOOK),
             Phase::Activating => Some(now + activation::LOOK),
         };
+        if self.look_at_reverts(now, node) {
+            let due = self.reverts_due(now);
+            self.due = Some(self.due.map_or(due, |own| own.min(due)));
+        }
     }
 
     /// One step; whether another may follow at once.

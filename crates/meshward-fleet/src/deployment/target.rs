@@ -6,6 +6,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use super::reasons::Why;
+use super::revert::Way;
 
 /// A node that has the image and was ordered to start it is ordered again for so long.
 pub(super) const OBEY_MAX: Duration = Duration::from_secs(5 * 60);
@@ -142,12 +143,14 @@ pub(super) struct Target {
     pub(super) released: bool,
     /// When it was first told to, and by which order.
     pub(super) ordered: Option<(Instant, usize)>,
+    /// Its way back to the image before.
+    pub(super) revert: Option<Way>,
 }
 
 impl Target {
     pub(super) fn new(now: Instant) -> Self {
         let (family, state) = (None, State::Waiting);
-        Self { family, state, since: now, done: 0, parts: 0, released: false, ordered: None }
+        Self { family, state, since: now, done: 0, parts: 0, released: false, ordered: None, revert: None }
     }
 
     pub(super) fn set(&mut self, now: Instant, state: State) {

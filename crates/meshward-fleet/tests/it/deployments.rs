@@ -8,7 +8,7 @@ use meshward_core::ota::trust::{KeyKind, KeyStore, Manifest};
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Deployment, Phase, Plan, SignedManifest, State};
+use meshward_fleet::deployment::{Deployment, Phase, Plan, Revert, SignedManifest, Standing, State, Why};
 use meshward_fleet::forecast::{Scheme, Service};
 use meshward_fleet::payload::Options;
 use meshward_fleet::signing::SigningKey;
@@ -298,4 +298,79 @@ fn nodes_behind_stock_nodes_are_heard() {
     for place in 1..=8 {
         assert_eq!(net.state(place), State::Updated, "node {}: {}", place + 1, said(&mut net, place));
     }
+}
+
+/// Sends nodes back and waits for what becomes of it.
+fn revert(net: &mut Net, ids: &[NodeId]) {
+    net.with(|now, deployment, node| deployment.revert(now, node, ids));
+    let over = |net: &mut Net| {
+        let deployment = net.deployment.as_ref().unwrap();
+        ids.iter().all(|id| !matches!(deployment.reverting(*id), Some(Revert::Ordered)))
+    };
+    assert!(net.run(HOUR, over), "ways back end");
+}
+
+#[test]
+fn nodes_are_sent_back_on_trial_and_after_it_and_the_image_is_put_into_quarantine() {
+    let (old, new) = (image(1), image(2));
+    let mut net = mesh(&MIXED, &old);
+    start(&mut net, Plan { hold: true, ..plan(&new, 1) });
+    assert!(net.run(HOUR, |net| net.phases.last() == Some(&Phase::Held)));
+    let wave = [NodeId(2), NodeId(4), NodeId(5)];
+    net.with(|now, deployment, node| deployment.activate(now, node, &wave));
+    assert!(net.run(HOUR, |net| net.phases.last() == Some(&Phase::Held)));
+    let standing =
+        |net: &mut Net, id: u32| net.with(|_, deployment, node| deployment.standing(node, NodeId(id)));
+    // A stock node says nothing; the others are on trial, and then it counts.
+    assert_eq!((standing(&mut net, 4), standing(&mut net, 2)), (Standing::Unknown, Standing::Trial));
+    net.run(Duration::from_secs(120), |_| false);
+    assert_eq!((standing(&mut net, 2), standing(&mut net, 7)), (Standing::Confirmed, Standing::Old));
+    net.with(|now, deployment, node| deployment.activate(now, node, &[NodeId(3)]));
+    assert!(net.run(HOUR, |net| net.state(2) == State::Updated));
+    // One on trial, one for whom it counts, and one that never started it; a stock node is passed over.
+    net.with(|now, deployment, node| deployment.abort(now, node));
+    revert(&mut net, &[NodeId(2), NodeId(3), NodeId(5), NodeId(7), NodeId(4)]);
+    for id in [2, 3, 5, 7] {
+        let way = net.deployment.as_ref().unwrap().reverting(NodeId(id)).cloned();
+        assert_eq!(way, Some(Revert::Done), "node {id}");
+        assert_eq!(net.image(id as usize - 1), old, "node {id}");
+    }
+    assert_eq!(net.deployment.as_ref().unwrap().reverting(NodeId(4)), None);
+    assert_eq!(net.image(3), new, "a stock node keeps it");
+    assert!(said(&mut net, 1).contains("it was ordered"), "{}", said(&mut net, 1));
+    assert!(!net.with(|_, deployment, node| deployment.is_quarantined(node)));
+    net.with(|now, deployment, node| deployment.quarantine(now, node));
+    assert!(net.run(HOUR, |net| net.with(|_, deployment, node| deployment.is_quarantined(node))));
+    // The same image is refused from now on; the twin, another one, is taken.
+    net.run(Duration::from_secs(60), |_| false);
+    start(&mut net, plan(&new, 1));
+    finish(&mut net);
+    assert!(said(&mut net, 1).contains("quarantine"), "{}", said(&mut net, 1));
+    start(&mut net, plan(&image(3), 2));
+    finish(&mut net);
+    assert_eq!(net.state(1), State::Updated, "{}", said(&mut net, 1));
+}
+
+#[test]
+fn a_way_back_waits_for_who_is_away_and_ends() {
+    let (old, new) = (image(1), image(2));
+    let mut net = mesh(&[(Kind::Signed, 0), (Kind::Signed, 0), (Kind::Signed, 0)], &old);
+    start(&mut net, Plan { hold: true, ..plan(&new, 1) });
+    assert!(net.run(HOUR, |net| net.phases.last() == Some(&Phase::Held)));
+    let all = [NodeId(2), NodeId(3), NodeId(4)];
+    net.with(|now, deployment, node| deployment.activate(now, node, &all));
+    finish(&mut net);
+    net.run(Duration::from_secs(120), |_| false);
+    net.kill(1);
+    net.restart(2);
+    let began = net.now;
+    revert(&mut net, &all);
+    let way = |net: &Net, id: u32| net.deployment.as_ref().unwrap().reverting(NodeId(id)).cloned();
+    assert_eq!(way(&net, 2), Some(Revert::Failed(Why::DidNotReturn)));
+    assert_eq!((way(&net, 3), way(&net, 4)), (Some(Revert::Done), Some(Revert::Done)));
+    assert_eq!((net.image(2), net.image(3)), (old.clone(), old));
+    assert!(net.now.since(began) <= Duration::from_secs(21 * 60), "{:?}", net.now.since(began));
+    // Twice is once.
+    net.with(|now, deployment, node| deployment.revert(now, node, &all));
+    assert_eq!(way(&net, 3), Some(Revert::Done));
 }

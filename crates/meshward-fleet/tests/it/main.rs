@@ -8,3 +8,4 @@ mod liveness;
 mod memory;
 mod net;
 mod payloads;
+mod rollouts;

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use meshward_core::hash::Sha256Sum;
+use meshward_fleet::alert::{Rule, default_rules};
 use meshward_fleet::deployment::SignedManifest;
 use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::memory::Memory;
 
-use super::{Keeper, RowError, alert, node, rollout, sum};
+use super::{Keeper, RowError, alert, node, rollout, rule, sum};
 use crate::service::{Firmware, Gateway, IMAGES_MAX, Remembered};
 use crate::store::{DocumentKind, EVENT_IDS, FirmwareRow, Store, StoreError};
 
@@ -84,8 +85,16 @@ impl Keeper {
             nodes: nodes.collect(),
             alerts: alerts.collect(),
             windows: windows.collect(),
-            rules: None,
+            rules: self.rules().await?,
         })
+    }
+
+    /// The rules in force, if people wrote any.
+    async fn rules(&self) -> Result<Option<Vec<Rule>>, StoreError> {
+        let rows = self.store.documents(DocumentKind::Rule).await?;
+        let written = rows.iter().filter_map(|row| read("rules", &row.id, rule::read(&row.id, &row.body)));
+        let rules = written.fold(default_rules(), rule::with);
+        Ok((!rows.is_empty()).then_some(rules))
     }
 }
 

@@ -11,6 +11,7 @@ mod load;
 mod node;
 mod rollout;
 mod round;
+pub(crate) mod rule;
 
 use std::future::Future;
 use std::time::Duration;

@@ -40,7 +40,7 @@ struct News {
     alerts: Vec<(Fingerprint, Option<AlertMemory>)>,
     windows: Vec<(u32, Option<WindowMemory>)>,
     /// The revision, since when it is so, and the tree.
-    topology: Option<(u64, Timestamp, model::Topology)>,
+    topology: Option<(u64, Timestamp, model::PastTopology)>,
     rollouts: Vec<(Rollout, model::Rollout)>,
     counter: u64,
     messages: Vec<Message>,
@@ -127,7 +127,8 @@ impl Round {
             self.reserved = last + u64::from(EVENTS_RESERVED) / 2;
         }
         for model::Event { id, at, kind, name, node, text } in events {
-            let detail = serde_json::json!({ "name": name, "text": text }).to_string();
+            let detail = serde_json::to_string(&convert::Detail { name, text }).map_err(RowError::from);
+            let Some(detail) = row("an event", detail) else { continue };
             self.recorder.record(Record::Event(EventRow { id, at, kind, node, detail }));
         }
     }
@@ -197,7 +198,7 @@ impl Round {
         }
     }
 
-    async fn tree(&mut self, revision: u64, at: Timestamp, tree: &model::Topology) {
+    async fn tree(&mut self, revision: u64, at: Timestamp, tree: &model::PastTopology) {
         let above = match self.above {
             Some(above) => above,
             None => match self.store.last_topology().await {
@@ -257,7 +258,7 @@ fn take(
     let tree = gateway.topology();
     if topology != Some(tree.revision()) {
         let at = convert::timestamp(gateway.civil(now));
-        news.topology = Some((tree.revision(), at, convert::topology(gateway, now, node)));
+        news.topology = Some((tree.revision(), at, convert::tree(gateway)));
     }
     for kept in gateway.rollouts(now, node) {
         if kept.finished.is_none() || !finished.contains(&kept.id) {
@@ -287,7 +288,7 @@ fn take_memory(gateway: &mut Gateway, now: Instant, news: &mut News) {
             Some(Dirty::Window(number)) => {
                 news.windows.push((number, fleet.memory_of_window(moment, number)));
             }
-            // Nobody writes rules yet but the settings.
+            // They were written where somebody changed them.
             Some(Dirty::Rules) => {}
         }
     }

@@ -45,6 +45,7 @@ families! {
     BUILD = info("painlessmesh_gateway_build", "The gateway's version.");
     QUERIES = counter("painlessmesh_gateway_queries", "", "Queries, by how they ended.");
     QUERY_TIME = histogram("painlessmesh_gateway_query_duration_seconds", "seconds", "How long queries took that came to their end.");
+    MQTT = gauge("painlessmesh_gateway_mqtt_connected", "", "1 while the broker has let the gateway in, 0 while it has not; absent where there is to be none.");
     PARSE_ERRORS = counter("painlessmesh_gateway_parse_errors", "", "Frames from the mesh that were not read, by why.");
     OUTBOX = gauge("painlessmesh_gateway_outbox_pending", "", "Messages to people that wait to be delivered, by channel.");
     CPU = counter("process_cpu_seconds", "seconds", "Processor time of the gateway's process.");
@@ -196,7 +197,7 @@ pub(super) const TOLD: [Told; 16] = [
 ];
 
 /// Series that somebody may look for, and why they are not there.
-pub const ABSENT: [(&str, &str); 3] = [
+pub const ABSENT: [(&str, &str); 2] = [
     (
         "painlessmesh_node_anomaly_score",
         "anomalies are findings that begin and end; there is no running score",
@@ -205,7 +206,6 @@ pub const ABSENT: [(&str, &str); 3] = [
         "painlessmesh_link_quality_ratio",
         "nobody measures the quality of one link; there is the strength at which a node hears its parent",
     ),
-    ("painlessmesh_gateway_mqtt_connected", "the gateway has no broker"),
 ];
 
 /// Names of all series as samples have them, without those of histograms.

@@ -25,7 +25,7 @@ use crate::notify::Notifier;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 pub use families::{ABSENT, names};
-use process::Process;
+pub(crate) use process::Process;
 use snapshot::{Live, NodeCopy, Snapshot};
 pub use text::Format;
 use text::{Family, Writer};
@@ -166,6 +166,8 @@ fn write_gateway(writer: &mut Writer, copy: &Snapshot) {
     copy.tally.results().for_each(|(result, count)| writer.sample(&[("result", result)], count as f64));
     writer.begin(families::QUERY_TIME);
     writer.histogram(&[], copy.tally.durations(), copy.tally.seconds());
+    writer.begin(families::MQTT);
+    copy.broker.into_iter().for_each(|connected| writer.sample(&[], f64::from(u8::from(connected))));
     writer.begin(families::PARSE_ERRORS);
     copy.parse_errors.iter().for_each(|(why, count)| writer.sample(&[("reason", why)], *count as f64));
     writer.begin(families::OUTBOX);

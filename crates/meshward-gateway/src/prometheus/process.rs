@@ -7,17 +7,17 @@ const TICKS_PER_S: f64 = 100.0;
 
 /// See the module's page.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Process {
-    pub(super) cpu_seconds: Option<f64>,
-    pub(super) resident_bytes: Option<f64>,
-    pub(super) virtual_bytes: Option<f64>,
-    pub(super) started_seconds: Option<f64>,
-    pub(super) open_files: Option<f64>,
-    pub(super) files_max: Option<f64>,
+pub(crate) struct Process {
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) resident_bytes: Option<f64>,
+    pub(crate) virtual_bytes: Option<f64>,
+    pub(crate) started_seconds: Option<f64>,
+    pub(crate) open_files: Option<f64>,
+    pub(crate) files_max: Option<f64>,
 }
 
 impl Process {
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let file = |name: &str| fs::read_to_string(name).unwrap_or_default();
         let mut process = Self::parse(
             &file("/proc/self/stat"),

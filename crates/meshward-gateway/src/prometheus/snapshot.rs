@@ -60,6 +60,7 @@ pub(super) struct Snapshot {
     pub(super) nodes: Vec<NodeCopy>,
     pub(super) parse_errors: [(&'static str, u64); 4],
     pub(super) tally: Tally,
+    pub(super) broker: Option<bool>,
     /// Messages that wait, by channel: the node's task does not know them.
     pub(super) outbox: BTreeMap<String, u64>,
 }
@@ -111,6 +112,7 @@ impl Snapshot {
                 ("malformed", counters.packages_malformed),
             ],
             tally: *gateway.tally(),
+            broker: gateway.broker(),
             outbox: BTreeMap::new(),
         }
     }

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use tokio::sync::watch;
 
 use super::access::Access;
+use super::dashboard::Dashboard;
 use super::hub::Hub;
 use super::idempotency::Keys;
 use super::problem::Problem;
@@ -20,6 +21,8 @@ pub struct Api {
     pub gateway: NodeHandle<Gateway>,
     /// Who may do what.
     pub access: Access,
+    /// What people at browsers see.
+    pub(super) dashboard: Dashboard,
     /// Where is kept what operators are promised, if anywhere.
     pub(super) store: Option<Store>,
     /// Who tells people, where there is a database for what is to be told.
@@ -40,12 +43,18 @@ impl Api {
         Self {
             gateway,
             access,
+            dashboard: Dashboard::embedded(),
             store: None,
             notifier: None,
             hub,
             keys: Keys::default(),
             stop: Stop::default(),
         }
+    }
+
+    /// The same, with another dashboard than the one that this program carries.
+    pub fn with_dashboard(self, dashboard: Dashboard) -> Self {
+        Self { dashboard, ..self }
     }
 
     /// The same, with a database for what operators are promised.

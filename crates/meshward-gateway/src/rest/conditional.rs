@@ -20,7 +20,7 @@ const TAGGED_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of the sum in a tag.
 const TAG_BYTES: usize = 16;
 
-fn etag(bytes: &[u8]) -> String {
+pub(super) fn etag(bytes: &[u8]) -> String {
     let sum = Sha256Sum::of(bytes);
     format!("\"{}\"", hex(sum.0.get(..TAG_BYTES).unwrap_or_default()))
 }
@@ -32,13 +32,13 @@ pub(crate) fn tag_of(value: &impl Serialize) -> String {
 }
 
 /// Whether a list of tags has this one; weak ones count where nothing is changed by it.
-fn lists(listed: &str, tag: &str, weak: bool) -> bool {
+pub(super) fn lists(listed: &str, tag: &str, weak: bool) -> bool {
     listed.split(',').map(str::trim).any(|one| {
         one == "*" || one == tag || (weak && one.strip_prefix("W/").is_some_and(|strong| strong == tag))
     })
 }
 
-fn every(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
+pub(super) fn every(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
 }

@@ -2,15 +2,17 @@
 //! `docs/openapi.json`.
 //!
 //! [`listen`] has the sockets, [`access`] says who may do what; nothing is served to whom that does not let in. Errors are
-//! RFC 9457 problem details.
+//! RFC 9457 problem details. Beside it is the [`Dashboard`], for people at browsers.
 
 pub mod access;
 mod api;
 mod conditional;
 pub(crate) mod convert;
+mod dashboard;
 mod extract;
 mod hub;
 mod idempotency;
+pub(crate) mod inside;
 mod kept;
 pub mod listen;
 pub mod model;
@@ -20,6 +22,7 @@ mod problem;
 mod routes;
 
 pub use api::Api;
+pub use dashboard::Dashboard;
 pub use listen::{BindError, Bound, Http, bind, serve};
 pub use openapi::document;
 

@@ -7,6 +7,7 @@
 
 mod asked;
 mod control;
+mod outside;
 mod remembered;
 mod request;
 mod resume;
@@ -38,6 +39,7 @@ use meshward_fleet::memory::Restored;
 use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
+use outside::Outside;
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
 use resume::{Earlier, Resuming};
@@ -85,6 +87,7 @@ struct Reckoning {
 pub struct Gateway {
     /// Civil time at the origin of the node's clock.
     origin: SystemTime,
+    began: SystemTime,
     fleet: Fleet,
     status: Status,
     images: VecDeque<Firmware>,
@@ -103,13 +106,16 @@ pub struct Gateway {
     /// Of the last order that was signed here.
     last_counter: u64,
     jobs: mpsc::Sender<(Owner, Job)>,
+    outside: Outside,
 }
 
 impl Gateway {
     fn new(clock: &Clock, fleet: Fleet, operator: SigningKey, jobs: mpsc::Sender<(Owner, Job)>) -> Self {
         let running = std::time::Duration::from_micros(clock.now().as_micros());
+        let began = SystemTime::now();
         Self {
-            origin: SystemTime::now() - running,
+            origin: began - running,
+            began,
             fleet,
             status: Status::default(),
             images: VecDeque::new(),
@@ -124,6 +130,7 @@ impl Gateway {
             allowed: Allowed::default(),
             last_counter: 0,
             jobs,
+            outside: Outside::default(),
         }
     }
 
@@ -140,6 +147,11 @@ impl Gateway {
     /// Where they are.
     pub fn topology(&self) -> &Topology {
         self.fleet.topology()
+    }
+
+    /// When it was started: what was before is not known here but from a memory.
+    pub const fn began(&self) -> SystemTime {
+        self.began
     }
 
     /// Civil time at an instant.
@@ -391,6 +403,7 @@ impl Application for Gateway {
 
     fn on_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
         note(event);
+        self.pass_on(event);
         self.fleet.handle_event(now, node.mesh(), event);
         self.deployments().for_each(|deployment| deployment.handle_event(now, node, event));
         self.tend(now, node);

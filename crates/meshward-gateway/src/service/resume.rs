@@ -13,6 +13,7 @@ use meshward_core::ota::StartError;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{Deployment, Family, Phase, State, TargetReport, Transfers, Why};
+use meshward_fleet::forecast::Unfit;
 
 use super::{Gateway, Rollout, RolloutError, RolloutRequest};
 
@@ -46,6 +47,8 @@ pub(super) struct Earlier {
     /// Stock nodes that had all parts and were about to start the image, or had: they will say that they have no use
     /// for it.
     nearly: BTreeSet<NodeId>,
+    /// Meshward nodes that did not run the image when they were asked what they run.
+    lacked: BTreeSet<NodeId>,
 }
 
 impl Earlier {
@@ -54,16 +57,24 @@ impl Earlier {
             line.family == Some(Family::Stock)
                 && matches!(line.state, State::Finishing | State::Restarting | State::Verifying)
         };
+        let lacked = |line: &&TargetReport| line.family == Some(Family::Meshward) && !line.state.is_final();
         Self {
             settled: lines.iter().filter(|line| line.state.is_final()).cloned().collect(),
             nearly: lines.iter().filter(is_nearly).map(|line| line.node).collect(),
+            lacked: lines.iter().filter(lacked).map(|line| line.node).collect(),
         }
     }
 
     /// What is known in all.
     pub(super) fn merge(&self, mut lines: Vec<TargetReport>) -> Vec<TargetReport> {
         for line in &mut lines {
-            if line.state == State::Declined(None) && self.nearly.contains(&line.node) {
+            // What it runs now it has by this roll-out.
+            let is_updated = match &line.state {
+                State::Declined(None) => self.nearly.contains(&line.node),
+                State::Declined(Some(Why::Unfit(Unfit::Current))) => self.lacked.contains(&line.node),
+                _ => false,
+            };
+            if is_updated {
                 line.state = State::Updated;
             }
         }
@@ -169,5 +180,35 @@ impl Gateway {
         for line in rollout.nodes.iter_mut().filter(|line| !line.state.is_final()) {
             line.state = State::Failed(Why::Aborted);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_the_image_by_now_was_updated() {
+        let line =
+            |node, family, state| TargetReport { node: NodeId(node), family, state, done: 0, parts: 9 };
+        let (meshward, stock) = (Some(Family::Meshward), Some(Family::Stock));
+        let current = || State::Declined(Some(Why::Unfit(Unfit::Current)));
+        let earlier = Earlier::of(&[
+            line(1, meshward, State::Ready),
+            line(2, stock, State::Finishing),
+            line(3, stock, State::Receiving),
+            line(4, None, State::Waiting),
+            line(5, meshward, State::Updated),
+        ]);
+        let merged = earlier.merge(vec![
+            line(1, meshward, current()),
+            line(2, stock, State::Declined(None)),
+            line(3, stock, State::Declined(None)),
+            // It was not asked before, so it may have run it all the time.
+            line(4, meshward, current()),
+        ]);
+        let states: Vec<State> = merged.into_iter().map(|line| line.state).collect();
+        use State::{Declined, Updated};
+        assert_eq!(states, [Updated, Updated, Declined(None), current(), Updated]);
     }
 }

@@ -38,6 +38,22 @@ impl Store {
         self.database.read_one("read the last tree", sql, Vec::new()).await?.map(read).transpose()
     }
 
+    /// When the tree changed in a time, the newest first, at most `limit`: revisions and times.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub async fn topology_changes(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
+        let sql =
+            "SELECT revision, at FROM topology WHERE at >= $1 AND at < $2 ORDER BY revision DESC LIMIT $3";
+        let rows = self.database.read("read when the tree changed", sql, values![from, to, limit]).await?;
+        rows.into_iter().map(|mut row| Ok((row.u64()?, row.time()?))).collect()
+    }
+
     /// The trees of a time, the oldest first, at most `limit`.
     ///
     /// # Errors

@@ -33,10 +33,10 @@ impl Vitals {
         }
     }
 
-    /// The next measurement.
-    pub(super) fn measure(&mut self) -> [(Metric, i64); 2] {
+    /// The next measurement; `left` is the share of the heap that a leak has not taken yet.
+    pub(super) fn measure(&mut self, left: f64) -> [(Metric, i64); 2] {
         let Noise { heap, rssi, .. } = Noise::USUAL;
-        let free = self.heap * (1.0 + heap.0 * normal(&mut self.rng));
+        let free = left * self.heap * (1.0 + heap.0 * normal(&mut self.rng));
         let heard = self.rssi + rssi.0 / 2.0 * normal(&mut self.rng);
         [(Metric::FreeHeap, free.max(0.0) as i64), (Metric::Rssi, heard.clamp(-97.0, -25.0) as i64)]
     }

@@ -50,6 +50,11 @@ impl Watcher {
         self.fleet.poll_timeout()
     }
 
+    /// What it knows.
+    pub(super) fn fleet_mut(&mut self) -> &mut Fleet {
+        &mut self.fleet
+    }
+
     fn handle_event(&mut self, now: Instant, mesh: &Mesh, event: &node::Event) {
         self.fleet.handle_event(now, mesh, event);
     }
@@ -119,8 +124,9 @@ impl World {
         }
         let host = &mut self.hosts[seat.0];
         let local = host.local(self.now);
+        let left = host.behaviour.heap_left(local.since(Instant::ORIGIN));
         let Some(node) = host.machine.as_mut().and_then(Machine::node_mut) else { return };
-        for (metric, value) in host.vitals.measure() {
+        for (metric, value) in host.vitals.measure(left) {
             node.set_metric(local, metric, value);
         }
         self.queue.plan(self.now + MEASURE_EVERY, What::Measure(seat, life));

@@ -10,6 +10,7 @@ mod grid;
 mod powercut;
 mod quirks;
 mod receiver;
+mod rollouts;
 mod sealed;
 mod status;
 mod swarm;

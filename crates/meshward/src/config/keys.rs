@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use meshward_gateway::influx::Api;
-use meshward_gateway::rest::access::Network;
+use meshward_gateway::mqtt::{Base, BrokerAddress, Shape, Version};
+use meshward_gateway::rest::access::{Network, Role};
 
 use super::kind::{
     Choice, File, Kind, List, Number, Optional, Parsed, PeerName, Span, Switch, Text, Whole, log_level,
@@ -195,6 +196,74 @@ sections! {
         /// How much of the time an update may fill the radio channel. Less is slower, and leaves more to the nodes'
         /// own messages.
         live airtime_percent: u32 = 100, Whole { range: 1..=100, multiple: 1, unit: "percent" };
+    }
+
+    /// A broker for everybody who speaks MQTT: status, requests, Home Assistant. Topics and payloads are in
+    /// [integrations](integrations.md).
+    mqtt: Mqtt {
+        /// Where the broker is: `mqtt://HOST:PORT`, or `mqtts://HOST:PORT` for TLS (ports 1883 and 8883 where none is
+        /// said). Without it there is none.
+        start broker: Option<BrokerAddress> = None,
+            Optional(Parsed::by("mqtt://HOST:PORT or mqtts://HOST:PORT", "mqtt://192.168.1.2", |text| {
+                text.parse::<BrokerAddress>().map_err(|error| error.to_string())
+            }));
+        /// Which version of the protocol is spoken. With 5 the broker is told how long our packets may be and how long it
+        /// keeps what is sent to us while we are away, and requests may name a response topic.
+        start version: Version = Version::V5, Choice(&[("5", Version::V5), ("3.1.1", Version::V4)]);
+        /// The gateway's name at the broker. Two clients of one name push each other out. Without it one that is made of
+        /// mesh and node id.
+        start client_id: Option<String> = None, Optional(Text { max: 64 });
+        /// Who the gateway is to the broker, if it asks.
+        start user: Option<String> = None, Optional(Text { max: 128 });
+        /// A file with the password in its first line.
+        start password_file: Option<PathBuf> = None, Optional(File("mqtt.password"));
+        /// Certificates, in PEM, of those who are believed to know the broker. Without it this machine's own list.
+        start ca: Option<PathBuf> = None, Optional(File("broker-ca.pem"));
+        /// The gateway's own certificate in PEM, for brokers that want one. Needs `ca`.
+        start certificate: Option<PathBuf> = None, Optional(File("mqtt.pem"));
+        /// Its secret key in PEM.
+        start certificate_key: Option<PathBuf> = None, Optional(File("mqtt.key"));
+        /// How often the broker hears of the gateway at the least. One that is silent for longer is given up.
+        start keep_alive: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Where all topics begin, with `{mesh_id}` for the mesh's name.
+        start base_topic: Base = Base::default(),
+            Parsed::by("levels parted by slashes", "painlessmesh/{mesh_id}", |text| {
+                text.parse::<Base>().map_err(|error| error.to_string())
+            });
+        /// What those may do who can send to the broker: `viewer` may ask what is known, `operator` may also ask nodes,
+        /// tell them what to do and bring them firmware, with `none` nobody is listened to. The broker says who that is:
+        /// give this only to one that lets nobody in unasked.
+        start role: Option<Role> = Some(Role::Viewer),
+            Choice(&[("none", None), ("viewer", Some(Role::Viewer)), ("operator", Some(Role::Operator))]);
+        /// Between two messages with numbers, of the mesh and of each node.
+        start publish_interval: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Whether the tree is told.
+        start topology: bool = true, Switch;
+        /// Whether the mesh's numbers are told.
+        start metrics: bool = true, Switch;
+        /// Whether alerts are told.
+        start alerts: bool = true, Switch;
+        /// Whether each node has topics of its own. Home Assistant needs them.
+        start nodes: bool = true, Switch;
+        /// Whether these have the nodes' names in them, where a name is one node's alone, and not their ids.
+        start names_in_topics: bool = false, Switch;
+        /// Whether Home Assistant is told of every node.
+        start home_assistant: bool = false, Switch;
+        /// Home Assistant's prefix.
+        start discovery_prefix: Base = "homeassistant".parse().unwrap_or_default(),
+            Parsed::by("levels parted by slashes", "homeassistant", |text| {
+                text.parse::<Base>().map_err(|error| error.to_string())
+            });
+        /// Where people find the dashboard, for links in Home Assistant.
+        start dashboard_url: Option<String> = None, Optional(Text { max: 256 });
+        /// Shapes of messages that other programs expect, beside the usual ones: `mesh_status` (`mesh/status/…`),
+        /// `alteriom` (`alteriom/mesh/…`), `mqtt_bridge` (`painlessMesh/…`) and `mesh_ota` (`mesh/ota/…`).
+        start compat: Vec<Shape> = Vec::new(), List { of: Choice(&[
+            ("mesh_status", Shape::MeshStatus),
+            ("alteriom", Shape::Alteriom),
+            ("mqtt_bridge", Shape::MqttBridge),
+            ("mesh_ota", Shape::MeshOta),
+        ]), max: 4 };
     }
 
     /// What outlives the program: nodes, history, alerts, images, roll-outs, users.

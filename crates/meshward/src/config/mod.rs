@@ -23,7 +23,7 @@ use etcetera::BaseStrategy as _;
 use thiserror::Error;
 
 pub(crate) use command::{Command, run};
-pub(crate) use keys::{Config, Http, LogFormat, Ota, Store};
+pub(crate) use keys::{Config, Http, LogFormat, Mqtt, Ota, Store};
 pub(crate) use kind::PeerName;
 use layers::Layers;
 use mistake::Mistake;

@@ -1,7 +1,7 @@
 //! The nodes of the demonstration: each with its own port, flash file and boot loader.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,16 +21,21 @@ use meshward_gateway::flash_file::FlashFile;
 use meshward_gateway::host::{self, FirmwareConfig, HostConfig, HostError, HostStatus, Manner, SignedConfig};
 use meshward_gateway::shell::{Shape, ShellConfig, Traffic};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use super::stock::{self, StockHost};
-use super::{Args, GATEWAY, LOOK, ROLE, vitals};
+use super::vitals::{Body, Character};
+use super::{Args, GATEWAY, LOOK, ROLE, shape};
 
 /// How long a virtual node takes to boot.
 const BOOT_TIME: Duration = Duration::from_millis(300);
 
 /// How long a new image is on trial: a demonstration is not waited for a minute.
 const SOAK: meshward_core::time::Duration = meshward_core::time::Duration::from_secs(1);
+
+/// A link that is weak: what is sent over it takes a while.
+const WEAK_LINK: Shape =
+    Shape { latency: meshward_core::time::Duration::from_millis(60), bytes_per_second: 30_000 };
 
 /// What all nodes say they are.
 pub(super) const HARDWARE: &str = "ESP32";
@@ -42,10 +47,54 @@ const SUM: u32 = 16;
 /// A node, as its owner sees it.
 struct VirtualNode {
     id: NodeId,
-    stock: bool,
     flash: PathBuf,
     layout: Layout,
+    /// Whom it dials, by the place in the list.
+    parent: Option<usize>,
+    host: Host,
+    body: Body,
     status: watch::Receiver<HostStatus>,
+    stop: watch::Sender<bool>,
+    /// What runs it; nothing while it is away.
+    task: Option<JoinHandle<Result<(), HostError>>>,
+}
+
+/// What a node is, for it to be started again.
+#[derive(Clone)]
+enum Host {
+    Meshward(Box<HostConfig>),
+    Stock(Box<StockHost>),
+}
+
+impl Host {
+    const fn is_stock(&self) -> bool {
+        matches!(self, Self::Stock(_))
+    }
+
+    fn shell(&mut self) -> &mut ShellConfig {
+        match self {
+            Self::Meshward(host) => &mut host.shell,
+            Self::Stock(host) => &mut host.shell,
+        }
+    }
+
+    /// Starts it.
+    fn start(self, traffic: Arc<Traffic>) -> Running {
+        let (sender, status) = watch::channel(HostStatus::default());
+        let (stop, stopped) = watch::channel(false);
+        let task = match self {
+            Self::Meshward(host) => tokio::spawn(host::run(*host, traffic, sender, stopped)),
+            Self::Stock(host) => tokio::spawn(stock::run(*host, traffic, sender, stopped)),
+        };
+        Running { status, stop, task }
+    }
+}
+
+/// A node that was started.
+struct Running {
+    status: watch::Receiver<HostStatus>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), HostError>>,
 }
 
 /// What a node's flash proved at the end.
@@ -68,10 +117,8 @@ pub(super) struct VirtualMesh {
     nodes: Vec<VirtualNode>,
     entry: SocketAddr,
     traffic: Arc<Traffic>,
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<Result<(), HostError>>,
     /// Removed with everything in it when the mesh is gone.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// A chip with two slots that just hold the images, so that a hundred of them are quickly made.
@@ -138,25 +185,45 @@ fn chosen(nodes: usize, stock: usize, seed: u64) -> Vec<bool> {
         .collect()
 }
 
+/// Who is weak and who leaks, in a mesh that lives on: one of each, at the ends of the tree, where nothing hangs on them.
+fn characters(parents: &[Option<usize>], stock: &[bool], seed: u64) -> Vec<Character> {
+    let mut characters = vec![Character::Well; parents.len()];
+    let mut leaves: Vec<usize> = (1..parents.len())
+        .filter(|index| !parents.contains(&Some(*index)) && stock.get(*index) == Some(&false))
+        .collect();
+    let mut rng = Rng::new(seed ^ 0xC4A2);
+    for character in [Character::Weak, Character::Leaking] {
+        if leaves.is_empty() {
+            break;
+        }
+        let chosen = leaves.swap_remove(rng.below(leaves.len() as u64) as usize);
+        if let Some(place) = characters.get_mut(chosen) {
+            *place = character;
+        }
+    }
+    characters
+}
+
 impl VirtualMesh {
     /// Makes the chips and starts the nodes, parents first. With `keys` those that are not stock take signed updates.
     pub(super) async fn start(
         args: &Args,
-        shape: Shape,
         base: &[u8],
         image: usize,
         keys: Option<&KeyStore>,
     ) -> anyhow::Result<Self> {
-        let count = args.nodes as usize;
+        let count = args.nodes() as usize;
         let folder = tempfile::tempdir().context("cannot make a temporary folder for the flash files")?;
         let traffic = Arc::new(Traffic::default());
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
         let mut nodes: Vec<VirtualNode> = Vec::with_capacity(count);
-        let mut addresses: Vec<SocketAddr> = Vec::with_capacity(count);
         let parents = args.topology.parents(count, args.seed);
         let stock = chosen(count, args.stock as usize, args.seed);
-        for ((id, parent), stock) in ids(count, args.seed).into_iter().zip(parents).zip(stock) {
+        let characters =
+            if args.once { vec![Character::Well; count] } else { characters(&parents, &stock, args.seed) };
+        let mut entry = None;
+        for (((id, parent), stock), character) in
+            ids(count, args.seed).into_iter().zip(parents).zip(stock).zip(characters)
+        {
             let flash = folder.path().join(format!("{id}.flash"));
             let (layout, manner) = board(base.len().max(image), keys.filter(|_| !stock));
             let chip = FlashFile::open(&flash, layout.size)?;
@@ -164,10 +231,11 @@ impl VirtualMesh {
             if let (Manner::Signed(signed), Some(keys)) = (&manner, keys) {
                 boot::provision_keys(&chip, &signed.books, keys)?;
             }
-            let dial = parent.and_then(|parent| addresses.get(parent));
+            let dial = parent.and_then(|parent| nodes.get(parent)).and_then(VirtualNode::listens);
             let seed = args.seed ^ u64::from(id.0);
             let limits = Limits { links: count + 2, ..Limits::NODE };
             let mesh = MeshConfig { limits, ..MeshConfig::node(id, seed) };
+            let shape = if character == Character::Weak { WEAK_LINK } else { args.shape() };
             let shell = ShellConfig {
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
                 dial: dial.map(|address| address.to_string().parse()).transpose()?.into_iter().collect(),
@@ -176,27 +244,90 @@ impl VirtualMesh {
                 tap: None,
             };
             let (role, hardware) = (ROLE.to_owned(), HARDWARE.to_owned());
-            let (sender, mut status) = watch::channel(HostStatus::default());
-            let (traffic, stopped) = (Arc::clone(&traffic), stopped.clone());
-            if stock {
+            let body = Body::new(seed, character);
+            let host = if stock {
                 let flash = flash.clone();
                 let host = StockHost { mesh, shell, role, hardware, flash, layout, boot_time: BOOT_TIME };
-                tasks.spawn(stock::run(host, traffic, sender, stopped));
+                Host::Stock(Box::new(host))
             } else {
-                let flash = flash.clone();
-                let firmware = Some(FirmwareConfig { role, hardware, flash, layout, manner });
+                let firmware = Some(FirmwareConfig { role, hardware, flash: flash.clone(), layout, manner });
                 let telemetry = Some(telemetry::Config::default());
-                let sensors = Some(vitals::sensors(seed));
+                let sensors = Some(body.sensors());
                 let host = HostConfig { mesh, shell, firmware, telemetry, sensors, boot_time: BOOT_TIME };
-                tasks.spawn(host::run(host, traffic, sender, stopped));
-            }
+                Host::Meshward(Box::new(host))
+            };
+            let Running { mut status, stop, task } = host.clone().start(Arc::clone(&traffic));
             let up = status.wait_for(|status| status.listen.is_some()).await;
             let listen = up.context("a node did not start")?.listen.context("a node has no port")?;
-            addresses.push(listen);
-            nodes.push(VirtualNode { id, stock, flash, layout, status });
+            entry.get_or_insert(listen);
+            nodes.push(VirtualNode { id, flash, layout, parent, host, body, status, stop, task: Some(task) });
         }
-        let entry = *addresses.first().context("a mesh needs a node")?;
-        Ok(Self { nodes, entry, traffic, stop, tasks, _folder: folder })
+        let entry = entry.context("a mesh needs a node")?;
+        Ok(Self { nodes, entry, traffic, folder })
+    }
+
+    /// The nodes' ids, in the order in which they were made.
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().map(|node| node.id)
+    }
+
+    /// Where there is room for files that end with the mesh.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Nodes that are there, that nothing hangs on, and that are as most are.
+    pub(super) fn leaves(&self) -> Vec<usize> {
+        let hangs_on = |index| self.nodes.iter().any(|node| node.parent == Some(index));
+        let plain = |node: &VirtualNode| node.task.is_some() && node.body.character() == Character::Well;
+        let all = self.nodes.iter().enumerate().skip(1);
+        all.filter(|(index, node)| plain(node) && !hangs_on(*index)).map(|(index, _)| index).collect()
+    }
+
+    /// Nodes that `index` could hang on instead: they are there, and have room.
+    pub(super) fn other_parents(&self, index: usize) -> Vec<usize> {
+        let own = self.nodes.get(index).and_then(|node| node.parent);
+        let children = |of| self.nodes.iter().filter(|node| node.parent == Some(of)).count();
+        let fits = |other: usize, node: &VirtualNode| {
+            other != index && Some(other) != own && node.task.is_some() && children(other) < shape::FAN_OUT
+        };
+        let all = self.nodes.iter().enumerate();
+        // Whoever has children already is near the middle: the tree gets no deeper by much.
+        let fitting = all.filter(|(other, node)| fits(*other, node) && children(*other) > 0);
+        fitting.map(|(other, _)| other).collect()
+    }
+
+    /// Nodes that have no heap to go on with.
+    pub(super) fn exhausted(&self) -> Vec<usize> {
+        let exhausted = |node: &VirtualNode| node.task.is_some() && node.body.is_exhausted();
+        let all = self.nodes.iter().enumerate();
+        all.filter(|(_, node)| exhausted(node)).map(|(index, _)| index).collect()
+    }
+
+    /// Takes a node's power away; it is gone when this returns.
+    pub(super) async fn leave(&mut self, index: usize) -> anyhow::Result<()> {
+        let Some(node) = self.nodes.get_mut(index) else { return Ok(()) };
+        node.stop.send_replace(true);
+        // Its port is taken again: it stays the same over restarts.
+        node.host.shell().listen = node.listens();
+        if let Some(task) = node.task.take() {
+            task.await.context("a node ended abnormally")??;
+        }
+        Ok(())
+    }
+
+    /// Gives a node that is away its power again; with `parent` it hangs on another one than before.
+    pub(super) fn come(&mut self, index: usize, parent: Option<usize>) -> anyhow::Result<()> {
+        let at = parent.and_then(|parent| self.nodes.get(parent)).and_then(VirtualNode::listens);
+        let Some(node) = self.nodes.get_mut(index) else { return Ok(()) };
+        if let Some(address) = at {
+            node.host.shell().dial = vec![address.to_string().parse()?];
+            node.parent = parent;
+        }
+        node.body.restart();
+        let Running { status, stop, task } = node.host.clone().start(Arc::clone(&self.traffic));
+        (node.status, node.stop, node.task) = (status, stop, Some(task));
+        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -237,7 +368,7 @@ impl VirtualMesh {
             };
             outcomes.push(NodeOutcome {
                 id: node.id,
-                stock: node.stock,
+                stock: node.host.is_stock(),
                 boots: node.status.borrow().boots,
                 sha256: stored.map(|stored| Sha256::digest(&stored).into()),
                 updated,
@@ -247,12 +378,21 @@ impl VirtualMesh {
         Ok(outcomes)
     }
 
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop.send_replace(true);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.context("a node ended abnormally")??;
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            node.stop.send_replace(true);
+        }
+        for task in self.nodes.into_iter().filter_map(|node| node.task) {
+            task.await.context("a node ended abnormally")??;
         }
         Ok(())
+    }
+}
+
+impl VirtualNode {
+    /// Where it takes neighbours, once it has been up.
+    fn listens(&self) -> Option<SocketAddr> {
+        self.status.borrow().listen
     }
 }
 
@@ -297,5 +437,21 @@ mod tests {
             assert_eq!((chosen.len(), chosen.iter().filter(|stock| **stock).count()), (50, stock));
         }
         assert_ne!(chosen(50, 25, 1), chosen(50, 25, 2));
+    }
+
+    #[test]
+    fn one_leaf_is_weak_and_another_leaks() {
+        for seed in 0..20 {
+            let parents = shape::Topology::Random.parents(40, seed);
+            let characters = characters(&parents, &[false; 40], seed);
+            for character in [Character::Weak, Character::Leaking] {
+                let which: Vec<usize> = (0..40).filter(|index| characters[*index] == character).collect();
+                assert!(which.len() == 1 && !parents.contains(&Some(which[0])), "{seed} {character:?}");
+            }
+        }
+        // Where there is no such leaf nobody is.
+        assert_eq!(characters(&[None], &[false], 1), [Character::Well]);
+        assert_eq!(characters(&[None, Some(0)], &[false, true], 1), [Character::Well; 2]);
+        assert_eq!(characters(&[None, Some(0)], &[false, false], 1)[1], Character::Weak);
     }
 }

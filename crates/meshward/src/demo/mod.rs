@@ -3,8 +3,13 @@
 //! Every node is a real node with a flash file, a boot loader and a TCP port of its own, which believes keys that are
 //! made for this run; some of them, if asked for, are models of the unmodified C++ library's. The gateway joins the
 //! first one, and is driven through its REST interface like any other. Gateway and nodes share nothing but
-//! TCP. What the nodes tell of heap, signal and temperature is made up. At the end every node's flash is read and hashed: that, and nothing that a node says, is the result.
+//! TCP. What the nodes tell of heap, signal and temperature is made up. With `--once` one update is all, and at the end
+//! every node's flash is read and hashed: that, and nothing that a node says, is the result. Without it the mesh lives
+//! on ([`live`]) for whoever looks at the dashboard.
 
+mod broker;
+mod gateway;
+mod live;
 mod mesh;
 mod report;
 mod shape;
@@ -14,27 +19,20 @@ mod vitals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use meshward_core::mesh::MeshConfig;
 use meshward_core::wire::NodeId;
-use meshward_fleet::fleet::Settings;
-use meshward_gateway::rest::model::{NewRollout, Rollout};
-use meshward_gateway::shell::{self, ShellConfig, Tap, Traffic};
-use meshward_gateway::{rest, service};
-use tokio::sync::watch;
+use meshward_gateway::rest::model::Rollout;
+use meshward_gateway::{rest, shell};
 
 use crate::capture::Capture;
-use crate::client::Client;
-use crate::door::Door;
-use crate::profile::Target;
+use crate::shutdown;
 use crate::what::SchemeArg;
-use crate::{deploy, shutdown};
-use mesh::{HARDWARE, VirtualMesh};
+use gateway::VirtualGateway;
+use mesh::VirtualMesh;
 pub(crate) use shape::Topology;
-use trust::Signers;
+use trust::{Author, Signers};
 
 /// What the nodes run at first, and what they are updated to.
 const BASE: &[u8] = include_bytes!("../../../../testdata/firmware/node-c3-v1.4.2.bin");
@@ -47,17 +45,15 @@ const GATEWAY: NodeId = NodeId(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The deepest tree: every node takes two of the 255 levels of JSON that nodes read.
 const DEPTH_MAX: usize = 120;
-/// How long no alert is raised after the start.
-const QUIET: meshward_core::time::Duration = meshward_core::time::Duration::from_secs(20);
 /// Between two looks at the mesh.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Options of `meshward demo`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many nodes.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
-    nodes: u32,
+    /// How many nodes. [default: 40; with --once 20]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
+    nodes: Option<u32>,
     /// How many of them behave as the unmodified C++ library, anywhere in the tree.
     #[arg(long, default_value_t = 0, value_name = "NODES")]
     stock: u32,
@@ -79,64 +75,117 @@ pub(crate) struct Args {
     /// Delay of every link, one way, in milliseconds.
     #[arg(long, default_value_t = 1, value_name = "MS")]
     latency: u64,
-    /// Rate of every link in each direction, in kilobytes a second; 0 for no limit.
-    #[arg(long, default_value_t = 4_000, value_name = "KB/S")]
-    rate: u64,
-    /// End when the update is done; otherwise the mesh stays up for you to look at.
+    /// Rate of every link in each direction, in kilobytes a second; 0 for no limit. [default: 100; with --once 4000]
+    #[arg(long, value_name = "KB/S")]
+    rate: Option<u64>,
+    /// Where to serve dashboard and REST interface; this machine only. [default: 127.0.0.1:8080 if that is free, else a
+    /// free port; with --once a free port]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// Update all nodes once and end; otherwise the mesh lives on for you to look at.
     #[arg(long)]
     once: bool,
     /// Print one JSON object as the last line of standard output, and no progress.
     #[arg(long)]
     json: bool,
+    /// Serve MQTT as well: with a broker of this program's own, on a free port of this machine and in memory, or with the
+    /// one at mqtt://HOST:PORT. Whoever gets there may do everything to the mesh.
+    #[arg(long, value_name = "BROKER", num_args = 0..=1, default_missing_value = broker::OWN)]
+    mqtt: Option<String>,
     /// Write all that passes over the gateway's link to this file; `meshward capture ladder` shows it.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
 }
 
+impl Args {
+    /// Nodes of the mesh.
+    fn nodes(&self) -> u32 {
+        self.nodes.unwrap_or(if self.once { 20 } else { 40 })
+    }
+
+    /// What links are like. In a mesh that stays up they are slow enough for an update to be watched.
+    fn shape(&self) -> shell::Shape {
+        let rate = self.rate.unwrap_or(if self.once { 4_000 } else { 100 });
+        shell::Shape {
+            latency: meshward_core::time::Duration::from_millis(self.latency),
+            bytes_per_second: rate.saturating_mul(1_000),
+        }
+    }
+
+    /// Says something to whoever is at the terminal.
+    fn say(&self, text: &str) {
+        if !self.json {
+            eprintln!("{text}");
+        }
+    }
+}
+
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    let asked = shutdown::listen();
     check(&args)?;
     let base = image(args.base.as_ref(), BASE)?;
     let new = image(args.image.as_ref(), IMAGE)?;
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
-    let say = |text: String| {
-        if !args.json {
-            eprintln!("{text}");
+    let bound = gateway::bind(args.http, !args.once).await?;
+    if !args.once {
+        // First of all, and for programs that read it.
+        println!("dashboard: {}/", bound.url()?);
+        if !rest::Dashboard::embedded().is_built() {
+            args.say("this program was built without its dashboard: `cargo xtask web`, then build it again");
         }
-    };
+    }
     let stock = if args.stock > 0 { format!(", {} of them stock", args.stock) } else { String::new() };
-    say(format!("starting {} nodes{stock} ({}, seed {})", args.nodes, args.topology.name(), args.seed));
-    let shape = shell::Shape {
-        latency: meshward_core::time::Duration::from_millis(args.latency),
-        bytes_per_second: args.rate.saturating_mul(1_000),
-    };
+    args.say(&format!(
+        "starting {} nodes{stock} ({}, seed {})",
+        args.nodes(),
+        args.topology.name(),
+        args.seed
+    ));
     let signers = Signers::new()?;
     let keys = if args.scheme.is_stock() { None } else { Some(signers.keys()?) };
-    let mesh = VirtualMesh::start(&args, shape, &base, new.len(), keys.as_ref()).await?;
-    let manifest = signers.manifest(&new, HARDWARE, ROLE)?;
-    let tap = capture.as_ref().map(Capture::tap);
-    let gateway = VirtualGateway::start(mesh.entry(), args.seed, tap, signers).await?;
-    say(format!("gateway at {}, waiting for the mesh to form", gateway.url()));
-    gateway.sees(mesh.len()).await?;
-
-    say(format!("updating {} nodes to {} bytes", mesh.len(), new.len()));
-    let release = Release { image: &new, base: &base, manifest };
-    let summary = update(&args, &mesh, &gateway, &release).await?;
-    say(summary.sentence());
-    if args.json {
-        println!("{}", summary.json());
-    }
-    if !args.once {
-        say(format!(
-            "the mesh stays up: try `meshward status`, `nodes`, `topology`, `alerts` or `logs -f` with --url {0}; Ctrl-C \
-             ends it",
-            gateway.url()
-        ));
-        shutdown::requested().await;
-    }
+    let mut mesh = VirtualMesh::start(&args, &base, new.len(), keys.as_ref()).await?;
+    let author = signers.author;
+    let plan = gateway::Plan {
+        entry: mesh.entry(),
+        seed: args.seed,
+        tap: capture.as_ref().map(Capture::tap),
+        operator: signers.operator,
+        bound,
+        folder: (!args.once).then(|| mesh.folder()),
+        mqtt: args.mqtt.as_deref(),
+    };
+    let gateway = VirtualGateway::start(plan).await?;
+    let good = if args.once {
+        args.say(&format!("gateway at {}, waiting for the mesh to form", gateway.client().url()));
+        once(&args, &mesh, &gateway, (&new, &base), &author).await?
+    } else {
+        let scene = live::Scene { args: &args, gateway: &gateway, author: &author, images: [&new, &base] };
+        scene.play(&mut mesh, asked).await?;
+        true
+    };
     gateway.stop().await?;
     mesh.stop().await?;
     if let Some(capture) = capture {
         capture.finish().await?;
+    }
+    Ok(good)
+}
+
+/// Updates all nodes, and says what came of it; whether all run the new image.
+async fn once(
+    args: &Args,
+    mesh: &VirtualMesh,
+    gateway: &VirtualGateway,
+    (image, base): (&[u8], &[u8]),
+    author: &Author,
+) -> anyhow::Result<bool> {
+    let manifest = author.manifest(image, ("demo", 1))?;
+    gateway.sees(mesh.len()).await?;
+    args.say(&format!("updating {} nodes to {} bytes", mesh.len(), image.len()));
+    let summary = update(args, mesh, gateway, &Release { image, base, manifest }).await?;
+    args.say(&summary.sentence());
+    if args.json {
+        println!("{}", summary.json());
     }
     Ok(summary.updated == summary.nodes)
 }
@@ -150,18 +199,18 @@ struct Release<'a> {
 
 /// Refuses what cannot be shown.
 fn check(args: &Args) -> anyhow::Result<()> {
-    let deepest = args.topology.depth(args.nodes as usize, args.seed);
+    let deepest = args.topology.depth(args.nodes() as usize, args.seed);
     anyhow::ensure!(
         deepest <= DEPTH_MAX,
         "this mesh would be {deepest} nodes deep; painlessMesh's JSON carries trees of up to {DEPTH_MAX}: take \
          fewer nodes or another topology"
     );
     anyhow::ensure!(
-        args.stock <= args.nodes,
+        args.stock <= args.nodes(),
         "--stock {} is more than the {} nodes that there are: take at most --stock {}",
         args.stock,
-        args.nodes,
-        args.nodes
+        args.nodes(),
+        args.nodes()
     );
     Ok(())
 }
@@ -209,107 +258,4 @@ fn image(path: Option<&PathBuf>, default: &[u8]) -> anyhow::Result<Vec<u8>> {
     let image = std::fs::read(path).with_context(|| format!("cannot read the image {}", path.display()))?;
     anyhow::ensure!(!image.is_empty(), "the image {} is empty", path.display());
     Ok(image)
-}
-
-/// A demonstration is not waited for two minutes before it raises its first alert.
-fn settings() -> Settings {
-    Settings { mesh: "demo".to_owned(), quiet: QUIET, ..Settings::default() }
-}
-
-/// The gateway of the demonstration, in this process but behind TCP.
-struct VirtualGateway {
-    client: Client,
-    traffic: Arc<Traffic>,
-    stop: watch::Sender<bool>,
-    tasks: tokio::task::JoinSet<anyhow::Result<()>>,
-    door: Door,
-}
-
-impl VirtualGateway {
-    async fn start(entry: SocketAddr, seed: u64, tap: Option<Tap>, signers: Signers) -> anyhow::Result<Self> {
-        let traffic = Arc::new(Traffic::default());
-        let peer = entry.to_string().parse()?;
-        let shell = ShellConfig { listen: None, dial: vec![peer], shape: None, seed, tap };
-        let mesh = MeshConfig::gateway(GATEWAY, seed);
-        let (shell, handle) = service::join(
-            mesh,
-            shell,
-            Arc::clone(&traffic),
-            signers.operator,
-            settings(),
-            service::Remembered::default(),
-        )
-        .await?;
-        let bound = rest::bind(&rest::Http::at(SocketAddr::from(([127, 0, 0, 1], 0)))).await?;
-        let url = bound.url()?;
-        let door = Door::open(&bound, None).await?;
-        let (stop, stopped) = watch::channel(false);
-        let until = |mut stopped: watch::Receiver<bool>| async move {
-            drop(stopped.wait_for(|stop| *stop).await);
-        };
-        let mut tasks = tokio::task::JoinSet::new();
-        let node = shell.run(until(stopped.clone()));
-        tasks.spawn(async move {
-            node.await;
-            Ok(())
-        });
-        let http = rest::serve(bound, rest::Api::new(handle, door.access.clone()), until(stopped));
-        tasks.spawn(async move { http.await.context("the REST service failed") });
-        let target = Target { url, token: Some(door.access.local().reveal_token()) };
-        Ok(Self { client: Client::to(target), traffic, stop, tasks, door })
-    }
-
-    fn url(&self) -> &str {
-        self.client.url()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.traffic.sent.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Waits until the gateway's tree has this many nodes.
-    async fn sees(&self, nodes: usize) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let seen = self.client.topology().await?.nodes.len();
-            if seen == nodes {
-                return Ok(());
-            }
-            anyhow::ensure!(
-                Instant::now() < deadline,
-                "after {} s the gateway sees {seen} of {nodes} nodes",
-                PATIENCE.as_secs()
-            );
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    async fn deploy(
-        &self,
-        args: &Args,
-        release: &Release<'_>,
-        look: impl FnMut(&Rollout),
-    ) -> anyhow::Result<Rollout> {
-        if !args.scheme.is_stock() {
-            self.client.upload("base", release.base.to_vec()).await?;
-        }
-        let firmware = self.client.upload("demo", release.image.to_vec()).await?;
-        self.client.manifest(&firmware.sha256, release.manifest.clone()).await?;
-        let new = NewRollout {
-            scheme: args.scheme.into(),
-            confirm_receiver: true,
-            ..NewRollout::new(firmware.sha256, Some(ROLE.to_owned()))
-        };
-        let started = self.client.start(&new).await?;
-        deploy::watch(&self.client, started, !args.json, |_| false, look).await
-    }
-
-    async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop.send_replace(true);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.context("a task of the gateway ended abnormally")??;
-        }
-        drop(self.door);
-        Ok(())
-    }
 }

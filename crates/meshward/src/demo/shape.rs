@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use meshward_core::rng::Rng;
 
 /// Most children of a node in a random tree, as an ESP8266 has them.
-const FAN_OUT: usize = 4;
+pub(super) const FAN_OUT: usize = 4;
 
 /// How the nodes hang together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -90,6 +90,7 @@ impl Application for Sketch {
 }
 
 /// A stock node on this machine.
+#[derive(Clone)]
 pub(super) struct StockHost {
     pub(super) mesh: MeshConfig,
     pub(super) shell: ShellConfig,

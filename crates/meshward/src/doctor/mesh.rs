@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use meshward_core::wire::NodeId;
 use meshward_gateway::rest::model::NodeState;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -149,4 +150,24 @@ async fn version(client: &Client) -> Check {
         }
         Ok(Err(_)) | Err(_) => Check::warn("version", "the gateway does not say which it has", advice),
     }
+}
+
+/// Whether the broker lets the gateway in, by a name of this check's own.
+pub(super) async fn broker(config: &Config) -> Option<Check> {
+    const CHECK: &str = "broker";
+    let address = config.mqtt.broker.as_ref()?;
+    let place = match crate::broker::of(config, NodeId(1)) {
+        Ok(place) => place?.0,
+        Err(error) => {
+            return Some(Check::fail(CHECK, format!("{error:#}"), "put that right in the configuration"));
+        }
+    };
+    Some(match meshward_gateway::mqtt::probe(&place).await {
+        Ok(()) => Check::ok(CHECK, format!("{address} lets us in")),
+        Err(error) => {
+            let advice = "see whether it runs, and whether mqtt.user, mqtt.password_file and mqtt.ca are right; the \
+                          gateway goes on without it and tries again";
+            Check::fail(CHECK, format!("{address}: {:#}", anyhow::Error::from(error)), advice)
+        }
+    })
 }

@@ -75,6 +75,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         checks.extend(machine::files(config));
         checks.extend(mesh::ports(config).await);
         checks.extend(mesh::peers(config).await);
+        checks.extend(mesh::broker(config).await);
     }
     checks.extend(mesh::gateway(&args.gateway).await);
     if args.json {

@@ -30,6 +30,7 @@ use meshward_gateway::shell::{NodeHandle, Shell, ShellConfig, Traffic};
 use meshward_gateway::{rest, service};
 use tokio::sync::watch;
 
+use crate::broker;
 use crate::capture::Capture;
 use crate::config::{self, Config, Loaded, Ota, PeerName};
 use crate::door::Door;
@@ -153,6 +154,7 @@ struct Running {
     node: tokio::task::JoinHandle<meshward_gateway::shell::Exit>,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     keep: tokio::task::JoinHandle<Result<(), KeepError>>,
+    mqtt: tokio::task::JoinHandle<anyhow::Result<()>>,
     telling: Telling,
     _door: Door,
 }
@@ -162,6 +164,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let operator = operator_key(config.ota.operator_key.as_deref())?;
     let bound = rest::bind(&http(config)?).await?;
     let id = config.mesh.id.map_or_else(machine_id, NodeId);
+    let place = broker::of(config, id)?;
     let keeper = keeping::open(&config.store).await?;
     let remembered = match &keeper {
         Some(keeper) => keeper.remembered().await.context("cannot read what was kept")?,
@@ -188,6 +191,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let api = rest::Api::new(handle.clone(), door.access.clone())
         .with_store(store)
         .with_notifier(telling.notifier());
+    let mqtt = tokio::spawn(broker::serve(place, api.clone(), until(stopped.clone())));
     let http = tokio::spawn(rest::serve(bound, api, until(stopped.clone())));
     let (kept, ends) = (handle.clone(), until(stopped));
     let keep = tokio::spawn(async move {
@@ -201,7 +205,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     });
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
-    Ok((Running { greeting, stop, stop_node, node, http, keep, telling, _door: door }, handle))
+    Ok((Running { greeting, stop, stop_node, node, http, keep, mqtt, telling, _door: door }, handle))
 }
 
 /// Where and how the interface is served.
@@ -289,6 +293,10 @@ impl Running {
                 ended.context("what keeps the gateway's knowledge ended abnormally")??;
                 anyhow::bail!("what keeps the gateway's knowledge ended by itself");
             }
+            ended = &mut self.mqtt => {
+                ended.context("what serves the broker ended abnormally")??;
+                anyhow::bail!("what serves the broker ended by itself");
+            }
         }
         tracing::info!(seconds = patience.as_secs(), "stopping");
         manager::stopping();
@@ -298,6 +306,7 @@ impl Running {
                 .await
                 .context("the REST service ended abnormally")?
                 .context("the REST service failed")?;
+            self.mqtt.await.context("what serves the broker ended abnormally")??;
             self.keep.await.context("what keeps the gateway's knowledge ended abnormally")??;
             self.telling.stop().await;
             self.stop_node.send_replace(true);

@@ -10,19 +10,19 @@ use crate::configuration::file;
 use crate::program::{Gateway, Running, run};
 
 /// A port that is free when it is asked for.
-fn free() -> String {
+pub(crate) fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// What is said with this configuration, and whether all is well.
-fn doctor(config: &Path, url: &str) -> (Vec<Value>, Option<i32>) {
+pub(crate) fn doctor(config: &Path, url: &str) -> (Vec<Value>, Option<i32>) {
     let output = run(&["doctor", "--json", "--config", config.to_str().unwrap(), "--url", url]);
     let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
     (checks.as_array().unwrap().clone(), output.status.code())
 }
 
 /// The level of a check, and what was found.
-fn found(checks: &[Value], check: &str) -> (String, String) {
+pub(crate) fn found(checks: &[Value], check: &str) -> (String, String) {
     let line =
         checks.iter().find(|line| line["check"] == check).unwrap_or_else(|| panic!("no {check}: {checks:?}"));
     let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();

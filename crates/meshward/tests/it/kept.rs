@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::program::{Gateway, Running, run, testdata, text};
 use crate::status::until;
 
-/// Kills in one run, unless `MESHWARD_KILLS` says how many; so many meshes at once.
+/// Kills in one run, unless `MESHWARD_KILLS` says how many; so many meshes at once, unless `MESHWARD_AT_ONCE` does.
 const KILLS: u64 = 10;
-const AT_ONCE: usize = 5;
+const AT_ONCE: u64 = 5;
 /// The latest of them after the start of an update, in milliseconds: most are over a little later.
 const LATEST_MS: u64 = 20_000;
 /// No update of two nodes takes so long, with waiting for those that are to come back.
@@ -183,7 +183,8 @@ fn killed_at_any_moment_of_an_update_it_goes_on_and_loses_nothing() {
     let mut rng = Rng::new(seed);
     let mut phases: BTreeMap<String, usize> = BTreeMap::new();
     let moments: Vec<Duration> = (0..kills).map(|_| Duration::from_millis(rng.below(LATEST_MS))).collect();
-    for some in moments.chunks(AT_ONCE) {
+    let at_once = number("MESHWARD_AT_ONCE").unwrap_or(AT_ONCE).max(1);
+    for some in moments.chunks(at_once as usize) {
         let runs: Vec<_> = some
             .iter()
             .map(|after| {

@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod firmware;
 mod kept;
+mod mqtt;
 mod processes;
 mod profiles;
 mod program;

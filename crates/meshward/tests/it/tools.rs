@@ -127,3 +127,89 @@ fn the_exit_codes_are_those_that_are_listed() {
     drop(run(&["doctor", "--url", "http://192.0.2.1:1"]));
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn rules_are_written_tried_and_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(&["node", "--id", "31", "--listen", "127.0.0.1:0"]);
+    let gateway = Gateway::start(&node.port());
+    gateway.sees(1);
+    let file = folder.path().join("rule.json");
+    let path = file.to_str().unwrap();
+    let rule = r#"{"name": "hot", "signal": "chip_temperature_c", "side": "above", "raise": 70, "severity": "info"}"#;
+    std::fs::write(&file, rule).unwrap();
+    let tried = gateway.ask(&["rules", "test", "--file", path]);
+    assert!(tried.status.success(), "{}", text(&tried.stderr));
+    assert!(text(&gateway.ask(&["rules", "show", "hot"]).stderr).contains("no rule `hot`"));
+    let set = gateway.ask(&["rules", "set", path]);
+    assert!(text(&set.stdout).contains("hot: chip_temperature_c above 70"), "{set:?}");
+    assert!(gateway.ask(&["rules", "disable", "low_heap"]).status.success());
+    let rules = gateway.json(&["rules", "list"]);
+    let enabled = |name: &str| {
+        let rule = rules.as_array().unwrap().iter().find(|rule| rule["name"] == name).unwrap();
+        rule["enabled"].as_bool().unwrap()
+    };
+    assert!(enabled("hot") && !enabled("low_heap"));
+    assert!(text(&gateway.ask(&["rules", "list"]).stdout).contains("hot"));
+    // What one rule is, another can be made of.
+    let shown = text(&gateway.ask(&["rules", "show", "low_heap"]).stdout);
+    std::fs::write(&file, shown.replace("low_heap", "lower_heap")).unwrap();
+    assert!(gateway.ask(&["rules", "set", path]).status.success());
+    for name in ["hot", "lower_heap", "low_heap"] {
+        assert!(gateway.ask(&["rules", "remove", name]).status.success(), "{name}");
+    }
+    let again = gateway.ask(&["rules", "remove", "low_heap"]);
+    assert!(text(&again.stderr).contains("is built in"), "{again:?}");
+    for (content, said) in [
+        ("nonsense", "no rule, nor a list of rules"),
+        (r#"{"severity": "info", "state": "offline"}"#, "has no name"),
+        (r#"{"name": "x", "severity": "info", "state": "sad"}"#, "there is no state `sad`"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let refused = gateway.ask(&["rules", "set", path]);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(said), "{content}: {refused:?}");
+    }
+}
+
+#[test]
+fn people_and_programs_are_let_in_and_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("mesh.db");
+    let node = Running::start(&["node", "--id", "31", "--listen", "127.0.0.1:0"]);
+    let gateway = Gateway::start_with(&node.port(), &["--store", store.to_str().unwrap()]);
+    let (good, short) = (folder.path().join("good"), folder.path().join("short"));
+    std::fs::write(&good, "correct horse battery\n").unwrap();
+    std::fs::write(&short, "short").unwrap();
+    let add = |name: &str, file: &std::path::Path| {
+        gateway.ask(&["users", "add", name, "--role", "admin", "--password-file", file.to_str().unwrap()])
+    };
+    assert!(text(&add("ann", &short).stderr).contains("12"), "a password has twelve characters");
+    assert!(add("ann", &good).status.success());
+    assert!(text(&gateway.ask(&["users", "list"]).stdout).contains("ann"));
+    // A program of hers, which may look and no more.
+    let made = gateway.json(&["tokens", "create", "wall screen", "--user", "ann", "--days", "30"]);
+    let secret = made["secret"].as_str().unwrap();
+    let as_program = |args: &[&str]| gateway.ask(&[args, &["--token", secret]].concat());
+    assert!(as_program(&["nodes"]).status.success());
+    let refused = as_program(&["name", "31", "roof"]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    let listed = gateway.json(&["tokens", "list"]);
+    let id =
+        listed.as_array().unwrap().iter().find(|token| token["name"] == "wall screen").unwrap()["id"].clone();
+    assert!(gateway.ask(&["tokens", "revoke", id.as_str().unwrap()]).status.success());
+    assert_eq!(as_program(&["nodes"]).status.code(), Some(5));
+    assert!(!gateway.ask(&["users", "remove", "bob"]).status.success());
+    assert!(
+        gateway.ask(&["users", "add", "bob", "--password-file", good.to_str().unwrap()]).status.success()
+    );
+    assert!(gateway.ask(&["users", "role", "bob", "operator"]).status.success());
+    assert!(
+        gateway
+            .ask(&["users", "password", "bob", "--password-file", good.to_str().unwrap()])
+            .status
+            .success()
+    );
+    let users = gateway.json(&["users", "list"]);
+    assert!(users.as_array().unwrap().iter().any(|user| user["name"] == "bob" && user["role"] == "operator"));
+    assert!(gateway.ask(&["users", "remove", "bob"]).status.success());
+}

@@ -48,6 +48,9 @@ pub struct Settings {
     pub requests: Rate,
     /// How often one address may ask without being let in.
     pub strangers: Rate,
+    /// Whether whoever is on this machine may do everything without being anybody: for a demonstration, which has
+    /// nothing to guard. It means nothing where other machines can reach the sockets.
+    pub visitors: bool,
     /// What time it is.
     pub clock: WallClock,
 }
@@ -60,6 +63,7 @@ impl Default for Settings {
             cost: Cost::OWASP,
             requests: Rate { per_second: 200.0, burst: 1_000.0 },
             strangers: Rate { per_second: 5.0, burst: 50.0 },
+            visitors: false,
             clock: Arc::new(Timestamp::now),
         }
     }
@@ -205,6 +209,13 @@ impl Access {
     /// How long sessions last.
     pub fn sessions(&self) -> Lifetime {
         self.0.settings.sessions
+    }
+
+    /// Somebody on this machine, if such may come in without being anybody.
+    pub(super) fn visitor(&self) -> Option<Principal> {
+        let name = "visitor".to_owned();
+        let visitor = Principal { name, user: None, role: Role::Admin, how: How::Visitor };
+        self.0.settings.visitors.then_some(visitor)
     }
 
     /// The secret of this machine's own programs, for [`LocalToken`](super::local::LocalToken).

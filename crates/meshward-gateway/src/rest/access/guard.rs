@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::super::dashboard::Dashboard;
 use super::super::problem::Problem;
 use super::caller::{Caller, Network};
 use super::gate::{Access, Denied, whole_seconds};
@@ -19,11 +20,24 @@ use super::principal::{How, Principal};
 use super::table::{self, Need, Rule};
 use super::{csrf, role::Role};
 
+/// Where the interface's description for people is: Swagger UI.
+const DOCS: &str = "/api/v1/docs";
+/// What Swagger UI needs: it sets styles in its elements, and has pictures and fonts in its style sheet.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    font-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// What is data loads nothing, whatever a browser takes it for.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// What no page of ours needs, and nothing in one may have.
+const PERMISSIONS: &str =
+    "camera=(), microphone=(), geolocation=(), usb=(), serial=(), payment=(), bluetooth=()";
+
 /// What the guard knows of the place where it stands.
 #[derive(Clone, Debug)]
 pub struct Post {
     /// Who may be let in.
     pub access: Access,
+    /// What anybody may see: pages that say nothing about a mesh.
+    pub dashboard: Dashboard,
     /// Whether the sockets speak TLS.
     pub tls: bool,
     /// Whom it believes where a request comes from.
@@ -40,15 +54,30 @@ pub async fn guard(
     next: Next,
 ) -> Response {
     let caller = Caller::of(peer, post.tls, request.headers(), &post.proxies);
-    let mut response = match check(&post, &caller, &mut request) {
-        Ok(()) => {
+    let docs = request.uri().path().starts_with(DOCS);
+    let mut response = match page_or_check(&post, &caller, &mut request) {
+        Ok(Some(page)) => page,
+        Ok(None) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => *refused,
     };
-    harden(response.headers_mut());
+    harden(response.headers_mut(), docs);
     response
+}
+
+/// A page for whoever is at this gateway's own address; else nothing, when the request may go on.
+fn page_or_check(post: &Post, caller: &Caller, request: &mut Request) -> Result<Option<Response>, Refused> {
+    if post.loopback && !caller.proxied && !is_for_this_machine(request.headers()) {
+        let why = "this service answers to this machine's own programs and pages only";
+        return Err(refuse(StatusCode::FORBIDDEN, why));
+    }
+    let page = post.dashboard.answer(request.method(), request.uri().path(), request.headers());
+    if page.is_some() {
+        return Ok(page);
+    }
+    check(post, caller, request).map(|()| None)
 }
 
 type Refused = Box<Response>;
@@ -58,10 +87,6 @@ fn refuse(status: StatusCode, why: impl ToString) -> Refused {
 }
 
 fn check(post: &Post, caller: &Caller, request: &mut Request) -> Result<(), Refused> {
-    if post.loopback && !caller.proxied && !is_for_this_machine(request.headers()) {
-        let why = "this service answers to this machine's own programs and pages only";
-        return Err(refuse(StatusCode::FORBIDDEN, why));
-    }
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let rule = path.as_deref().and_then(|path| table::find(request.method(), path));
     if let Some(&Rule { need: Need::Nothing, body_max, .. }) = rule {
@@ -75,6 +100,10 @@ fn check(post: &Post, caller: &Caller, request: &mut Request) -> Result<(), Refu
     post.access.admit(&principal).map_err(too_often)?;
     let Some(rule) = rule else { return no_rule(path.as_deref()) };
     may(&principal, rule)?;
+    if matches!(principal.how, How::Visitor) {
+        // Nothing but this tells the page of somebody else in the same browser from a visitor.
+        own_page_or_none(request)?;
+    }
     if let How::Session(secret) = &principal.how
         && !csrf::is_safe(request.method())
     {
@@ -103,20 +132,29 @@ fn no_rule(path: Option<&str>) -> Result<(), Refused> {
 }
 
 fn let_in(post: &Post, caller: &Caller, request: &Request) -> Result<Principal, Refused> {
-    post.access.authenticate(request.headers(), caller.secure).map_err(|denied| {
-        // Guessing a token is hopeless; that it costs the guesser more than us is all there is to it.
-        if let Err(wait) = post.access.admit_stranger(caller) {
-            return too_often(wait);
-        }
-        let mut refused = refuse(StatusCode::UNAUTHORIZED, denied);
-        let challenge = match denied {
-            Denied::Nothing | Denied::Session => "Bearer realm=\"meshward\"",
-            Denied::Scheme => "Bearer realm=\"meshward\", error=\"invalid_request\"",
-            Denied::Token => "Bearer realm=\"meshward\", error=\"invalid_token\"",
-        };
-        refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        refused
-    })
+    post.access
+        .authenticate(request.headers(), caller.secure)
+        .or_else(|denied| {
+            // A browser may bring a session of another gateway on this machine: cookies do not know ports.
+            let here =
+                post.loopback && !caller.proxied && matches!(denied, Denied::Nothing | Denied::Session);
+            let visitor = if here { post.access.visitor() } else { None };
+            visitor.ok_or(denied)
+        })
+        .map_err(|denied| {
+            // Guessing a token is hopeless; that it costs the guesser more than us is all there is to it.
+            if let Err(wait) = post.access.admit_stranger(caller) {
+                return too_often(wait);
+            }
+            let mut refused = refuse(StatusCode::UNAUTHORIZED, denied);
+            let challenge = match denied {
+                Denied::Nothing | Denied::Session => "Bearer realm=\"meshward\"",
+                Denied::Scheme => "Bearer realm=\"meshward\", error=\"invalid_request\"",
+                Denied::Token => "Bearer realm=\"meshward\", error=\"invalid_token\"",
+            };
+            refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            refused
+        })
 }
 
 fn may(principal: &Principal, rule: &Rule) -> Result<(), Refused> {
@@ -131,7 +169,7 @@ fn may(principal: &Principal, rule: &Rule) -> Result<(), Refused> {
     Err(refuse(StatusCode::FORBIDDEN, format!("{} is {has}, and this takes {least}", principal.name)))
 }
 
-/// A stranger that is a page of somebody else's must not log a person in.
+/// A page of somebody else's must not log a person in, nor act as a visitor.
 fn own_page_or_none(request: &Request) -> Result<(), Refused> {
     let headers = request.headers();
     let is_browser = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
@@ -160,9 +198,12 @@ fn too_often(wait: Duration) -> Refused {
     refused
 }
 
-/// Keeps browsers from making more of an answer than it is.
-fn harden(headers: &mut HeaderMap) {
+/// Keeps browsers from making more of an answer than it is. Pages bring a policy of their own.
+fn harden(headers: &mut HeaderMap, docs: bool) {
     for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, if docs { DOCS_POLICY } else { DATA_POLICY }),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -19,6 +19,8 @@ pub enum How {
     Session(Secret),
     /// A program of the gateway's own user on this machine.
     Local,
+    /// Anybody on this machine, where such may come in: see [`Settings::visitors`](super::gate::Settings::visitors).
+    Visitor,
 }
 
 /// Somebody who was let in.

@@ -193,7 +193,7 @@ async fn log_out(State(access): Gate, Extension(caller): From, who: Principal) -
 async fn get_session(State(access): Gate, who: Principal) -> Response {
     let now = access.now();
     let (means, expires_at, csrf_token) = match &who.how {
-        How::Local => (Means::Local, None, None),
+        How::Local | How::Visitor => (Means::Local, None, None),
         How::Token(digest) => {
             let ends = access.book(|book| book.token(now, digest).and_then(|(token, _)| token.expires_at));
             (Means::Token, ends, None)

@@ -11,9 +11,23 @@ use meshward_fleet::{alert, findings};
 use super::super::model::{Event, Events};
 use super::timestamp;
 use crate::service::{Gateway, Told};
+use crate::store::EventRow;
 
 /// Kind, name, node, words.
 type Words = (&'static str, String, Option<NodeId>, String);
+
+/// What the keeper writes beside an event's columns.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct Detail {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// An event from its row; nothing of one whose words cannot be read.
+pub(in super::super) fn past_event(row: EventRow) -> Option<Event> {
+    let Detail { name, text } = serde_json::from_str(&row.detail).ok()?;
+    Some(Event { id: row.id, at: row.at, kind: row.kind, name, node: row.node, text })
+}
 
 fn place(what: What) -> String {
     match what {

@@ -19,16 +19,17 @@ use super::model::{
     RolloutState, Running, Scheme, Transfers,
 };
 use crate::service::{self, Gateway};
-pub(crate) use event::events;
-pub(super) use event::node_events;
+pub(crate) use event::{Detail, events};
+pub(super) use event::{node_events, past_event};
+pub(crate) use rules::{WrongRule, rule, written_rule};
 pub(super) use notify::{
     changed_channel, channel, delivery, empty_channel, imagined, kept_route, route, waiting,
 };
 pub(super) use rules::{matcher, purpose, rehearsal, rules, window, windows};
-pub(crate) use state::topology;
+pub(crate) use state::tree;
 pub(super) use state::{
     alerts, answer, command, dot, findings, health, incidents, label, mesh, node, nodes, overhead, progress,
-    status, topology_at,
+    status, topology, topology_at,
 };
 
 pub(crate) fn timestamp(at: SystemTime) -> Timestamp {

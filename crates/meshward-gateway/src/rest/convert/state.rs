@@ -292,6 +292,17 @@ pub(in super::super) fn mesh(gateway: &Gateway, mesh: &MeshNode) -> Mesh {
 }
 
 /// The tree as it was then; `None` where that is not remembered.
+/// What joins the nodes now.
+pub(crate) fn tree(gateway: &Gateway) -> PastTopology {
+    let tree = gateway.fleet().topology();
+    PastTopology {
+        gateway: tree.own().0,
+        revision: tree.revision(),
+        links: tree.links().map(|link| Link { from: link.from.0, to: link.to.0 }).collect(),
+        uncertain: Vec::new(),
+    }
+}
+
 pub(in super::super) fn topology_at(gateway: &Gateway, at: Instant) -> Option<PastTopology> {
     let past = gateway.fleet().topology().as_of(at)?;
     Some(PastTopology {

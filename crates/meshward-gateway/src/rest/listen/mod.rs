@@ -158,6 +158,7 @@ pub async fn serve(
     let (limits, access, stop) = (http.limits, api.access.clone(), api.stop.clone());
     let post = Post {
         access: access.clone(),
+        dashboard: api.dashboard.clone(),
         tls: certificate.is_some(),
         proxies: Arc::from(http.proxies),
         loopback: listener.local_addr()?.ip().to_canonical().is_loopback(),

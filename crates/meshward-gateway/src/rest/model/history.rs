@@ -59,3 +59,31 @@ pub struct Audit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
+
+/// What happened, the newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PastEvents {
+    /// Events.
+    pub items: Vec<super::Event>,
+    /// `before` of the next request; absent where there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// The tree became another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TopologyChange {
+    /// Its revision in the database, which rises for ever.
+    pub revision: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// When the tree changed, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TopologyChanges {
+    /// Changes.
+    pub items: Vec<TopologyChange>,
+    /// Whether there were more than are listed: ask again with an earlier `to`.
+    pub more: bool,
+}

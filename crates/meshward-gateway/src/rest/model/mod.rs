@@ -18,13 +18,13 @@ pub use ask::{
     CommandEnd, CommandOutcome, NewCommand, NewQuery, QueryAnswer, QueryLine, QueryOutcome, QueryProgress,
     Value,
 };
-pub use history::{Audit, AuditLine, History, Point};
+pub use history::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
 pub use notify::{
     ChannelKind, ChannelSettings, ChannelTest, Delivery, DeliveryState, MailSecurity, NewNotificationChannel,
     NotificationChannel, NotificationRoute, RouteChoice, RouteQuestion,
 };
 pub use problem::{Problem, ProblemPart};
-pub use rules::{AlertRule, Firing, Matcher, NewWindow, Purpose, Rehearsal, Schedule, Window};
+pub use rules::{AlertRule, Firing, Matcher, NewAlertRule, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
     Alert, AlertAct, Comment, Deduction, Event, Events, Fact, Finding, Health, Incident, Label, LabelPatch,
     Mesh, Metric, NewName, Node, NodeFields, NodeOrFields, NodeState, Overhead, PastTopology, Ready, Score,

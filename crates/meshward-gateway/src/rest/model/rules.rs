@@ -92,6 +92,7 @@ pub struct NewWindow {
 
 /// When a rule raises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// `mon` to `sun`: the days on which the time begins.
     pub days: Vec<String>,
@@ -108,7 +109,7 @@ pub struct Schedule {
 /// A rule for alerts: on a value of each node, or on a state that somebody found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertRule {
-    /// Its name.
+    /// Its name: part of each alert's fingerprint.
     pub name: String,
     /// The value that it looks at, such as `free_heap_bytes` or `restarts_per_hour`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +143,83 @@ pub struct AlertRule {
     pub runbook: String,
     /// Whether it is in force.
     pub enabled: bool,
+}
+
+/// A rule to be written: an [`AlertRule`] of which much may be left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAlertRule {
+    /// Its name, one word; that of the path when absent.
+    #[serde(default)]
+    #[schema(max_length = 512)]
+    pub name: String,
+    /// The value that it looks at, such as `free_heap_bytes` or `restarts_per_hour`; this or `state`.
+    #[serde(default)]
+    pub signal: Option<String>,
+    /// The state that it looks at, such as `offline`; this or `signal`.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// Which side of `raise` is bad: `above` or `below`; of a value.
+    #[serde(default)]
+    pub side: Option<String>,
+    /// Beyond this it is bad; in the metric's unit; of a value.
+    #[serde(default)]
+    pub raise: Option<f64>,
+    /// Beyond this, to the other side, it is good again; as `raise` when absent.
+    #[serde(default)]
+    pub clear: Option<f64>,
+    /// How long it must be bad; at most a week.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 604_800)]
+    pub hold_seconds: f64,
+    /// How long it must be good again; at most a week.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 604_800)]
+    pub recover_seconds: f64,
+    /// A value that is older says nothing; an hour when absent, at most a week.
+    #[serde(default = "hour")]
+    #[schema(minimum = 0, maximum = 604_800)]
+    pub fresh_seconds: f64,
+    /// When it raises; always when absent.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// What receivers sort by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What to do.
+    #[serde(default)]
+    #[schema(max_length = 512)]
+    pub runbook: String,
+    /// Whether it is in force.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl From<NewAlertRule> for AlertRule {
+    fn from(new: NewAlertRule) -> Self {
+        Self {
+            name: new.name,
+            signal: new.signal,
+            state: new.state,
+            side: new.side,
+            raise: new.raise,
+            clear: new.clear,
+            hold_seconds: new.hold_seconds,
+            recover_seconds: new.recover_seconds,
+            fresh_seconds: new.fresh_seconds,
+            schedule: new.schedule,
+            severity: new.severity,
+            labels: new.labels,
+            runbook: new.runbook,
+            enabled: new.enabled,
+        }
+    }
+}
+
+fn hour() -> f64 {
+    3_600.0
 }
 
 /// An alert that would have been.

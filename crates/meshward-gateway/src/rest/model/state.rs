@@ -406,7 +406,9 @@ pub struct PastTopology {
     pub revision: u64,
     /// What joined the nodes.
     pub links: Vec<Link>,
-    /// Nodes that changed their places all the time: they may have been elsewhere, or nowhere.
+    /// Nodes that changed their places all the time: they may have been elsewhere, or nowhere. Nobody of a tree from
+    /// the database, which has every change.
+    #[serde(default)]
     pub uncertain: Vec<u32>,
 }
 

@@ -12,8 +12,9 @@ use super::super::convert;
 use super::super::extract::{NodePath, QueryOf};
 use super::super::model::Events;
 use super::super::openapi::Is;
-use super::super::problem::Answer;
+use super::super::problem::{Answer, Problem};
 use super::{Handle, unknown};
+use crate::service::Gateway;
 
 /// Most events in one answer.
 const EVENTS_MAX: usize = 1_000;
@@ -30,11 +31,15 @@ struct After {
     #[serde(default)]
     #[param(minimum = 0)]
     after: u64,
+    /// Only the newest so many, instead of all since an event.
+    #[param(minimum = 1, maximum = 1000)]
+    last: Option<usize>,
 }
 
 /// What has happened since an event, the oldest first.
 ///
-/// The last 4096 events are kept. At most 1000 come at once; go on with `after` set to `next`.
+/// The last 4096 events are kept. At most 1000 come at once; go on with `after` set to `next`. With `last` the newest
+/// come, and `next` is where to go on with what is still to happen.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(After), responses(
     (status = 200, description = "Events, where to go on, and how many are missing before the first.",
         body = Events),
@@ -42,8 +47,20 @@ struct After {
 ))]
 async fn list_events(
     State(gateway): Handle,
-    QueryOf(After { after }): QueryOf<After>,
+    QueryOf(After { after, last }): QueryOf<After>,
 ) -> Answer<Json<Events>> {
+    if let Some(last) = last {
+        if !(1..=EVENTS_MAX).contains(&last) || after > 0 {
+            let detail = format!("last is 1 to {EVENTS_MAX}, and stands without after");
+            return Err(Problem::parameter("last", detail));
+        }
+        let newest = move |gateway: &mut Gateway| {
+            // They are numbered without gaps.
+            let after = gateway.last_event().saturating_sub(last as u64);
+            Events { lost: 0, ..convert::events(gateway, after, last) }
+        };
+        return Ok(Json(gateway.with(move |_, _, gateway| newest(gateway)).await?));
+    }
     Ok(Json(gateway.with(move |_, _, gateway| convert::events(gateway, after, EVENTS_MAX)).await?))
 }
 

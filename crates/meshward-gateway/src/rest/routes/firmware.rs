@@ -22,7 +22,7 @@ use super::super::openapi::Is;
 use super::super::problem::{Answer, Problem};
 use super::super::{FIRMWARE_MAX, convert};
 use super::{Handle, page};
-use crate::service::RolloutError;
+use crate::service::{self, Gateway, RolloutError};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -50,6 +50,17 @@ struct Upload {
     name: String,
 }
 
+impl Api {
+    /// The manifest of an image that the gateway has, and whether somebody has said that it takes updates.
+    async fn known(&self, sum: [u8; 32]) -> Answer<(Option<SignedManifest>, bool)> {
+        let known = self.gateway.with(move |_, _, gateway| {
+            let known = gateway.firmware().find(|known| known.info.sha256 == sum);
+            (known.and_then(|known| known.manifest.clone()), gateway.is_confirmed(&sum))
+        });
+        Ok(known.await?)
+    }
+}
+
 /// Keeps an image.
 ///
 /// The body is the image, as the compiler wrote it or packed by gzip or zlib, of at most 16 MiB. Uploading one twice
@@ -73,13 +84,11 @@ async fn add_firmware(
     let image: Arc<[u8]> = Arc::from(&image[..]);
     let name: String = upload.name.chars().take(128).collect();
     let sum = info.sha256;
-    let added = api
-        .gateway
-        .with(move |_, _, gateway| (gateway.add_firmware(name, image, info), gateway.is_confirmed(&sum)));
-    let (added, confirmed) = added.await?;
-    api.keep_firmware(&added, confirmed).await?;
-    let subject = convert::hex(&sum);
-    api.audit(&who, "firmware.add", &subject, json!({ "name": added.name })).await?;
+    let (manifest, confirmed) = api.known(sum).await?;
+    api.audit(&who, "firmware.add", convert::hex(&sum), json!({ "name": name })).await?;
+    let new = service::Firmware { name: name.clone(), info: info.clone(), image: image.clone(), manifest };
+    api.keep_firmware(&new, confirmed).await?;
+    let added = api.gateway.with(move |_, _, gateway| gateway.add_firmware(name, image, info)).await?;
     Ok((StatusCode::CREATED, Json(convert::firmware(&added))))
 }
 
@@ -103,12 +112,12 @@ async fn put_manifest(
     let manifest =
         manifest.map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     api.fetch_firmware(sum).await?;
-    let added = api
-        .gateway
-        .with(move |_, _, gateway| Some((gateway.add_manifest(&sum, manifest)?, gateway.is_confirmed(&sum))));
     let missing = || Problem::not_found(RolloutError::UnknownFirmware.to_string());
-    let (added, confirmed) = added.await?.ok_or_else(missing)?;
-    api.keep_firmware(&added, confirmed).await?;
+    let find = move |gateway: &Gateway| gateway.firmware().find(|known| known.info.sha256 == sum).cloned();
+    let known = api.gateway.with(move |_, _, gateway| find(gateway)).await?.ok_or_else(missing)?;
+    let (_, confirmed) = api.known(sum).await?;
     api.audit(&who, "firmware.manifest", &sha256, json!({})).await?;
-    Ok(Json(convert::firmware(&added)))
+    api.keep_firmware(&service::Firmware { manifest: Some(manifest.clone()), ..known }, confirmed).await?;
+    let added = api.gateway.with(move |_, _, gateway| gateway.add_manifest(&sum, manifest)).await?;
+    Ok(Json(convert::firmware(&added.ok_or_else(missing)?)))
 }

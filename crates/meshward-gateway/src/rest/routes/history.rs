@@ -11,23 +11,29 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::api::Api;
-use super::super::convert::hex;
-use super::super::extract::{NodePath, QueryOf};
-use super::super::model::{Audit, AuditLine, History, Point};
+use super::super::convert::{self, hex};
+use super::super::extract::{NodePath, PathOf, QueryOf};
+use super::super::model::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
 use super::super::openapi::Is;
 use super::super::problem::{Answer, Problem};
 use super::unknown;
-use crate::store::{self, Aggregate, HistoryQuery, Store};
+use crate::store::{self, Aggregate, EVENTS_PER_PAGE_MAX, EventFilter, HistoryQuery, Store};
 
 /// Lines of the audit in one answer.
 const AUDIT_MAX: u32 = 500;
+/// Changes of the tree in one answer.
+const CHANGES_MAX: u32 = 1_000;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(node_history)).routes(routes!(list_audit))
+    OpenApiRouter::new()
+        .routes(routes!(node_history))
+        .routes(routes!(list_past_events))
+        .routes(routes!(list_topology_changes))
+        .routes(routes!(list_audit))
 }
 
 impl Api {
-    fn database(&self) -> Answer<&Store> {
+    pub(super) fn database(&self) -> Answer<&Store> {
         let missing = "this gateway keeps nothing (store.url is none), so it knows no more than the present";
         self.store.as_ref().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, missing))
     }
@@ -50,6 +56,7 @@ struct Span {
     step: u32,
     /// What becomes of the values of a step: `min`, `max`, `avg` or `last`.
     #[serde(default)]
+    #[param(inline)]
     agg: Agg,
 }
 
@@ -80,12 +87,7 @@ async fn node_history(
         return Err(unknown(id));
     }
     let store = api.database()?;
-    let to = span.to.unwrap_or_else(Timestamp::now);
-    let day = to.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
-    let from = span.from.unwrap_or(day);
-    if from >= to {
-        return Err(Problem::parameter("from", format!("from {from} is not before to {to}")));
-    }
+    let (from, to) = within(span.from, span.to)?;
     let metrics: Vec<String> = match &span.metrics {
         Some(named) => named.split(',').map(|name| name.trim().to_owned()).collect(),
         None => Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect(),
@@ -110,6 +112,91 @@ async fn node_history(
     let series = found.series.into_iter().filter(|(_, points)| !points.is_empty());
     let series = series.map(|(name, points)| (name, points.into_iter().map(point).collect()));
     Ok(Json(History { step_seconds: found.step_s, series: series.collect() }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Only of this node.
+    node: Option<u32>,
+    /// Only of this kind.
+    #[param(example = "alert")]
+    kind: Option<String>,
+    /// Not before, RFC 3339.
+    from: Option<Timestamp>,
+    /// Before, RFC 3339.
+    to: Option<Timestamp>,
+    /// Only events with lower numbers.
+    #[param(minimum = 1)]
+    before: Option<u64>,
+    /// Most events in the answer.
+    #[serde(default = "usual")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: u32,
+}
+
+const fn usual() -> u32 {
+    100
+}
+
+/// What has happened, as far back as events are kept, the newest first.
+///
+/// Of the present the last half second may be missing: `/api/v1/events` has it.
+#[utoipa::path(get, path = "/api/v1/events/history", tag = "events", params(Wanted), responses(
+    (status = 200, description = "Events, and where to go on.", body = PastEvents), Is::<400>, Is::<404>))]
+async fn list_past_events(
+    State(api): State<Api>,
+    QueryOf(wanted): QueryOf<Wanted>,
+) -> Answer<Json<PastEvents>> {
+    let Wanted { node, kind, from, to, before, limit } = wanted;
+    if !(1..=EVENTS_PER_PAGE_MAX).contains(&limit) {
+        let detail = format!("limit {limit} is out of range: take 1 to {EVENTS_PER_PAGE_MAX}");
+        return Err(Problem::parameter("limit", detail));
+    }
+    let filter = EventFilter { node, kind, from, to, before, after: None };
+    let rows = api.database()?.events(&filter, limit).await?;
+    let next = rows.last().map(|row| row.id).filter(|id| *id > 1 && rows.len() == limit as usize);
+    Ok(Json(PastEvents { items: rows.into_iter().filter_map(convert::past_event).collect(), next }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Within {
+    /// From when, RFC 3339; a day before `to` if absent.
+    from: Option<Timestamp>,
+    /// To before when, RFC 3339; now if absent.
+    to: Option<Timestamp>,
+}
+
+/// From when to when; a day that ends now where nothing is said.
+fn within(from: Option<Timestamp>, to: Option<Timestamp>) -> Answer<(Timestamp, Timestamp)> {
+    let to = to.unwrap_or_else(Timestamp::now);
+    let day = to.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+    let from = from.unwrap_or(day);
+    if from < to {
+        return Ok((from, to));
+    }
+    Err(Problem::parameter("from", format!("from {from} is not before to {to}")))
+}
+
+/// When the tree of a mesh changed, the newest first; `/topology/history` has what it was then.
+#[utoipa::path(get, path = "/api/v1/meshes/{mesh}/topology/changes", tag = "mesh",
+    params(("mesh" = String, Path, description = "Its name."), Within),
+    responses((status = 200, description = "At most 1000 changes.", body = TopologyChanges),
+        Is::<400>, Is::<404>))]
+async fn list_topology_changes(
+    State(api): State<Api>,
+    PathOf(name): PathOf<String>,
+    QueryOf(Within { from, to }): QueryOf<Within>,
+) -> Answer<Json<TopologyChanges>> {
+    super::mesh::named(&State(api.gateway.clone()), &name).await?;
+    let (from, to) = within(from, to)?;
+    let rows = api.database()?.topology_changes(from, to, CHANGES_MAX).await?;
+    let more = rows.len() == CHANGES_MAX as usize;
+    let items = rows.into_iter().map(|(revision, at)| TopologyChange { revision, at }).collect();
+    Ok(Json(TopologyChanges { items, more }))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -61,7 +61,7 @@ async fn dot(State(gateway): Handle) -> Answer<Response> {
 }
 
 /// The mesh of that name.
-async fn named(State(gateway): &Handle, name: &str) -> Answer<Mesh> {
+pub(super) async fn named(State(gateway): &Handle, name: &str) -> Answer<Mesh> {
     let mesh = gateway.with(|_, node, gateway| convert::mesh(gateway, node)).await?;
     if mesh.id == name {
         return Ok(mesh);
@@ -197,24 +197,39 @@ struct When {
 
 /// The tree of a mesh as it was.
 ///
-/// As far back as its changes are kept; before that it is 404.
+/// As far back as its changes are kept: the last ones by the gateway itself, those before in its database; before
+/// that it is 404. Revisions of the database are numbers of their own.
 #[utoipa::path(get, path = "/api/v1/meshes/{mesh}/topology/history", tag = "mesh",
     params(("mesh" = String, Path, description = "Its name."), When),
     responses((status = 200, description = "What joined the nodes then.", body = PastTopology),
         Is::<400>, Is::<404>))]
 async fn get_mesh_topology_history(
-    gateway: Handle,
+    State(api): State<Api>,
     PathOf(name): PathOf<String>,
     QueryOf(When { at }): QueryOf<When>,
 ) -> Answer<Json<PastTopology>> {
-    named(&gateway, &name).await?;
-    let State(gateway) = gateway;
-    let found = gateway
+    named(&State(api.gateway.clone()), &name).await?;
+    let found = api
+        .gateway
         .with(move |now, _, gateway| {
-            let at = at.map_or(now, |at| gateway.instant(convert::system_time(at)).min(now));
-            convert::topology_at(gateway, at)
+            let at = at.map(convert::system_time);
+            if at.is_some_and(|at| at < gateway.began()) {
+                return None;
+            }
+            convert::topology_at(gateway, at.map_or(now, |at| gateway.instant(at).min(now)))
         })
         .await?;
+    let found = match (found, at, &api.store) {
+        (None, Some(at), Some(store)) => {
+            let row = store.topology_at(at).await?;
+            // One of a version whose words were others is not shown rather than shown wrongly.
+            row.and_then(|row| {
+                let tree: PastTopology = serde_json::from_str(&row.tree).ok()?;
+                Some(PastTopology { revision: row.revision, ..tree })
+            })
+        }
+        (found, ..) => found,
+    };
     found.map(Json).ok_or_else(|| Problem::not_found("the tree of that time is not kept any more"))
 }
 

@@ -69,7 +69,7 @@ pub(super) fn router(api: Api) -> Router {
         })
         .fallback(async || Problem::not_found("there is nothing at this path"))
         .layer(from_fn(conditional::tag))
-        .layer(from_fn_with_state(api.keys.clone(), idempotency::once))
+        .layer(from_fn_with_state(api.clone(), idempotency::once))
         .with_state(api)
 }
 

@@ -16,7 +16,7 @@ use meshward_gateway::rest::access::limit::Rate;
 use meshward_gateway::rest::access::password::Cost;
 use meshward_gateway::rest::access::principal::How;
 use meshward_gateway::rest::access::{Access, Keeper, Principal, Role, Settings};
-use meshward_gateway::rest::{self, Api, Http};
+use meshward_gateway::rest::{self, Api, Dashboard, Http};
 use meshward_gateway::service;
 use meshward_gateway::shell::{ShellConfig, Traffic};
 use reqwest::{Method, RequestBuilder, Response};
@@ -44,13 +44,16 @@ pub(crate) struct Wanted {
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
     pub(crate) requests: Rate,
     pub(crate) strangers: Rate,
+    pub(crate) visitors: bool,
+    pub(crate) dashboard: Dashboard,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
         let plenty = Rate { per_second: 1e6, burst: 1e6 };
         let http = Http::at(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Self { http, keeper: None, requests: plenty, strangers: plenty }
+        let dashboard = Dashboard::of([]);
+        Self { http, keeper: None, requests: plenty, strangers: plenty, visitors: false, dashboard }
     }
 }
 
@@ -67,6 +70,7 @@ impl Kit {
             cost: Cost { memory_kib: 16, passes: 1 },
             requests: wanted.requests,
             strangers: wanted.strangers,
+            visitors: wanted.visitors,
             clock: Arc::new(move || Timestamp::from_second(clock.load(Ordering::Relaxed)).unwrap()),
             ..Settings::default()
         };
@@ -93,7 +97,8 @@ impl Kit {
         tasks.spawn(async move {
             node.await;
         });
-        let http = rest::serve(bound, Api::new(handle, access.clone()), until(stopped));
+        let api = Api::new(handle, access.clone()).with_dashboard(wanted.dashboard);
+        let http = rest::serve(bound, api, until(stopped));
         tasks.spawn(async move { http.await.unwrap() });
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { address, url, access, client, seconds, stop, tasks }

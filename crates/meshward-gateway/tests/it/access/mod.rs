@@ -2,6 +2,7 @@
 
 mod abuse;
 mod kit;
+mod pages;
 mod people;
 mod table;
 mod tls;

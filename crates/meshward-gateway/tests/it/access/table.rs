@@ -72,7 +72,7 @@ async fn every_route_lets_in_whom_its_row_says_and_nobody_else() {
 async fn what_is_no_route_is_told_only_to_whom_is_let_in() {
     let kit = Kit::start().await;
     let token = kit.token(Role::Viewer, 3_600).await;
-    for path in ["/", "/api/v1/secrets", "/api/v1/nodes/1/2/3", "/.env", "/api/v2/nodes"] {
+    for path in ["/what", "/api", "/api/v1/secrets", "/api/v1/nodes/1/2/3", "/.env", "/api/v2/nodes"] {
         assert_eq!(kit.request("GET", path).send().await.unwrap().status(), 401, "{path}");
         assert_eq!(kit.ask("GET", path, &token).await.status(), 404, "{path}");
     }

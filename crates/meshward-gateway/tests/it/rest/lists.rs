@@ -92,3 +92,21 @@ async fn what_is_known_is_not_sent_again_and_edits_meet_what_was_read() {
     service.send(service.request(Method::DELETE, "/api/v1/nodes/7")).await.problem(404);
     service.stop().await;
 }
+
+#[tokio::test]
+async fn the_newest_events_are_had_at_once() {
+    let service = Service::start().await;
+    let all = service.ok("/api/v1/events").await;
+    let all = all["items"].as_array().unwrap();
+    assert!(all.len() > 1, "{all:?}");
+    let newest = service.ok("/api/v1/events?last=1").await;
+    let id = newest["items"][0]["id"].as_u64().unwrap();
+    assert!((newest["items"].as_array().unwrap().len(), newest["next"].as_u64()) == (1, Some(id)));
+    assert!(id >= all.last().unwrap()["id"].as_u64().unwrap());
+    assert_eq!(service.ok("/api/v1/events?last=1000").await["items"][0], all[0]);
+    for query in ["last=0", "last=1001", "last=5&after=1"] {
+        let errors = service.get(&format!("/api/v1/events?{query}")).await.problem(400);
+        assert_eq!(errors[0]["parameter"], "last", "{query}");
+    }
+    service.stop().await;
+}

@@ -1,6 +1,8 @@
 //! A real gateway with one real node, asked over HTTP.
 
 mod answers;
+mod failing;
+mod kept;
 mod lists;
 mod schema;
 mod stream;
@@ -15,11 +17,13 @@ use meshward_core::ota::trust::KeyKind;
 use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::signing::SigningKey;
+use meshward_gateway::keep::Keeper;
 use meshward_gateway::rest::access::limit::Rate;
 use meshward_gateway::rest::access::{self, Access};
 use meshward_gateway::rest::{self, Api, Http};
 use meshward_gateway::service;
 use meshward_gateway::shell::{Application, Clock, Shell, ShellConfig, Traffic};
+use meshward_gateway::store::{Retention, Store};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -75,13 +79,29 @@ impl Answer {
 struct Service {
     http: reqwest::Client,
     url: String,
+    /// What lets in: the value of `Authorization`.
+    bearer: String,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
 impl Service {
-    /// Starts both, and waits until the gateway has seen the node.
+    /// Starts both, and waits until the gateway has seen the node. It keeps nothing.
     async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// The same, with what a database has kept.
+    async fn start_on(store: Option<Store>) -> Self {
+        let keeper = match &store {
+            Some(store) => Some(Keeper::open(store.clone(), Retention::default()).await.unwrap()),
+            None => None,
+        };
+        let remembered = match &keeper {
+            Some(keeper) => keeper.remembered().await.unwrap(),
+            None => service::Remembered::default(),
+        };
+        let settings = Settings { history: store.is_some(), ..Settings::default() };
         let (stop, stopped) = watch::channel(false);
         let until = |mut stopped: watch::Receiver<bool>| async move {
             drop(stopped.wait_for(|stop| *stop).await);
@@ -91,15 +111,7 @@ impl Service {
         let config = ShellConfig { listen: Some(loopback), ..ShellConfig::default() };
         let operator = SigningKey::from_seed(KeyKind::Operator, [7; 32]).unwrap();
         let mesh = MeshConfig::gateway(NodeId(1), 1);
-        let joined = service::join(
-            mesh,
-            config,
-            traffic,
-            operator,
-            Settings::default(),
-            service::Remembered::default(),
-        )
-        .await;
+        let joined = service::join(mesh, config, traffic, operator, settings, remembered).await;
         let (shell, handle) = joined.unwrap();
         let entry = shell.local_addr().unwrap();
         let bound = rest::bind(&Http::at(loopback)).await.unwrap();
@@ -113,7 +125,11 @@ impl Service {
         tasks.spawn(async move {
             shell.run(until_stopped).await;
         });
-        let http = rest::serve(bound, Api::new(handle, access), until(stopped.clone()));
+        if let Some(keeper) = keeper {
+            let (handle, until_stopped) = (handle.clone(), until(stopped.clone()));
+            tasks.spawn(async move { keeper.run(handle, until_stopped).await.unwrap() });
+        }
+        let http = rest::serve(bound, Api::new(handle, access).with_store(store), until(stopped.clone()));
         tasks.spawn(async move { http.await.unwrap() });
 
         let dial = vec![entry.to_string().parse().unwrap()];
@@ -129,10 +145,11 @@ impl Service {
         });
         // The client wants one even where it speaks no TLS; another test may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let mut bearer = HeaderMap::new();
-        bearer.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let http = reqwest::Client::builder().default_headers(bearer).build().unwrap();
-        let service = Self { http, url, stop, tasks };
+        let mut headers = HeaderMap::new();
+        let bearer = format!("Bearer {token}");
+        headers.insert("authorization", bearer.parse().unwrap());
+        let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
+        let service = Self { http, url, bearer, stop, tasks };
         service.until("/api/v1/nodes", |nodes| nodes["items"][0]["id"] == NODE).await;
         service
     }

@@ -6,21 +6,21 @@ use serde_json::{Value, json};
 use super::{NODE, PATIENCE, Service};
 
 /// A stream that is read event by event.
-struct Reader {
+pub(super) struct Reader {
     response: reqwest::Response,
     text: String,
 }
 
 /// Name, id and data.
 #[derive(Debug)]
-struct Read {
+pub(super) struct Read {
     name: String,
     id: String,
-    data: Value,
+    pub(super) data: Value,
 }
 
 impl Reader {
-    async fn open(service: &Service, query: &str, last: Option<&str>) -> Self {
+    pub(super) async fn open(service: &Service, query: &str, last: Option<&str>) -> Self {
         let url = format!("{}/api/v1/events/stream{query}", service.url);
         let request = service.http.request(Method::GET, url);
         let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
@@ -56,7 +56,7 @@ impl Reader {
     }
 
     /// Reads on until an event is of this name.
-    async fn until(&mut self, name: &str) -> Read {
+    pub(super) async fn until(&mut self, name: &str) -> Read {
         loop {
             let read = self.next().await.expect("the stream goes on");
             if read.name == name {

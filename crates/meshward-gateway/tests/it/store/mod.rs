@@ -2,7 +2,7 @@
 
 mod accounts;
 mod backup;
-mod kit;
+pub(crate) mod kit;
 mod lease;
 mod open;
 mod recorder;

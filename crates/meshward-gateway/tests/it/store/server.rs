@@ -83,6 +83,12 @@ impl Server {
         Self { folder: PathBuf::from(folder), process, databases: AtomicU32::new(0) }
     }
 
+    /// Where its socket is.
+    #[allow(dead_code, reason = "the benchmark, which shares this file, does not ask")]
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A new, empty database: what a gateway would be told of it.
     pub(crate) async fn database(&self) -> String {
         let name = format!("mesh{}", self.databases.fetch_add(1, Ordering::Relaxed));

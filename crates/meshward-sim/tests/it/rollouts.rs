@@ -1,0 +1,101 @@
+//! Good and bad images, rolled out in waves on the whole network.
+
+use meshward_core::time::Duration;
+use meshward_fleet::rollout::{Phase, RolloutPlan, Soak};
+use meshward_sim::image::Behaviour;
+use meshward_sim::rollout::{Case, Run, run};
+
+use crate::tools::seconds;
+
+/// The default plan, with shorter soaks: what can be seen is seen within them.
+fn plan() -> RolloutPlan {
+    let soak = Soak { soak_s: 900, looks: 3, baseline_s: 300, patience_s: 600 };
+    RolloutPlan { soak, ..RolloutPlan::default() }
+}
+
+fn case(n: usize, behaviour: Behaviour) -> Case {
+    Case { n, behaviour, stock: |_| false, plan: plan(), killed_every: None }
+}
+
+fn line(name: &str, run: &Run) -> String {
+    let (wave, gates) = run.broken.clone().unwrap_or_default();
+    format!(
+        "{name}: {:?}, stopped in wave {wave} by {gates:?} after {:?}; {} nodes hit, {} run it, {} there, {} away at most, {:?} in all",
+        run.phase,
+        run.detected,
+        run.told.len(),
+        run.on_new.len(),
+        run.there,
+        run.away_most,
+        run.took
+    )
+}
+
+fn seeds(usual: u64) -> u64 {
+    std::env::var("MESHWARD_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn bad_images_are_caught_in_the_canary_and_taken_back() {
+    let second = seconds(1);
+    for (name, behaviour, n) in [
+        ("crashes at boot", Behaviour::CrashesAtBoot, 100),
+        ("fails its self-test", Behaviour::FailsSelfTest, 100),
+        ("cannot join", Behaviour::CannotJoin, 100),
+        ("leaks", Behaviour::Leaks(second.saturating_mul(1_800)), 100),
+        ("slow", Behaviour::Slow(Duration::from_millis(60)), 100),
+        ("chatty", Behaviour::Chatty(second.saturating_mul(5)), 100),
+    ] {
+        for seed in 1..=seeds(1) {
+            let run = run(&case(n, behaviour), seed);
+            let line = line(&format!("{name}, seed {seed}"), &run);
+            println!("{line}");
+            assert_eq!(run.phase, Phase::RolledBack, "{line}: {:?}", run.decisions.last());
+            assert!(run.told.len() <= 3, "{line}: {:?}", run.told);
+            assert!(run.on_new.is_empty(), "{line}: {:?}", run.on_new);
+            assert_eq!(run.there, n + 1, "{line}");
+            assert!(run.report.nodes.iter().all(|node| node.outcome != "kept"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_good_image_comes_to_all_and_the_mesh_is_never_split_beyond_the_bound() {
+    for seed in 1..=seeds(1) {
+        let run = run(&case(100, Behaviour::Healthy), seed);
+        let line = line(&format!("healthy, seed {seed}"), &run);
+        println!("{line}");
+        assert_eq!(run.phase, Phase::Finished, "{line}: {:?}", run.decisions.last());
+        assert_eq!((run.on_new.len(), run.report.count("updated")), (100, 100), "{line}");
+        let alone =
+            run.report.waves.iter().flat_map(|wave| &wave.batches).filter(|batch| batch.len() == 1).count();
+        assert!(run.away_most <= 25 || alone > 0, "{line}");
+    }
+}
+
+#[test]
+fn stock_nodes_come_in_waves_by_their_last_part_and_stay() {
+    let stock = |place: usize| place % 3 == 1;
+    let case = Case { stock, ..case(30, Behaviour::Healthy) };
+    let good = run(&case, 1);
+    println!("{}", line("mixed, healthy", &good));
+    assert_eq!((good.phase, good.on_new.len()), (Phase::Finished, 30), "{:?}", good.decisions.last());
+    // None of the canary has a way back.
+    let bad = run(&Case { stock: |_| true, behaviour: Behaviour::CannotJoin, ..case }, 1);
+    println!("{}", line("stock, cannot join", &bad));
+    assert_eq!((bad.phase, bad.told.len(), bad.on_new.len()), (Phase::RolledBack, 3, 3));
+    assert_eq!(bad.report.count("left_out"), 27);
+}
+
+#[test]
+fn a_controller_that_is_killed_again_and_again_ends_the_same() {
+    for behaviour in [Behaviour::Healthy, Behaviour::FailsSelfTest] {
+        let whole = run(&case(20, behaviour), 2);
+        let killed = run(&Case { killed_every: Some(1), ..case(20, behaviour) }, 2);
+        assert_eq!((killed.phase, &killed.told, &killed.on_new), (whole.phase, &whole.told, &whole.on_new));
+        let outcomes = |run: &Run| -> Vec<(u32, String)> {
+            run.report.nodes.iter().map(|node| (node.node, node.outcome.clone())).collect()
+        };
+        assert_eq!(outcomes(&killed), outcomes(&whole));
+    }
+}
