@@ -156,6 +156,12 @@ impl Notifier {
             dropped: AtomicU64::new(0),
         };
         let notifier = Self(Arc::new(inner));
+        for channel in notifier.0.store.count_outbox().await?.into_keys() {
+            // Somebody removed it just when a message came.
+            if !rows.iter().any(|row| row.id == channel) {
+                notifier.0.store.forget_channel(&channel).await?;
+            }
+        }
         for row in rows.into_iter().take(CHANNELS_MAX) {
             if let Some(channel) = said::<Channel>("a channel", &row.id, &row.body) {
                 notifier.enter(channel, row.version).await;
@@ -398,14 +404,18 @@ impl Notifier {
         }
     }
 
-    /// A channel is as it is now: its worker begins anew.
+    /// A channel is as it is now: its worker begins anew. It is in the book all the while, so that no message that
+    /// comes meanwhile passes it by; the new worker finds it in the outbox.
     async fn enter(&self, channel: Channel, version: u64) {
-        let before = locked(&self.0.book).channels.remove(&channel.id);
-        if let Some(running) = before.and_then(|entry| entry.worker) {
+        let before = locked(&self.0.book).channels.get_mut(&channel.id).and_then(|entry| entry.worker.take());
+        if let Some(running) = before {
             stopped(running).await;
         }
-        let health = Arc::new(Mutex::new(Health::default()));
         let mut book = locked(&self.0.book);
+        let health = book.channels.get(&channel.id).map(|entry| locked(&entry.health).clone());
+        // What failed may have been mended.
+        let health = Health { circuit: Circuit::default(), error: None, ..health.unwrap_or_default() };
+        let health = Arc::new(Mutex::new(health));
         let worker = (channel.enabled && !book.closed).then(|| self.start(&channel, &health));
         book.channels.insert(channel.id.clone(), Entry { channel, version, health, worker });
     }

@@ -174,7 +174,7 @@ impl Worker {
                 self.circuit.failed(at);
                 self.note(|health| health.error = Some((at, why.clone())));
                 let (old, young): (Vec<OutboxRow>, Vec<OutboxRow>) =
-                    rows.iter().cloned().partition(|row| is_old(row, message, at));
+                    rows.iter().cloned().partition(|row| is_old(row, at));
                 if !old.is_empty() {
                     let why = format!("given up after a day: {why}");
                     self.store.end_outbox(&old, &End { at, delivered: false, why: &why }).await?;
@@ -204,10 +204,9 @@ impl Worker {
     }
 }
 
-/// Whether a message has been tried for as long as one is. A digest is as old as each of its rows, which are as old as
-/// the time when they were first due, so the newest message of it counts for all.
-fn is_old(row: &OutboxRow, message: &Message, now: Timestamp) -> bool {
-    row.attempts > 0 && now.duration_since(message.at) > GIVE_UP_AFTER
+/// Whether a message has been tried for as long as one is, from when it might be for the first time.
+fn is_old(row: &OutboxRow, now: Timestamp) -> bool {
+    row.attempts > 0 && now.duration_since(row.first_at) > GIVE_UP_AFTER
 }
 
 /// At most so much of what somebody else said.
@@ -244,7 +243,15 @@ mod tests {
     use super::*;
 
     fn row(id: u64, payload: String) -> OutboxRow {
-        OutboxRow { id, channel: "ops".to_owned(), payload, attempts: 1, next_at: at(0), why: String::new() }
+        OutboxRow {
+            id,
+            channel: "ops".to_owned(),
+            payload,
+            attempts: 1,
+            next_at: at(0),
+            why: String::new(),
+            first_at: at(0),
+        }
     }
 
     fn letter(held: bool, node: u32) -> String {
@@ -270,13 +277,12 @@ mod tests {
 
     #[test]
     fn a_message_is_given_up_after_a_day() {
-        let message = message_of("a", Severity::Warning, &[1], &[]);
         let day = 86_400;
         for (seconds, attempts, old) in
             [(99, 9, false), (100 + day, 9, false), (101 + day, 9, true), (101 + day, 0, false)]
         {
-            let row = OutboxRow { attempts, ..row(1, String::new()) };
-            assert_eq!(is_old(&row, &message, at(seconds)), old, "{seconds} {attempts}");
+            let row = OutboxRow { attempts, first_at: at(100), ..row(1, String::new()) };
+            assert_eq!(is_old(&row, at(seconds)), old, "{seconds} {attempts}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What the routes share.
 
 use axum::extract::{FromRef, FromRequestParts};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tokio::sync::watch;
 
@@ -84,7 +83,7 @@ impl FromRequestParts<Api> for Telling {
     async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
         api.notifier.clone().map(Self).ok_or_else(|| {
             let detail = "this gateway keeps nothing (store.url is none), so it cannot tell people either";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            Problem::not_found(detail)
         })
     }
 }

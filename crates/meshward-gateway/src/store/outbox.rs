@@ -33,6 +33,8 @@ pub struct OutboxRow {
     pub next_at: Timestamp,
     /// Why it was not delivered at the last attempt; empty before the first.
     pub why: String,
+    /// When it might be tried for the first time.
+    pub first_at: Timestamp,
 }
 
 /// A message that was delivered, or given up.
@@ -65,7 +67,7 @@ pub struct End<'a> {
     pub why: &'a str,
 }
 
-const COLUMNS: &str = "id, channel, payload, attempts, next_at, why";
+const COLUMNS: &str = "id, channel, payload, attempts, next_at, why, first_at";
 const DELIVERY_COLUMNS: &str = "id, channel, at, delivered, attempts, why, payload";
 
 impl Store {
@@ -108,8 +110,8 @@ impl Store {
             }
             *mine += 1;
             let id = meta::count_up(&mut transaction, "outbox", 1).await?;
-            let sql =
-                "INSERT INTO outbox (id, channel, payload, attempts, next_at) VALUES ($1, $2, $3, 0, $4)";
+            let sql = "INSERT INTO outbox (id, channel, payload, attempts, next_at, first_at) \
+                       VALUES ($1, $2, $3, 0, $4, $4)";
             transaction.write(sql, values![id, channel.as_str(), payload.as_str(), *next_at]).await?;
             ids.push(Some(id));
         }
@@ -136,7 +138,7 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        const SQL: &str = "SELECT id, channel, payload, attempts, next_at, why FROM outbox \
+        const SQL: &str = "SELECT id, channel, payload, attempts, next_at, why, first_at FROM outbox \
                            WHERE channel = $1 AND next_at <= $2 ORDER BY next_at, id LIMIT $3";
         let rows = self.database.read("read the outbox", SQL, values![channel, now, limit]).await?;
         rows.into_iter().map(waiting).collect()
@@ -218,6 +220,7 @@ impl Store {
             attempts: 0,
             next_at: end.at,
             why: String::new(),
+            first_at: end.at,
         };
         write(&mut transaction, &row, end).await?;
         prune(&mut transaction, channel).await?;
@@ -255,8 +258,8 @@ impl Store {
         if waiting.map(|mut row| row.u64()).transpose()?.unwrap_or_default() >= OUTBOX_CHANNEL_MAX {
             return Ok(false);
         }
-        let sql = "INSERT INTO outbox (id, channel, payload, attempts, next_at) \
-                   SELECT id, channel, payload, 0, $3 FROM deliveries \
+        let sql = "INSERT INTO outbox (id, channel, payload, attempts, next_at, first_at) \
+                   SELECT id, channel, payload, 0, $3, $3 FROM deliveries \
                    WHERE id = $1 AND channel = $2 AND delivered = 0";
         let there = transaction.write(sql, values![id, channel, now]).await? > 0;
         if there {
@@ -313,6 +316,7 @@ fn waiting(mut row: Row) -> Result<OutboxRow, StoreError> {
         attempts: row.u32()?,
         next_at: row.time()?,
         why: row.text()?,
+        first_at: row.time()?,
     })
 }
 

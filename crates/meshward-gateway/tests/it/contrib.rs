@@ -134,15 +134,18 @@ fn dashboards_ask_for_what_there_is() {
     }
 }
 
+/// Makes something wrong.
+type Spoil = fn(&mut Value);
+
 #[test]
 fn a_dashboard_that_asks_for_nothing_is_found() {
     let good = files("grafana/dashboards").remove("fleet.json").unwrap();
-    let spoilt = |spoil: fn(&mut Value)| {
+    let spoilt = |spoil: Spoil| {
         let mut board = good.clone();
         spoil(&mut board);
         dashboard(&board)
     };
-    let rows: [(fn(&mut Value), &str); 4] = [
+    let rows: [(Spoil, &str); 4] = [
         (
             |board| board["panels"][0]["targets"][0]["expr"] = json!("painlessmesh_happiness"),
             "painlessmesh_happiness",

@@ -52,6 +52,12 @@ fn joined(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
+/// What a browser could be pointed at.
+fn web_address(text: &str) -> Result<String, String> {
+    let is_url = reqwest::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+    if is_url && text.len() <= 2_048 { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
 macro_rules! sections {
     (@live live) => { true };
     (@live start) => { false };
@@ -277,21 +283,20 @@ sections! {
     /// kept in the database.
     notify: Notify {
         /// Where people find this gateway, for links in messages.
-        start public_url: Option<String> = None, Optional(Text { max: 2_048 });
+        start public_url: Option<String> = None,
+            Optional(Parsed::by("an http:// or https:// URL", "https://mesh.example.org/", web_address));
         /// A file whose first line is a URL that the gateway asks as long as it is well. Whoever is behind it, such as
         /// a service that watches over jobs, raises the alarm when nobody asks any more.
         start heartbeat_url_file: Option<PathBuf> = None, Optional(File("heartbeat.url"));
-        /// How often.
+        /// How often that URL is asked. Whoever is behind it must wait for longer than this.
         start heartbeat_interval: u64 = 60, Span { seconds: 10..=3_600 };
     }
 
     /// Values, alerts and events for InfluxDB. Nothing is written without `url`.
     influx: Influx {
         /// The server, as `http://127.0.0.1:8086`.
-        start url: Option<String> = None, Optional(Parsed::by("an http:// or https:// URL", "http://127.0.0.1:8086", |text| {
-            let is_url = reqwest::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
-            if is_url { Ok(text.to_owned()) } else { Err(String::new()) }
-        }));
+        start url: Option<String> = None,
+            Optional(Parsed::by("an http:// or https:// URL", "http://127.0.0.1:8086", web_address));
         /// By which interface: `v2`, `v1`, or `auto`, which takes version 1 where there is no version 2.
         start api: Api = Api::Auto, Choice(&[("auto", Api::Auto), ("v2", Api::V2), ("v1", Api::V1)]);
         /// The organisation. Version 1 has none.

@@ -63,7 +63,7 @@ fn a_mistake_is_said_with_its_place_and_what_would_be_right() {
         ("[mesh]\nname = \"\"\n", ":2:8: mesh.name is ``", "1 to 64 bytes"),
         ("[mesh]\n  listn = 1\n", ":2:3: there is no key mesh.listn", "did you mean mesh.listen?"),
         ("[mash]\n", ":1:2: there is no section mash", "did you mean mesh?"),
-        ("[nonsense]\n", ":1:2: there is no section nonsense", "there are http, log"),
+        ("[nonsense]\n", ":1:2: there is no section nonsense", "there are http, "),
         ("mesh = 3\n", ":1:8: mesh is a section", "[mesh]"),
         ("[status]\nbudget_percent = 0\n", ":2:18: status.budget_percent is 0", "0.1 to 50 percent"),
         ("[status]\nbudget_percent = nan\n", ":2:18: ", "0.1 to 50 percent"),

@@ -60,6 +60,7 @@ async fn shown(notifier: &Notifier, id: &str) -> Answer<NotificationChannel> {
 /// Channels by which people are told.
 #[utoipa::path(get, path = "/api/v1/notification-channels", tag = "notifications", params(Paging), responses(
     (status = 200, description = "In order of their names.", body = Page<NotificationChannel>), Is::<400>,
+    Is::<404>,
 ))]
 async fn list_notification_channels(
     Telling(notifier): Telling,
@@ -81,7 +82,7 @@ async fn list_notification_channels(
     request_body = NewNotificationChannel,
     responses((status = 201, description = "It is there.", body = NotificationChannel,
             headers(("Location" = String, description = "Where it is to be found."))),
-        Is::<400>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
+        Is::<400>, Is::<404>, Is::<409>, Is::<413>, Is::<415>, Is::<422>))]
 async fn create_notification_channel(
     State(api): State<Api>,
     Telling(notifier): Telling,
@@ -231,7 +232,7 @@ async fn retry_delivery(
 
 /// Who is told of what: the tree of routes.
 #[utoipa::path(get, path = "/api/v1/notification-routes", tag = "notifications", responses(
-    (status = 200, description = "The route at the top, with those below it.", body = NotificationRoute),
+    (status = 200, description = "The route at the top, with those below it.", body = NotificationRoute), Is::<404>,
 ))]
 async fn get_notification_routes(Telling(notifier): Telling) -> Json<NotificationRoute> {
     Json(convert::route(&notifier.routes()))
@@ -242,7 +243,7 @@ async fn get_notification_routes(Telling(notifier): Telling) -> Json<Notificatio
     params(("If-Match" = Option<String>, Header, description = "The `ETag` of the tree that was read.")),
     request_body = NotificationRoute,
     responses((status = 200, description = "The tree as it is then.", body = NotificationRoute),
-        Is::<400>, Is::<412>, Is::<413>, Is::<415>, Is::<422>))]
+        Is::<400>, Is::<404>, Is::<412>, Is::<413>, Is::<415>, Is::<422>))]
 async fn put_notification_routes(
     State(api): State<Api>,
     Telling(notifier): Telling,
@@ -262,7 +263,7 @@ async fn put_notification_routes(
 #[utoipa::path(post, path = "/api/v1/notification-routes/try", tag = "notifications",
     request_body = RouteQuestion,
     responses((status = 200, description = "In the order of the routes.", body = Vec<RouteChoice>),
-        Is::<400>, Is::<413>, Is::<415>, Is::<422>))]
+        Is::<400>, Is::<404>, Is::<413>, Is::<415>, Is::<422>))]
 async fn try_notification_routes(
     Telling(notifier): Telling,
     JsonBody(question): JsonBody<RouteQuestion>,

@@ -1,6 +1,7 @@
 -- What became of messages, and why one that waits has not been delivered yet.
 
 ALTER TABLE outbox ADD COLUMN why TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN first_at BIGINT NOT NULL DEFAULT 0;
 
 CREATE TABLE deliveries (
     id BIGINT PRIMARY KEY,

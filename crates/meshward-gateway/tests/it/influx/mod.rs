@@ -65,7 +65,8 @@ proptest! {
         // Two names that differ only in what cannot be written are one on the other side: not in this test.
         let mut names: Vec<String> = tags.iter().map(|(name, _)| plain(name)).filter(|name| !name.is_empty()).collect();
         let mut field_names: Vec<String> = fields.iter().map(|(name, _)| plain(name)).collect();
-        (names.sort(), field_names.sort());
+        names.sort();
+        field_names.sort();
         let twice = |names: &[String]| names.windows(2).any(|two| two[0] == two[1]);
         prop_assume!(!twice(&names) && !twice(&field_names));
         prop_assume!(tags.iter().all(|(name, value)| plain(name) == *name && value.len() < 100));
@@ -177,6 +178,9 @@ async fn a_gateway_writes_what_it_knows() {
     writing.await.unwrap();
 }
 
+/// Whether an attempt came to that.
+type Expected = Box<dyn Fn(&Sent) -> bool>;
+
 #[tokio::test]
 async fn servers_of_every_kind_are_understood() {
     crate::sink::provider();
@@ -184,7 +188,7 @@ async fn servers_of_every_kind_are_understood() {
     let later = |seconds: Option<u64>| move |sent: &Sent| matches!(sent, Sent::Later { after, .. } if after.map(|wait| wait.as_secs()) == seconds);
     let refused = |sent: &Sent| matches!(sent, Sent::Refused(_));
     let taken = |sent: &Sent| *sent == Sent::Taken;
-    let rows: [(Reply, Box<dyn Fn(&Sent) -> bool>); 13] = [
+    let rows: [(Reply, Expected); 13] = [
         (Reply::Say(204, "", ""), Box::new(taken)),
         (Reply::Say(200, "", "<html>a page"), Box::new(later(None))),
         (Reply::Say(400, "", r#"{"code":"invalid","message":"field type conflict"}"#), Box::new(refused)),

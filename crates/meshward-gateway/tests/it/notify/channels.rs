@@ -237,6 +237,26 @@ async fn a_channel_that_is_full_drops_and_counts() {
     assert_eq!(kit.notifier.waiting().await.unwrap()["ops"], OUTBOX_CHANNEL_MAX);
 }
 
+/// A channel is changed while its receiver hangs: what waits, and what comes meanwhile, goes the new way.
+#[tokio::test]
+async fn a_change_takes_what_waits_with_it() {
+    let (kit, hang) = (Kit::new().await, Sink::start(|_| Reply::Hang).await);
+    let well = Sink::start(|_| OK).await;
+    kit.hook("ops", &hang.url("/")).await;
+    kit.notifier.accept(vec![message(Severity::Critical, 1)]).await;
+    hang.wait(1).await;
+    let (mut channel, version) = kit.notifier.channel("ops").unwrap();
+    channel.kind = Kind::Webhook(hook(&well.url("/")));
+    let (edited, ()) = tokio::join!(
+        kit.notifier.edit(channel.clone(), version),
+        kit.notifier.accept(vec![message(Severity::Critical, 2)])
+    );
+    assert_eq!(edited.unwrap(), version + 1);
+    well.wait(2).await;
+    kit.until_waiting("ops", <[_]>::is_empty).await;
+    assert!(kit.notifier.edit(channel, version).await.is_err(), "somebody has changed it since");
+}
+
 #[derive(Default)]
 struct Broker(Mutex<Vec<(Option<String>, String)>>);
 

@@ -96,7 +96,7 @@ async fn a_gateway_that_is_well_says_so_and_one_that_hangs_does_not() {
     let hang = tokio::spawn(async move {
         hung.with(move |_, _, _| {
             begun.send(()).unwrap();
-            tokio::task::block_in_place(|| drop(held.recv()));
+            tokio::task::block_in_place(|| held.recv()).unwrap();
         })
         .await
     });

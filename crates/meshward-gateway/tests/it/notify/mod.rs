@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Kit {
     pub(super) store: Store,
     pub(super) notifier: Notifier,
-    pub(super) folder: TempDir,
+    /// Is removed with the kit.
+    _folder: TempDir,
 }
 
 impl Kit {
@@ -29,7 +30,7 @@ impl Kit {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&url(&folder)).await.unwrap();
         let notifier = Notifier::open(store.clone(), "home", "https://mesh.example.org/").await.unwrap();
-        Self { store, notifier, folder }
+        Self { store, notifier, _folder: folder }
     }
 
     /// A webhook of this name.
