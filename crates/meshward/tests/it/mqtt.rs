@@ -455,6 +455,14 @@ fn version_3_1_1_a_password_a_will_and_two_gateways_of_one_name() {
     }
     // Oversize, malformed, retained, in the wrong place.
     client.publish("request/node/name", &["-r", "-m", r#"{"id":31,"name":"evil"}"#]);
+    let huge = folder.path().join("huge");
+    std::fs::write(&huge, vec![b' '; 17 << 20]).unwrap();
+    client.publish("request/status", &["-f", huge.to_str().unwrap()]);
+    // The broker would bring it again and again: it is asked to forget it.
+    gateway.process.logs("payload size limit exceeded");
+    client.settles("bridge/state", |state| state["state"] == "online");
+    let healthy = client.ask("health", json!({}));
+    assert_eq!(healthy["status"], "ok", "{healthy}");
     client.publish("request/status", &["-m", "\u{1}{"]);
     client.until(0, "response/status", |answer| answer["code"] == 400);
     let strange = client.ask("node/command", json!({ "id": 99, "command": 1 }));
