@@ -457,9 +457,11 @@ fn version_3_1_1_a_password_a_will_and_two_gateways_of_one_name() {
     client.publish("request/node/name", &["-r", "-m", r#"{"id":31,"name":"evil"}"#]);
     let huge = folder.path().join("huge");
     std::fs::write(&huge, vec![b' '; 17 << 20]).unwrap();
+    let mark = client.mark();
     client.publish("request/status", &["-f", huge.to_str().unwrap()]);
     // The broker would bring it again and again: it is asked to forget it.
     gateway.process.logs("payload size limit exceeded");
+    client.until(mark, "bridge/state", |state| state["state"] == "offline");
     client.settles("bridge/state", |state| state["state"] == "online");
     let healthy = client.ask("health", json!({}));
     assert_eq!(healthy["status"], "ok", "{healthy}");
