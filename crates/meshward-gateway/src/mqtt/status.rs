@@ -202,14 +202,14 @@ fn info(settings: &Settings, seen: &Seen) -> Value {
     })
 }
 
-/// A node in a list: without what changes with every report.
+/// A node in a list: without what changes with every report, as its points do.
 fn summary(each: &SeenNode) -> Value {
     let node = &each.node;
     json!({
         "id": node.id, "name": node.name, "device_id": device_id(node.id), "state": node.state,
         "since": node.since, "family": node.family, "version": each.version, "hardware": each.hardware,
         "role": each.role, "parent": node.parent, "hops": node.hops, "root": node.root,
-        "points": node.score.points, "level": node.score.level, "tags": node.tags,
+        "level": node.score.level, "tags": node.tags,
     })
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod access;
+mod broker;
 mod contrib;
 mod influx;
 mod notify;

@@ -124,12 +124,19 @@ impl Scene<'_> {
             client.name(id.0, &NewName { name: Some(name(index)) }).await?;
         }
         let url = client.url();
+        let update = if self.args.still {
+            String::new()
+        } else {
+            format!("; an update starts in {} s", FIRST_UPDATE.as_secs())
+        };
         self.args.say(&format!(
-            "{} nodes are in the mesh; an update starts in {} s. Open {url}/ in a browser of this machine, or try `meshward \
-             top`, `status` or `logs -f` with --url {url}; Ctrl-C ends it",
-            mesh.len(),
-            FIRST_UPDATE.as_secs()
+            "{} nodes are in the mesh{update}. Open {url}/ in a browser of this machine, or try `meshward top`, `status` or \
+             `logs -f` with --url {url}; Ctrl-C ends it",
+            mesh.len()
         ));
+        if self.args.still {
+            return std::future::pending().await;
+        }
         let mut plot = Plot::new(self.args.seed, Instant::now());
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

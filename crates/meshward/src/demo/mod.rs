@@ -82,6 +82,9 @@ pub(crate) struct Args {
     /// free port; with --once a free port]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
+    /// Let nothing happen by itself: no node goes, and no update starts but yours.
+    #[arg(long, conflicts_with = "once")]
+    still: bool,
     /// Update all nodes once and end; otherwise the mesh lives on for you to look at.
     #[arg(long)]
     once: bool,

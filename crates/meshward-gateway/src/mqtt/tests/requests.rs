@@ -216,13 +216,8 @@ fn an_update_is_installed_from_home_assistant() {
     assert_eq!(table.kept(&of("ota/announce"))["firmware"][0]["manifest"]["version"], "1.4.3");
 }
 
-#[test]
-fn old_shapes_are_there_when_they_are_switched_on() {
-    let shapes = vec![Shape::MeshStatus, Shape::Alteriom, Shape::MqttBridge, Shape::MeshOta];
-    let settings = Settings { role: Some(Role::Operator), shapes, ..Settings::default() };
-    let mut table = Table::new(settings).up();
-    let mut seen = mesh(&[7, 8]);
-    seen.alerts = vec![Alert {
+fn alert() -> Alert {
+    Alert {
         fingerprint: "0".repeat(16),
         rule: "low_memory".to_owned(),
         severity: "warning".to_owned(),
@@ -239,7 +234,16 @@ fn old_shapes_are_there_when_they_are_switched_on() {
         assigned_to: None,
         suppressed_by: None,
         comments: Vec::new(),
-    }];
+    }
+}
+
+#[test]
+fn old_shapes_are_there_when_they_are_switched_on() {
+    let shapes = vec![Shape::MeshStatus, Shape::Alteriom, Shape::MqttBridge, Shape::MeshOta];
+    let settings = Settings { role: Some(Role::Operator), shapes, ..Settings::default() };
+    let mut table = Table::new(settings).up();
+    let mut seen = mesh(&[7, 8]);
+    seen.alerts = vec![alert()];
     table.see(&seen);
     for topic in [
         "mesh/status/nodes",
