@@ -73,7 +73,8 @@ impl Deployment {
     pub fn revert(&mut self, now: Instant, node: &mut Node, nodes: &[NodeId]) {
         let meant = |id: &&NodeId| {
             let target = self.targets.get(id);
-            target.is_some_and(|one| one.family == Some(Family::Meshward) && one.revert.is_none())
+            // What a node is may not be known yet, after a restart of the gateway; a stock node makes nothing of it.
+            target.is_some_and(|one| one.family != Some(Family::Stock) && one.revert.is_none())
         };
         let ids: Vec<NodeId> = nodes.iter().filter(meant).copied().collect();
         self.order_back(now, node, &ids);

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
+use super::gate::{Tally, View, judge};
 use super::window::opens_in;
 use super::{
-    ENGINE, Effect, Evidence, Facts, Family, Gate, Member, NodeSeen, Outcome, Phase, Promotion, Rollout,
-    Seen, WaveState, wave_name,
+    ENGINE, Effect, Evidence, Facts, Family, Finding, Gate, Member, NodeSeen, Outcome, Phase, Promotion,
+    Rollout, Seen, Verdict, WaveState, wave_name,
 };
 use crate::deployment::{self, Standing, State, Why};
 
@@ -203,11 +204,32 @@ impl Rollout {
             let words = format!("{} waits for somebody's approval", wave_name(self.wave));
             return self.ask(seen, words);
         }
+        if let Some(found) = self.late_faults().filter(|_| self.approved != Some(self.wave)) {
+            return self.broken(seen, vec![found]);
+        }
         if self.waits_for(seen).0 > Duration::ZERO {
             return false;
         }
         self.begin_wave(seen, evidence);
         true
+    }
+
+    /// Nodes of waves that were good, and have gone back since.
+    fn late_faults(&self) -> Option<Finding> {
+        // What was broken once was let go on by somebody, who has seen it.
+        let was_good =
+            |wave: &WaveState| !wave.findings.iter().any(|one| one.verdict == Verdict::Broken);
+        let told = || {
+            self.nodes.values().filter(|member| {
+                let wave = member.wave.and_then(|wave| self.waves.get(wave));
+                member.told.is_some() && wave.is_some_and(was_good)
+            })
+        };
+        let faults = told().filter(|member| matches!(member.outcome, Outcome::Fault(_))).count() as u64;
+        let tally = Tally { nodes: told().count() as u64, failed: faults, faults, ..Tally::default() };
+        let view = View { tally, watch: &self.watch, gone: (0, 0), limit: None, over: false };
+        let gates = self.plan.gates.iter().filter(|gate| matches!(gate, Gate::Faults { .. }));
+        gates.map(|gate| judge(gate, view)).find(|found| found.verdict == Verdict::Broken)
     }
 
     /// Somebody has to decide.
@@ -279,7 +301,10 @@ fn outcome(node: &NodeSeen, before: &Outcome) -> Outcome {
         // What a rollback ends is not the node's failure.
         (State::Failed(Why::Aborted), _) if before.is_settled() => before.clone(),
         (State::Failed(why), _) => Outcome::Failed(why.to_string()),
+        // Of a deployment that has begun anew: who runs the image has no use for it.
+        (State::Declined(_), _) if before.runs() => before.clone(),
         (State::Declined(why), _) => Outcome::Declined(declined(why.as_ref())),
+        (_, Standing::Unknown) if before.is_settled() => before.clone(),
         _ => Outcome::Starting,
     }
 }

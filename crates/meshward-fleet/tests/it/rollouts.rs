@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
 use meshward_fleet::rollout::{
-    Gate, Measure, Mistake, OnFailure, Phase, Power, Promotion, RolloutPlan, Selector, Size, VerbError,
-    Verdict, Wave, resolve,
+    Clock, Gate, Measure, Mistake, OnFailure, Phase, Power, Promotion, RolloutPlan, Selector, Size,
+    VerbError, Verdict, Wave, Window, resolve,
 };
 
 use model::{Image, World};
@@ -427,4 +427,28 @@ fn what_is_worse_is_found() {
         let found: u64 = by.iter().filter(|(by, _)| by.starts_with(gate)).map(|(_, count)| count).sum();
         assert!(found as f64 >= 0.9 * count as f64, "{image:?}: {found} of {count}");
     }
+}
+
+#[test]
+fn a_fault_that_shows_while_a_wave_waits_stops_it() {
+    let plan = RolloutPlan { promotion: Promotion::AfterCanary, ..RolloutPlan::default() };
+    let mut world = World::new(3, 40, Image::Healthy).quiet();
+    let mut rollout = world.start(plan);
+    world.run(&mut rollout, DAY);
+    assert_eq!(rollout.phase(), Phase::Approval);
+    rollout.approve(world.moment(), "ada").unwrap();
+    world.run(&mut rollout, DAY);
+    assert_eq!(rollout.phase(), Phase::Finished, "{}", rollout.why());
+    // The same, and the canary goes back between its soak and the next wave's window.
+    let windows = vec![Window { days: Vec::new(), from: Clock(18 * 60), until: Clock(18 * 60 + 30) }];
+    let plan = RolloutPlan { windows, ..RolloutPlan::default() };
+    let mut world = World::new(3, 40, Image::Healthy).quiet();
+    let mut rollout = world.start(plan);
+    while rollout.phase() != Phase::Waiting || rollout.wave() == 0 {
+        world.look(&mut rollout);
+        world.tick();
+    }
+    world.image = Image::GoesBack(99);
+    world.run(&mut rollout, DAY);
+    assert_eq!((rollout.phase(), world.told().len()), (Phase::RolledBack, 3), "{}", rollout.why());
 }
