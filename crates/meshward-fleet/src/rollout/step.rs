@@ -217,8 +217,7 @@ impl Rollout {
     /// Nodes of waves that were good, and have gone back since.
     fn late_faults(&self) -> Option<Finding> {
         // What was broken once was let go on by somebody, who has seen it.
-        let was_good =
-            |wave: &WaveState| !wave.findings.iter().any(|one| one.verdict == Verdict::Broken);
+        let was_good = |wave: &WaveState| !wave.findings.iter().any(|one| one.verdict == Verdict::Broken);
         let told = || {
             self.nodes.values().filter(|member| {
                 let wave = member.wave.and_then(|wave| self.waves.get(wave));

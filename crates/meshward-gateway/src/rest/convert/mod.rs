@@ -21,10 +21,10 @@ use super::model::{
 use crate::service::{self, Gateway};
 pub(crate) use event::{Detail, events};
 pub(super) use event::{node_events, past_event};
-pub(crate) use rules::{WrongRule, rule, written_rule};
 pub(super) use notify::{
     changed_channel, channel, delivery, empty_channel, imagined, kept_route, route, waiting,
 };
+pub(crate) use rules::{WrongRule, rule, written_rule};
 pub(super) use rules::{matcher, purpose, rehearsal, rules, window, windows};
 pub(crate) use state::tree;
 pub(super) use state::{

@@ -173,7 +173,7 @@ async fn visitors_come_in_on_this_machine_if_they_may_and_foreign_pages_do_not()
             }
             let answer = request.send().await.unwrap().status().as_u16();
             // What is no address of this machine is refused before anybody asks who it is.
-            let elsewhere = !proxied && lines == &[("origin", "null")];
+            let elsewhere = !proxied && *lines == [("origin", "null")];
             let expected = if may || elsewhere { expected } else { 401 };
             assert_eq!(answer, expected, "{visitors} {proxied} {lines:?}");
         }
