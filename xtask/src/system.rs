@@ -33,9 +33,12 @@ pub(crate) const BROWSER: Need = Need {
 };
 /// The broker that the bridge's tests start for themselves.
 pub(crate) const BROKER: Need = Need { program: "mosquitto", package: "mosquitto", there: has_broker };
+/// What speaks to it in those tests.
+pub(crate) const BROKER_CLIENTS: Need =
+    Need { program: "mosquitto_pub", package: "mosquitto-clients", there: has_broker_clients };
 
 /// All of them.
-pub(crate) const ALL: [Need; 4] = [EMULATOR, DATABASE, BROWSER, BROKER];
+pub(crate) const ALL: [Need; 5] = [EMULATOR, DATABASE, BROWSER, BROKER, BROKER_CLIENTS];
 
 /// Installs what is missing, if we may.
 pub(crate) fn ready(needs: &[Need]) -> Result<(), Failure> {
@@ -67,6 +70,13 @@ fn named(missing: &[Need], install: &Line) -> String {
     format!("{}; on Debian and its kin: sudo {install}", names(missing))
 }
 
+/// Both, in the search path.
+fn has_broker_clients() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    found("mosquitto_pub") && found("mosquitto_sub")
+}
+
 /// In the search path, or where Debian has what only daemons need.
 fn has_broker() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -94,7 +104,7 @@ mod tests {
         let install = Line::new("apt-get", &["install", "-y"]).with(&["a".to_owned(), "b".to_owned()]);
         assert_eq!(
             named(&ALL, &install),
-            "missing: qemu-system-riscv32, PostgreSQL's server, chromium, mosquitto; on Debian and its kin: sudo apt-get install -y a b"
+            "missing: qemu-system-riscv32, PostgreSQL's server, chromium, mosquitto, mosquitto_pub; on Debian and its kin: sudo apt-get install -y a b"
         );
     }
 }
