@@ -1,10 +1,12 @@
 //! The gateway's place at a broker: what the configuration comes to, and the task that serves it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use meshward_core::wire::NodeId;
-use meshward_gateway::mqtt::{self, Broker, BrokerAddress, Settings, Tls};
+use meshward_gateway::mqtt::{self, Broker, BrokerAddress, Post, PostError, Settings, Tls};
+use meshward_gateway::notify::{Notifier, Publisher, Publishing, SendError};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Mqtt};
@@ -80,22 +82,37 @@ fn hash(config: &Config) -> String {
     sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Serves the broker, if there is to be one, until `stop` is ready.
+/// Messages to people, by the broker.
+struct ByBroker(Post);
+
+impl Publisher for ByBroker {
+    fn publish<'a>(&'a self, topic: Option<&'a str>, payload: &'a str) -> Publishing<'a> {
+        Box::pin(async move {
+            self.0.publish(topic, payload).await.map_err(|error| match error {
+                PostError::Topic(_) => SendError::Never { what: error.to_string() },
+                _ => SendError::Later { what: error.to_string(), after: None },
+            })
+        })
+    }
+}
+
+/// Serves the broker, if there is to be one, until `stop` is ready; messages to people may go by it.
 pub(crate) async fn serve(
     place: Option<(Broker, Settings)>,
     api: meshward_gateway::rest::Api,
+    notifier: Option<Notifier>,
     stop: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    match place {
-        Some((broker, settings)) => {
-            let at = format!("{}:{}", broker.host, broker.port);
-            mqtt::run(api, broker, settings, stop)
-                .await
-                .with_context(|| format!("cannot use the broker {at}"))
-        }
-        None => {
-            stop.await;
-            Ok(())
-        }
+    let Some((broker, settings)) = place else {
+        stop.await;
+        return Ok(());
+    };
+    let at = format!("{}:{}", broker.host, broker.port);
+    let (post, posts) = mqtt::post();
+    if let Some(notifier) = notifier {
+        notifier.set_publisher(Arc::new(ByBroker(post)));
     }
+    mqtt::run_with(api, broker, settings, posts, stop)
+        .await
+        .with_context(|| format!("cannot use the broker {at}"))
 }

@@ -191,7 +191,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let api = rest::Api::new(handle.clone(), door.access.clone())
         .with_store(store)
         .with_notifier(telling.notifier());
-    let mqtt = tokio::spawn(broker::serve(place, api.clone(), until(stopped.clone())));
+    let mqtt = tokio::spawn(broker::serve(place, api.clone(), telling.notifier(), until(stopped.clone())));
     let http = tokio::spawn(rest::serve(bound, api, until(stopped.clone())));
     let (kept, ends) = (handle.clone(), until(stopped));
     let keep = tokio::spawn(async move {

@@ -492,3 +492,23 @@ fn version_3_1_1_a_password_a_will_and_two_gateways_of_one_name() {
         .any(|(topic, _, payload)| topic.ends_with("/availability") && payload.contains("offline"));
     assert!(!lost, "the nodes are as they were");
 }
+
+#[test]
+fn people_are_told_by_the_broker() {
+    let broker = Mosquitto::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let config = format!("[mqtt]\nbroker = \"{}\"\n", broker.address());
+    std::fs::write(path("meshward.toml"), config).unwrap();
+    let (config, store) = (path("meshward.toml"), path("mesh.db"));
+    let args = ["gateway", "--config", &config, "--peer", "127.0.0.1:9", "--http", "127.0.0.1:0"];
+    let gateway = Gateway::of(&[&args[..], &["--store", &store]].concat());
+    let client = Client::new(broker.port, "painlessmesh/mesh", &[]);
+    client.until(0, "bridge/state", |state| state["state"] == "online");
+    assert!(gateway.ask(&["channels", "add", "room", "--kind", "mqtt"]).status.success());
+    let mark = client.mark();
+    let tried = gateway.ask(&["channels", "test", "room"]);
+    assert!(tried.status.success(), "{tried:?}");
+    client.until(mark, "notification", |message| message.is_object());
+    assert_eq!(gateway.process.terminate(), Some(0));
+}
