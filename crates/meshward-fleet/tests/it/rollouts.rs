@@ -263,16 +263,19 @@ fn no_more_are_away_than_the_plan_allows() {
     assert!(world.away_most > 30, "{}", world.away_most);
 }
 
-#[test]
-fn plans_that_make_no_sense_are_refused_by_field() {
+/// A plan is refused at this field, with these words.
+fn is_refused(plan: &RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str) {
     let world = World::new(3, 20, Image::Healthy);
+    let mistakes: Vec<Mistake> = resolve(plan, &world.facts, &world.shape, taken).unwrap_err();
+    let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(mistakes[0].field, field, "{text:?}");
+    assert!(text[0].contains(words), "{text:?}");
+}
+
+#[test]
+fn waves_and_gates_that_make_no_sense_are_refused_by_field() {
     let none = BTreeMap::new();
-    let check = |plan: RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str| {
-        let mistakes: Vec<Mistake> = resolve(&plan, &world.facts, &world.shape, taken).unwrap_err();
-        let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        assert_eq!(mistakes[0].field, field, "{text:?}");
-        assert!(text[0].contains(words), "{text:?}");
-    };
+    let check = |plan: RolloutPlan, field: &str, words: &str| is_refused(&plan, &none, field, words);
     let plan = RolloutPlan::default;
     let wave = |size, nodes: &[u32]| Wave {
         select: Selector { nodes: nodes.to_vec(), ..Selector::default() },
@@ -286,50 +289,37 @@ fn plans_that_make_no_sense_are_refused_by_field() {
     };
     check(
         RolloutPlan { waves: vec![wave(Size::Rest, &[2, 3]), wave(Size::Rest, &[3, 4])], ..plan() },
-        &none,
         "waves[1].select",
         "node 3, and should be nodes that waves[0].select does not choose too",
     );
-    check(
-        RolloutPlan { waves: vec![Wave::of(Size::Count(0))], ..plan() },
-        &none,
-        "waves[0].size",
-        "at least one",
-    );
+    check(RolloutPlan { waves: vec![Wave::of(Size::Count(0))], ..plan() }, "waves[0].size", "at least one");
     check(
         RolloutPlan { waves: vec![Wave::of(Size::Rest), Wave::of(Size::Count(1))], ..plan() },
-        &none,
         "waves[1].size",
         "waves[0] takes all the rest",
     );
-    check(
-        RolloutPlan { gates: vec![value(30, 8, 5.0)], ..plan() },
-        &none,
-        "gates[0].nodes_least",
-        "never decide",
-    );
+    check(RolloutPlan { gates: vec![value(30, 8, 5.0)], ..plan() }, "gates[0].nodes_least", "never decide");
     check(
         RolloutPlan { gates: vec![value(2, 500, 5.0)], ..plan() },
-        &none,
         "gates[0].samples_least",
         "from 2 to 120",
     );
-    check(
-        RolloutPlan { gates: vec![value(2, 8, 0.0)], ..plan() },
-        &none,
-        "gates[0].worse_most",
-        "more than 0",
-    );
+    check(RolloutPlan { gates: vec![value(2, 8, 0.0)], ..plan() }, "gates[0].worse_most", "more than 0");
     check(
         RolloutPlan { gates: vec![Gate::Failures {}; 2], ..plan() },
-        &none,
         "gates[1].kind",
         "gates[0] is one already",
     );
-    check(RolloutPlan { confidence: 1.0, ..plan() }, &none, "confidence", "0.9999");
+    check(RolloutPlan { confidence: 1.0, ..plan() }, "confidence", "0.9999");
+}
+
+#[test]
+fn a_plan_is_for_nodes_that_are_known_and_free() {
+    let world = World::new(3, 20, Image::Healthy);
+    let (none, plan) = (BTreeMap::new(), RolloutPlan::default);
     let select = |nodes: &[u32]| Selector { nodes: nodes.to_vec(), ..Selector::default() };
-    check(
-        RolloutPlan { select: select(&[99]), ..plan() },
+    is_refused(
+        &RolloutPlan { select: select(&[99]), ..plan() },
         &none,
         "select.nodes",
         "99, and should be a node that is known",
@@ -337,11 +327,11 @@ fn plans_that_make_no_sense_are_refused_by_field() {
     let mut named = plan();
     named.canary.nodes = vec![5];
     named.select.except = vec![5];
-    check(named, &none, "canary.nodes", "select means too");
+    is_refused(&named, &none, "canary.nodes", "select means too");
     let taken = BTreeMap::from([(NodeId(4), "winter".to_owned())]);
-    check(plan(), &taken, "select", "4 is in \"winter\"");
+    is_refused(&plan(), &taken, "select", "4 is in \"winter\"");
     let nobody = Selector { roles: vec!["door".to_owned()], ..Selector::default() };
-    check(RolloutPlan { select: nobody, ..plan() }, &none, "select", "nobody");
+    is_refused(&RolloutPlan { select: nobody, ..plan() }, &none, "select", "nobody");
     // Two plans at the same time, each for its own.
     let mut other = plan();
     other.select.except = vec![4];

@@ -419,16 +419,21 @@ fn a_broker_that_hangs_refuses_or_answers_garbage_is_said_and_harms_nothing() {
     runs.into_iter().for_each(|run| run.join().unwrap());
 }
 
-#[test]
-fn version_3_1_1_a_password_a_will_and_two_gateways_of_one_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let passwords = folder.path().join("passwords");
+/// A broker that lets in the user `mesh` with the password `secret` and nobody else.
+fn with_password(folder: &Path) -> Mosquitto {
+    let passwords = folder.join("passwords");
     let made = Command::new("mosquitto_passwd")
         .args(["-b", "-c", passwords.to_str().unwrap(), "mesh", "secret"])
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
-    let broker = Mosquitto::start(&format!("allow_anonymous false\npassword_file {}\n", passwords.display()));
+    Mosquitto::start(&format!("allow_anonymous false\npassword_file {}\n", passwords.display()))
+}
+
+#[test]
+fn version_3_1_1_a_password_a_will_and_two_gateways_of_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = with_password(folder.path());
     let secret = folder.path().join("mqtt.password");
     std::fs::write(&secret, "secret\n").unwrap();
     let settings = format!(
