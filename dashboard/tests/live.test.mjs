@@ -87,7 +87,7 @@ test('names, versions and messages with markup are text', async (t) => {
       ...node,
       name: MARKUP,
       tags: [MARKUP],
-      facts: [...(node.facts ?? []), ...['firmware', 'hardware', 'role'].map((name) => ({ name, value: MARKUP, observed_at: node.since, source: 'status' }))],
+      facts: ['firmware', 'hardware', 'role'].map((name) => ({ name, value: MARKUP, observed_at: node.since, source: 'status' })),
       score: { ...node.score, points: 50, level: 'warn', deductions: [{ rule: MARKUP, points: 50, evidence: MARKUP, advice: MARKUP }] },
     })),
     mesh: { ...snapshot.mesh, score: { ...snapshot.mesh.score, points: 50, deductions: [{ rule: MARKUP, points: 50, evidence: MARKUP, advice: MARKUP }] } },
@@ -116,7 +116,7 @@ test('names, versions and messages with markup are text', async (t) => {
   await page.keyboard.press('/');
   await page.keyboard.type('img');
   await page.waitForTimeout(100);
-  stage.tell('events.event', { id: 999_999, at: first.since, kind: 'log', node: first.id, text: MARKUP });
+  stage.tell('events.event', { id: 999_999, at: first.since, kind: 'log', name: 'line', node: first.id, text: MARKUP });
   assert.equal(await page.locator('img[src="x"]').count(), 0);
   assert.equal(await page.evaluate(() => window.hacked), undefined);
   assert.deepEqual(faults, []);

@@ -28,7 +28,7 @@ const pages = () => [
   ['/firmware', '[data-testid="inventory"]'],
   ['/alerts', '[data-testid="panel-alerts"]'],
   ['/account', 'h1'],
-  ['/login', 'form'],
+  ['/login', 'h1'],
   ['/setup', 'form, h1'],
   ['/nodes/4294967295', 'h1'],
 ];
