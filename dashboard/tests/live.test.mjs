@@ -87,7 +87,7 @@ test('names, versions and messages with markup are text', async (t) => {
       ...node,
       name: MARKUP,
       tags: [MARKUP],
-      facts: ['firmware', 'hardware', 'role'].map((name) => ({ name, value: MARKUP, observed_at: node.since, source: 'status' })),
+      facts: ['firmware', 'hardware', 'role'].map((topic) => ({ topic, text: MARKUP, observed_at: node.since, source: 'status' })),
       score: { ...node.score, points: 50, level: 'warn', deductions: [{ rule: MARKUP, points: 50, evidence: MARKUP, advice: MARKUP }] },
     })),
     mesh: { ...snapshot.mesh, score: { ...snapshot.mesh.score, points: 50, deductions: [{ rule: MARKUP, points: 50, evidence: MARKUP, advice: MARKUP }] } },

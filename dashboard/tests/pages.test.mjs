@@ -172,12 +172,13 @@ test('an update is forecast, started, watched and done', async (t) => {
   // The demonstration brings the images with its first update.
   await until(async () => (await demo.get('/api/v1/rollouts')).items.length > 0, 'the first update', 120_000);
   await shows(page, '/firmware', '[data-testid="images"]');
-  await page.locator('[data-testid="rollout-list"]').waitFor();
+  await page.locator('[data-testid="rollout"]').waitFor();
   await until(async () => (await demo.get('/api/v1/rollouts')).items.every((one) => one.state === 'finished'), 'its end', 120_000);
   const rollout = (await demo.get('/api/v1/rollouts')).items[0];
   assert.ok(rollout.nodes.filter((one) => one.state === 'updated').length > 15, JSON.stringify(rollout.nodes.map((one) => one.state)));
+  await page.locator('[data-testid="rollout-progress"]', { hasText: 'updated' }).waitFor();
   await page.locator('[data-testid="deploy-open"]').click();
-  await page.locator('[data-testid="deploy-question"]').waitFor();
+  await page.locator('[data-testid="deploy-next"]').waitFor();
   assert.deepEqual(await serious(page), []);
   await page.keyboard.press('Escape');
   assert.deepEqual(faults, []);

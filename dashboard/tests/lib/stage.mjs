@@ -67,8 +67,10 @@ export class Stage {
 
 /** A snapshot of a mesh of `many` nodes, by the looks of the nodes that there are: each new one hangs on one before it. */
 export function enlarged(snapshot, many) {
-  const nodes = [...snapshot.nodes];
-  const patterns = snapshot.nodes;
+  // Those who are away, and who is behind them, are in no tree.
+  const away = new Set(snapshot.nodes.filter((node) => node.parent == null).map((node) => node.id));
+  const patterns = snapshot.nodes.filter((node) => node.parent != null && !away.has(node.parent)).map((node) => ({ ...node, state: 'online' }));
+  const nodes = [...patterns];
   for (let index = nodes.length; index < many; index += 1) {
     // At most four children each, and wide rather than deep, as real meshes are.
     const parent = nodes[Math.floor((index - 1) / 4)];
