@@ -30,10 +30,10 @@ use crate::world::{Channel, HostSpec, Program, Seat, World};
 pub const GATEWAY: Seat = Seat(0);
 /// Bytes of the image.
 const IMAGE: usize = 24 * 1024;
-/// Until nodes report as often as they are told to.
-const WARM_UP: Duration = Duration::from_secs(300);
-/// The roll-out looks this often.
-const LOOK: Duration = Duration::from_secs(5);
+/// Until all nodes have been told how often to report, within the budget, and have done so for a while.
+const WARM_UP: Duration = Duration::from_secs(1_800);
+/// The roll-out looks this often: as it wants to where round trips are measured.
+const LOOK: Duration = Duration::from_secs(2);
 /// What the fleet knows of nodes for good is read this often.
 const FACTS: Duration = Duration::from_secs(60);
 /// So long a roll-out may take.

@@ -6,6 +6,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use super::gate::{Tally, View, judge};
+use super::soak::PROBE_EVERY;
 use super::window::opens_in;
 use super::{
     ENGINE, Effect, Evidence, Facts, Family, Finding, Gate, Member, NodeSeen, Outcome, Phase, Promotion,
@@ -49,9 +50,11 @@ impl Rollout {
         self.due = match self.phase {
             _ if self.phase.is_over() => None,
             Phase::Activating | Phase::RollingBack => Some(now + LOOK),
-            Phase::Staging | Phase::Soaking => Some(now + WATCH),
+            Phase::Staging => Some(now + WATCH),
             Phase::Approval => Some(self.approval_ends()),
+            Phase::Waiting | Phase::Soaking if self.is_measuring(seen) => Some(now + PROBE_EVERY),
             Phase::Waiting if self.is_calm(seen) => Some(now + WATCH.min(self.waits_for(seen).0)),
+            Phase::Soaking => Some(now + WATCH),
             _ => Some(now + self.waits_for(seen).0.min(Duration::from_secs(3_600))),
         };
     }
@@ -217,8 +220,7 @@ impl Rollout {
     /// Nodes of waves that were good, and have gone back since.
     fn late_faults(&self) -> Option<Finding> {
         // What was broken once was let go on by somebody, who has seen it.
-        let was_good =
-            |wave: &WaveState| !wave.findings.iter().any(|one| one.verdict == Verdict::Broken);
+        let was_good = |wave: &WaveState| !wave.findings.iter().any(|one| one.verdict == Verdict::Broken);
         let told = || {
             self.nodes.values().filter(|member| {
                 let wave = member.wave.and_then(|wave| self.waves.get(wave));

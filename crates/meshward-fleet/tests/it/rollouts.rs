@@ -263,15 +263,20 @@ fn no_more_are_away_than_the_plan_allows() {
     assert!(world.away_most > 30, "{}", world.away_most);
 }
 
+/// A plan is refused in this mesh: the first mistake's field, and what is said of it.
+fn refused(world: &World, plan: &RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str) {
+    let mistakes: Vec<Mistake> = resolve(plan, &world.facts, &world.shape, taken).unwrap_err();
+    let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(mistakes[0].field, field, "{text:?}");
+    assert!(text[0].contains(words), "{text:?}");
+}
+
 #[test]
 fn plans_that_make_no_sense_are_refused_by_field() {
     let world = World::new(3, 20, Image::Healthy);
     let none = BTreeMap::new();
     let check = |plan: RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str| {
-        let mistakes: Vec<Mistake> = resolve(&plan, &world.facts, &world.shape, taken).unwrap_err();
-        let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        assert_eq!(mistakes[0].field, field, "{text:?}");
-        assert!(text[0].contains(words), "{text:?}");
+        refused(&world, &plan, taken, field, words);
     };
     let plan = RolloutPlan::default;
     let wave = |size, nodes: &[u32]| Wave {
@@ -327,6 +332,15 @@ fn plans_that_make_no_sense_are_refused_by_field() {
         "gates[0] is one already",
     );
     check(RolloutPlan { confidence: 1.0, ..plan() }, &none, "confidence", "0.9999");
+}
+
+#[test]
+fn plans_that_do_not_fit_the_mesh_are_refused_and_the_default_fits_every_mesh() {
+    let world = World::new(3, 20, Image::Healthy);
+    let (none, plan) = (BTreeMap::new(), RolloutPlan::default);
+    let check = |plan: RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str| {
+        refused(&world, &plan, taken, field, words);
+    };
     let select = |nodes: &[u32]| Selector { nodes: nodes.to_vec(), ..Selector::default() };
     check(
         RolloutPlan { select: select(&[99]), ..plan() },
