@@ -30,10 +30,10 @@ use crate::world::{Channel, HostSpec, Program, Seat, World};
 pub const GATEWAY: Seat = Seat(0);
 /// Bytes of the image.
 const IMAGE: usize = 24 * 1024;
-/// Until nodes report as often as they are told to.
-const WARM_UP: Duration = Duration::from_secs(300);
-/// The roll-out looks this often.
-const LOOK: Duration = Duration::from_secs(5);
+/// Until all nodes have been told how often to report, within the budget, and have done so for a while.
+const WARM_UP: Duration = Duration::from_secs(1_800);
+/// The roll-out looks this often: as it wants to where round trips are measured.
+const LOOK: Duration = Duration::from_secs(2);
 /// What the fleet knows of nodes for good is read this often.
 const FACTS: Duration = Duration::from_secs(60);
 /// So long a roll-out may take.
@@ -79,6 +79,10 @@ pub struct Run {
     pub broken: Option<(usize, Vec<String>)>,
     /// The most nodes that were out of the tree at once after the staging.
     pub away_most: usize,
+    /// The longest time without a break in which more were than the plan allows.
+    pub beyond: Duration,
+    /// The most nodes that one takes away by itself when it restarts.
+    pub branch_most: usize,
     /// How long the whole took, from the staging's beginning.
     pub took: Duration,
 }
@@ -144,6 +148,10 @@ struct Keeper {
     began: Option<Instant>,
     broke: Option<Instant>,
     away_most: usize,
+    /// How many may be away, since when more are, and for how long at the longest.
+    allowed: usize,
+    more: Option<Instant>,
+    beyond: Duration,
     killed_every: Option<u32>,
 }
 
@@ -170,7 +178,10 @@ impl Keeper {
         }
         if self.began.is_some() {
             let there = world.machine(GATEWAY).map_or(0, |machine| machine.mesh().tree().len());
-            self.away_most = self.away_most.max((n + 1).saturating_sub(there));
+            let away = (n + 1).saturating_sub(there);
+            self.away_most = self.away_most.max(away);
+            self.more = (away > self.allowed).then(|| self.more.unwrap_or(now));
+            self.beyond = self.beyond.max(self.more.map_or(Duration::ZERO, |since| now.since(since) + LOOK));
         }
     }
 
@@ -206,6 +217,9 @@ pub fn run(case: &Case, seed: u64) -> Run {
         began: None,
         broke: None,
         away_most: 0,
+        allowed: case.n * case.plan.restart.away_percent_most as usize / 100,
+        more: None,
+        beyond: Duration::ZERO,
         killed_every: case.killed_every,
     };
     while !keeper.rollout.phase().is_over() && keeper.rollout.phase() != Phase::Approval {
@@ -221,6 +235,13 @@ pub fn run(case: &Case, seed: u64) -> Run {
     finish(&world, &release, keeper, took)
 }
 
+/// The most nodes that one takes away by itself.
+fn branch_most(world: &World) -> usize {
+    let above = |seat: Seat| core::iter::successors(Some(seat), |seat| world.spec(*seat).parent);
+    let behind = |top: &Seat| world.seats().filter(|seat| above(*seat).any(|one| one == *top)).count();
+    world.seats().skip(1).map(|seat| behind(&seat)).max().unwrap_or(0)
+}
+
 fn finish(world: &World, release: &Release, keeper: Keeper, took: Duration) -> Run {
     let runs = |seat: &Seat| world.running(*seat).is_some_and(|record| record.md5 == release.image.md5);
     let report = keeper.rollout.report();
@@ -233,6 +254,8 @@ fn finish(world: &World, release: &Release, keeper: Keeper, took: Duration) -> R
         detected: keeper.began.zip(keeper.broke).map(|(began, broke)| broke.since(began)),
         broken: broken.map(|one| (one.wave, one.findings.iter().map(|found| found.gate.clone()).collect())),
         away_most: keeper.away_most,
+        beyond: keeper.beyond,
+        branch_most: branch_most(world),
         decisions: keeper.decisions,
         report,
         took,

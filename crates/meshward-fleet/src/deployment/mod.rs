@@ -104,6 +104,7 @@ pub struct Deployment {
     /// When ways back were ordered again, and asked after.
     reverts_repeated: Instant,
     reverts_asked: Instant,
+    trials_asked: Instant,
     quarantine: Option<Quarantine>,
     quarantine_looked: Instant,
 }
@@ -142,6 +143,7 @@ impl Deployment {
             due: None,
             reverts_repeated: now,
             reverts_asked: now,
+            trials_asked: now,
             quarantine: None,
             quarantine_looked: now,
             plan,

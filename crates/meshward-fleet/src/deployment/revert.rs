@@ -20,6 +20,10 @@ use super::{Deployment, Family, Phase, activation};
 const REPEAT: Duration = Duration::from_secs(10);
 /// What nodes run is asked again after so long.
 const SURVEY: Duration = Duration::from_secs(15);
+/// Who runs the image on trial is asked how that went after so long, and then every so often, but not for ever: a
+/// trial takes a minute, or its limit.
+const TRIAL_ASKED: Duration = Duration::from_secs(20);
+const TRIAL_MAX: Duration = Duration::from_secs(30 * 60);
 /// A quarantine is repeated for so long to those who have not heard.
 const QUARANTINE_MAX: Duration = Duration::from_secs(5 * 60);
 /// The reason of a node that was ordered back.
@@ -113,8 +117,11 @@ impl Deployment {
         let image = ImageId::from(self.sum());
         match (running, stage) {
             (_, Some(Stage::Reverted)) => Standing::WentBack(line.map_or(0, |line| line.reason)),
-            (Some(running), Some(Stage::Trial)) if running == image => Standing::Trial,
-            (Some(running), _) if running == image => Standing::Confirmed,
+            (Some(running), None | Some(Stage::Confirmed | Stage::Idle)) if running == image => {
+                Standing::Confirmed
+            }
+            // What it said just after its start says nothing of the trial yet.
+            (Some(running), _) if running == image => Standing::Trial,
             (Some(_), _) => Standing::Old,
             (None, _) => Standing::Unknown,
         }
@@ -182,7 +189,24 @@ impl Deployment {
             self.reverts_asked = now;
             node.survey(now);
         }
-        self.repeat_quarantine(now, node) || waiting
+        let quarantines = self.repeat_quarantine(now, node);
+        self.ask_trials(now, node) || quarantines || waiting
+    }
+
+    /// Asks those who have the image on trial: who goes back from it after it had said that it runs it may have told
+    /// neighbours only. Whether there are any.
+    fn ask_trials(&mut self, now: Instant, node: &mut Node) -> bool {
+        let open = |(id, target): (&NodeId, &super::Target)| {
+            let young = target.state == State::Updated && now.since(target.since) < TRIAL_MAX;
+            let ours = target.family == Some(Family::Meshward) && target.revert.is_none();
+            (self.plan.hold && young && ours && self.standing(node, *id) == Standing::Trial).then_some(*id)
+        };
+        let open: Vec<NodeId> = self.targets.iter().filter_map(open).collect();
+        if !open.is_empty() && now >= self.trials_asked + TRIAL_ASKED {
+            self.trials_asked = now;
+            open.iter().for_each(|id| node.survey_one(now, *id));
+        }
+        !open.is_empty()
     }
 
     fn follow_reverts(&mut self, now: Instant, node: &Node) {

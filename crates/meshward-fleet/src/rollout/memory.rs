@@ -181,6 +181,7 @@ impl Rollout {
             due: Some(moment.now),
             staged: memory.staged.map(at),
             probed: Instant::ORIGIN,
+            turn: 0,
             effects: Default::default(),
             decisions: Default::default(),
             dropped: 0,

@@ -233,7 +233,7 @@ pub enum Effect {
     Activate(Vec<NodeId>),
     /// Let these nodes try once more.
     Retry(Vec<NodeId>),
-    /// Measure round trips to these nodes: at most [`PROBED_MAX`], each half minute.
+    /// Measure round trips to these nodes, of at most [`PROBED_MAX`] in turn: one in two seconds.
     Probe(Vec<NodeId>),
     /// Send nothing more for the time being.
     Pause,
@@ -319,8 +319,9 @@ pub struct Rollout {
     due: Option<Instant>,
     /// When the image was with everybody.
     staged: Option<Instant>,
-    /// When round trips were measured last.
+    /// When round trips were measured last, and whose turn it is.
     probed: Instant,
+    turn: usize,
     effects: VecDeque<Effect>,
     decisions: VecDeque<Decision>,
     dropped: u64,
@@ -352,6 +353,7 @@ impl Rollout {
             due: Some(now),
             staged: None,
             probed: Instant::ORIGIN,
+            turn: 0,
             effects: VecDeque::new(),
             decisions: VecDeque::new(),
             dropped: 0,

@@ -6,6 +6,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use super::gate::{Tally, View, judge};
+use super::soak::PROBE_EVERY;
 use super::window::opens_in;
 use super::{
     ENGINE, Effect, Evidence, Facts, Family, Finding, Gate, Member, NodeSeen, Outcome, Phase, Promotion,
@@ -49,9 +50,11 @@ impl Rollout {
         self.due = match self.phase {
             _ if self.phase.is_over() => None,
             Phase::Activating | Phase::RollingBack => Some(now + LOOK),
-            Phase::Staging | Phase::Soaking => Some(now + WATCH),
+            Phase::Staging => Some(now + WATCH),
             Phase::Approval => Some(self.approval_ends()),
+            Phase::Waiting | Phase::Soaking if self.is_measuring(seen) => Some(now + PROBE_EVERY),
             Phase::Waiting if self.is_calm(seen) => Some(now + WATCH.min(self.waits_for(seen).0)),
+            Phase::Soaking => Some(now + WATCH),
             _ => Some(now + self.waits_for(seen).0.min(Duration::from_secs(3_600))),
         };
     }

@@ -263,9 +263,8 @@ fn no_more_are_away_than_the_plan_allows() {
     assert!(world.away_most > 30, "{}", world.away_most);
 }
 
-/// A plan is refused at this field, with these words.
-fn is_refused(plan: &RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str) {
-    let world = World::new(3, 20, Image::Healthy);
+/// A plan is refused in this mesh: the first mistake's field, and what is said of it.
+fn refused(world: &World, plan: &RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str) {
     let mistakes: Vec<Mistake> = resolve(plan, &world.facts, &world.shape, taken).unwrap_err();
     let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     assert_eq!(mistakes[0].field, field, "{text:?}");
@@ -273,9 +272,12 @@ fn is_refused(plan: &RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str,
 }
 
 #[test]
-fn waves_and_gates_that_make_no_sense_are_refused_by_field() {
+fn plans_that_make_no_sense_are_refused_by_field() {
+    let world = World::new(3, 20, Image::Healthy);
     let none = BTreeMap::new();
-    let check = |plan: RolloutPlan, field: &str, words: &str| is_refused(&plan, &none, field, words);
+    let check = |plan: RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str| {
+        refused(&world, &plan, taken, field, words);
+    };
     let plan = RolloutPlan::default;
     let wave = |size, nodes: &[u32]| Wave {
         select: Selector { nodes: nodes.to_vec(), ..Selector::default() },
@@ -289,37 +291,59 @@ fn waves_and_gates_that_make_no_sense_are_refused_by_field() {
     };
     check(
         RolloutPlan { waves: vec![wave(Size::Rest, &[2, 3]), wave(Size::Rest, &[3, 4])], ..plan() },
+        &none,
         "waves[1].select",
         "node 3, and should be nodes that waves[0].select does not choose too",
     );
-    check(RolloutPlan { waves: vec![Wave::of(Size::Count(0))], ..plan() }, "waves[0].size", "at least one");
+    check(
+        RolloutPlan { waves: vec![Wave::of(Size::Count(0))], ..plan() },
+        &none,
+        "waves[0].size",
+        "at least one",
+    );
     check(
         RolloutPlan { waves: vec![Wave::of(Size::Rest), Wave::of(Size::Count(1))], ..plan() },
+        &none,
         "waves[1].size",
         "waves[0] takes all the rest",
     );
-    check(RolloutPlan { gates: vec![value(30, 8, 5.0)], ..plan() }, "gates[0].nodes_least", "never decide");
+    check(
+        RolloutPlan { gates: vec![value(30, 8, 5.0)], ..plan() },
+        &none,
+        "gates[0].nodes_least",
+        "never decide",
+    );
     check(
         RolloutPlan { gates: vec![value(2, 500, 5.0)], ..plan() },
+        &none,
         "gates[0].samples_least",
         "from 2 to 120",
     );
-    check(RolloutPlan { gates: vec![value(2, 8, 0.0)], ..plan() }, "gates[0].worse_most", "more than 0");
+    check(
+        RolloutPlan { gates: vec![value(2, 8, 0.0)], ..plan() },
+        &none,
+        "gates[0].worse_most",
+        "more than 0",
+    );
     check(
         RolloutPlan { gates: vec![Gate::Failures {}; 2], ..plan() },
+        &none,
         "gates[1].kind",
         "gates[0] is one already",
     );
-    check(RolloutPlan { confidence: 1.0, ..plan() }, "confidence", "0.9999");
+    check(RolloutPlan { confidence: 1.0, ..plan() }, &none, "confidence", "0.9999");
 }
 
 #[test]
-fn a_plan_is_for_nodes_that_are_known_and_free() {
+fn plans_that_do_not_fit_the_mesh_are_refused_and_the_default_fits_every_mesh() {
     let world = World::new(3, 20, Image::Healthy);
     let (none, plan) = (BTreeMap::new(), RolloutPlan::default);
+    let check = |plan: RolloutPlan, taken: &BTreeMap<NodeId, String>, field: &str, words: &str| {
+        refused(&world, &plan, taken, field, words);
+    };
     let select = |nodes: &[u32]| Selector { nodes: nodes.to_vec(), ..Selector::default() };
-    is_refused(
-        &RolloutPlan { select: select(&[99]), ..plan() },
+    check(
+        RolloutPlan { select: select(&[99]), ..plan() },
         &none,
         "select.nodes",
         "99, and should be a node that is known",
@@ -327,11 +351,11 @@ fn a_plan_is_for_nodes_that_are_known_and_free() {
     let mut named = plan();
     named.canary.nodes = vec![5];
     named.select.except = vec![5];
-    is_refused(&named, &none, "canary.nodes", "select means too");
+    check(named, &none, "canary.nodes", "select means too");
     let taken = BTreeMap::from([(NodeId(4), "winter".to_owned())]);
-    is_refused(&plan(), &taken, "select", "4 is in \"winter\"");
+    check(plan(), &taken, "select", "4 is in \"winter\"");
     let nobody = Selector { roles: vec!["door".to_owned()], ..Selector::default() };
-    is_refused(&RolloutPlan { select: nobody, ..plan() }, &none, "select", "nobody");
+    check(RolloutPlan { select: nobody, ..plan() }, &none, "select", "nobody");
     // Two plans at the same time, each for its own.
     let mut other = plan();
     other.select.except = vec![4];

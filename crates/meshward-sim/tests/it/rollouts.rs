@@ -20,13 +20,14 @@ fn case(n: usize, behaviour: Behaviour) -> Case {
 fn line(name: &str, run: &Run) -> String {
     let (wave, gates) = run.broken.clone().unwrap_or_default();
     format!(
-        "{name}: {:?}, stopped in wave {wave} by {gates:?} after {:?}; {} nodes hit, {} run it, {} there, {} away at most, {:?} in all",
+        "{name}: {:?}, stopped in wave {wave} by {gates:?} after {:?}; {} nodes hit, {} run it, {} there, {} away at most ({:?} beyond the bound), {:?} in all",
         run.phase,
         run.detected,
         run.told.len(),
         run.on_new.len(),
         run.there,
         run.away_most,
+        run.beyond,
         run.took
     )
 }
@@ -67,9 +68,9 @@ fn a_good_image_comes_to_all_and_the_mesh_is_never_split_beyond_the_bound() {
         println!("{line}");
         assert_eq!(run.phase, Phase::Finished, "{line}: {:?}", run.decisions.last());
         assert_eq!((run.on_new.len(), run.report.count("updated")), (100, 100), "{line}");
-        let alone =
-            run.report.waves.iter().flat_map(|wave| &wave.batches).filter(|batch| batch.len() == 1).count();
-        assert!(run.away_most <= 25 || alone > 0, "{line}");
+        // One relay may take more away than the plan allows, and then it restarts alone: for as long as a boot takes.
+        assert!(run.away_most <= run.branch_most.max(25), "{line}: {} behind one", run.branch_most);
+        assert!(run.beyond <= seconds(60), "{line}: beyond the bound for {:?}", run.beyond);
     }
 }
 
