@@ -139,7 +139,7 @@ impl TryFrom<Written> for Size {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Canary {
-    /// How many; chosen as [`choose`](super::choose) says.
+    /// How many; chosen as `choose` says.
     pub size: Size,
     /// These, and no others, when it names any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -176,7 +176,7 @@ impl Wave {
     }
 }
 
-/// What must hold before the next wave. [`gate`](super::gate) says how each is judged.
+/// What must hold before the next wave. `gate` says how each is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Gate {

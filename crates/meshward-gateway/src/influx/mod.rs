@@ -1,7 +1,7 @@
 //! Values, events and alerts for InfluxDB: line protocol over HTTP, by the write interface of version 2 or 1.
 //!
-//! Once a period what is known is taken in the node's task ([`take`]), written as [`line`]s in batches of at most
-//! [`LINES_MAX`], and put into a [`queue`] on the disk; a second task sends the oldest batch ([`send`]) until the
+//! Once a period what is known is taken in the node's task (`take`), written as [`line`](mod@line)s in batches of at most
+//! [`LINES_MAX`], and put into a [`queue`] on the disk; a second task sends the oldest batch (`send`) until the
 //! server has it. So neither the mesh nor the taking waits for a server, and a restart of either side loses nothing
 //! but what the queue has no room for, which is counted. A server that says when to come again is obeyed; a batch that
 //! it will never take is dropped and said, so that one bad value does not stop the rest.

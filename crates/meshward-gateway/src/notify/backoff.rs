@@ -35,7 +35,7 @@ pub fn delay(attempts: u32, asked: Option<Duration>) -> Duration {
     asked.map_or(usual, |asked| asked.min(ASKED_MAX).max(DELAY_MIN))
 }
 
-/// Leaves a channel alone that fails again and again: after [`FAILURES`] in a row for 15 s, then twice as long each
+/// Leaves a channel alone that fails again and again: after `FAILURES` in a row for 15 s, then twice as long each
 /// time, up to 5 min. After each rest one message is tried.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Circuit {

@@ -1,12 +1,12 @@
 //! Telling people: from the fleet's notifications to mail, webhooks and brokers.
 //!
 //! The fleet decides what is worth a message and groups it ([`meshward_fleet::alert`]); here is decided who is told
-//! and when ([`route`], [`timing`]: values in, values out), and it is delivered. A message is written into the store's
+//! and when (`route`, `timing`: values in, values out), and it is delivered. A message is written into the store's
 //! outbox, one row per channel, before anything is sent and before the database learns that it was told, and is taken
 //! out when it was delivered or given up: whoever kills the gateway loses nothing, and may see a message twice.
 //! *At least once* is the promise; receivers tell copies by the id that comes with each.
 //!
-//! Each [`channel`] has a worker of its own with time-outs and a [`Circuit`](backoff::Circuit), so that a receiver
+//! Each `channel` has a worker of its own with time-outs and a [`Circuit`], so that a receiver
 //! that hangs, refuses or answers nonsense holds up nobody else. What is refused for good, and what could not be
 //! delivered for a day, becomes a dead letter, which people see and can send again. A [`heartbeat`] tells a watchdog
 //! elsewhere that the gateway lives; it never waits in the outbox. Nothing here ever blocks the mesh.
