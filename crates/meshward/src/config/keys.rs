@@ -120,7 +120,7 @@ sections! {
     /// How the gateway is a node of the mesh. It needs at least one of `peers` and `listen`.
     mesh: Mesh {
         /// What the mesh is called. It goes into the fingerprints of alerts: another name makes other alerts of them.
-        start name: String = "mesh".to_owned(), Text { max: 64 };
+        start name: String = "mesh".to_owned(), Text { max: 64, like: "mesh" };
         /// Nodes that the gateway dials: `HOST:PORT`, `HOST` (port 5555), `[IPv6]:PORT`, or `auto`, the default
         /// gateway of this machine, which on a Wi-Fi station in a mesh is the node whose access point it is connected
         /// to. Several are spare ways into the same mesh.
@@ -212,9 +212,9 @@ sections! {
         start version: Version = Version::V5, Choice(&[("5", Version::V5), ("3.1.1", Version::V4)]);
         /// The gateway's name at the broker. Two clients of one name push each other out. Without it one that is made of
         /// mesh and node id.
-        start client_id: Option<String> = None, Optional(Text { max: 64 });
+        start client_id: Option<String> = None, Optional(Text { max: 64, like: "meshward-roof" });
         /// Who the gateway is to the broker, if it asks.
-        start user: Option<String> = None, Optional(Text { max: 128 });
+        start user: Option<String> = None, Optional(Text { max: 128, like: "meshward" });
         /// A file with the password in its first line.
         start password_file: Option<PathBuf> = None, Optional(File("mqtt.password"));
         /// Certificates, in PEM, of those who are believed to know the broker. Without it this machine's own list.
@@ -255,7 +255,7 @@ sections! {
                 text.parse::<Base>().map_err(|error| error.to_string())
             });
         /// Where people find the dashboard, for links in Home Assistant.
-        start dashboard_url: Option<String> = None, Optional(Text { max: 256 });
+        start dashboard_url: Option<String> = None, Optional(Text { max: 256, like: "http://192.168.1.9:8080" });
         /// Shapes of messages that other programs expect, beside the usual ones: `mesh_status` (`mesh/status/…`),
         /// `alteriom` (`alteriom/mesh/…`), `mqtt_bridge` (`painlessMesh/…`) and `mesh_ota` (`mesh/ota/…`).
         start compat: Vec<Shape> = Vec::new(), List { of: Choice(&[
@@ -300,9 +300,9 @@ sections! {
         /// By which interface: `v2`, `v1`, or `auto`, which takes version 1 where there is no version 2.
         start api: Api = Api::Auto, Choice(&[("auto", Api::Auto), ("v2", Api::V2), ("v1", Api::V1)]);
         /// The organisation. Version 1 has none.
-        start org: String = "meshward".to_owned(), Text { max: 256 };
+        start org: String = "meshward".to_owned(), Text { max: 256, like: "meshward" };
         /// The bucket; of version 1 the database.
-        start bucket: String = "meshward".to_owned(), Text { max: 256 };
+        start bucket: String = "meshward".to_owned(), Text { max: 256, like: "meshward" };
         /// A file that holds the token in its first line; for version 1 `USER:PASSWORD`.
         start token_file: Option<PathBuf> = None, Optional(File("influx.token"));
         /// How often values are written.

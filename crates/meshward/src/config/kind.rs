@@ -70,6 +70,8 @@ fn quoted(text: &str) -> String {
 pub(crate) struct Text {
     /// Longest, in bytes.
     pub(crate) max: usize,
+    /// One that may stand there.
+    pub(crate) like: &'static str,
 }
 
 impl Kind for Text {
@@ -92,6 +94,10 @@ impl Kind for Text {
 
     fn show(&self, value: &String) -> Option<String> {
         Some(quoted(value))
+    }
+
+    fn example(&self) -> String {
+        quoted(self.like)
     }
 }
 
