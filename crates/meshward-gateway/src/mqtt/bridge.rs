@@ -397,6 +397,11 @@ impl Bridge {
         messages.into_iter().for_each(|message| self.say(message));
     }
 
+    /// Whether it is known which rows of the audit were there before us.
+    pub(crate) const fn knows_audit(&self) -> bool {
+        self.audited.is_some()
+    }
+
     /// The newest rows of the audit, in any order; those that are new are told.
     pub(crate) fn handle_audit(&mut self, mut rows: Vec<AuditRow>) {
         rows.sort_by_key(|row| row.seq);

@@ -367,7 +367,8 @@ impl Runner {
         let vitals = Vitals { resident_bytes: process.resident_bytes, cpu_seconds: process.cpu_seconds };
         let now = self.now();
         self.bridge.handle_seen(now, vitals, seen);
-        if self.looks.is_multiple_of(AUDIT_LOOKS) {
+        // The first look says what is old: what is done soon after the start must not be taken for that.
+        if self.looks.is_multiple_of(AUDIT_LOOKS) || !self.bridge.knows_audit() {
             let rows = self.inside.audit(AUDIT_ROWS).await;
             self.bridge.handle_audit(rows);
         }
