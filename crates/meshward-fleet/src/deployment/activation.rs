@@ -208,6 +208,11 @@ impl Deployment {
     /// Hears what nodes say that were ordered.
     fn follow(&mut self, now: Instant, node: &Node) {
         let image = ImageId::from(Sha256Sum::of(&self.plan.image));
+        for (id, target) in &mut self.targets {
+            if let Some(member) = node.exchange().members().get(id) {
+                target.hear_late(now, member, &self.tags);
+            }
+        }
         for (id, target) in self.targets.iter_mut().filter(|(_, target)| target.is_open(Family::Meshward)) {
             let member = node.exchange().members().get(id);
             let about = member.and_then(|member| member.about.as_ref());

@@ -167,6 +167,11 @@ impl Target {
         self.family == Some(family) && !self.state.is_final()
     }
 
+    /// Whether what became of it was made of a stock node's silence.
+    pub(super) fn is_judged_by_silence(&self) -> bool {
+        matches!(self.state, State::Declined(None) | State::Failed(Why::Stock(_)))
+    }
+
     pub(super) fn report(&self, node: NodeId) -> TargetReport {
         let Self { family, state, done, parts, .. } = self;
         TargetReport { node, family: *family, state: state.clone(), done: *done, parts: *parts }
@@ -220,6 +225,16 @@ impl Target {
             _ => Why::Silent,
         };
         self.fail(now, why);
+    }
+
+    /// One that was given up because it said nothing has said that it has the image.
+    pub(super) fn hear_late(&mut self, now: Instant, member: &Member, ours: &[Tag]) {
+        let line = member.line.filter(|line| member.heard >= self.since && line.stage == Stage::Ready);
+        let has = line.and_then(|line| line.tag).is_some_and(|tag| ours.contains(&tag));
+        if has && self.state == State::Failed(Why::Silent) {
+            self.done = self.parts;
+            self.set(now, State::Ready);
+        }
     }
 
     /// What becomes of a node that was ordered to start the image: `runs` is whether it said that it runs it.

@@ -35,6 +35,9 @@ impl Deployment {
             (self.seen, self.moved) = (phase, now);
         }
         let since = self.since;
+        if self.recognise(now, node) {
+            self.send_payloads(now, node);
+        }
         let lines = node.exchange().members();
         let said = |id: &NodeId| {
             let member = lines.get(id).filter(|member| member.heard >= since)?;
@@ -55,6 +58,29 @@ impl Deployment {
         self.pace.delivered(now.since(self.since), self.forecast.as_ref(), self.plan.airtime);
         self.begin_sending(now, node);
         true
+    }
+
+    /// Who was taken for a stock node, because its answers got lost, and says something of these payloads is none.
+    /// Whether there was one.
+    fn recognise(&mut self, now: Instant, node: &Node) -> bool {
+        let members = node.exchange().members();
+        let tag_of = |id: &NodeId| {
+            let member = members.get(id).filter(|member| member.heard >= self.since)?;
+            member.line?.tag.filter(|tag| self.tags.contains(tag))
+        };
+        let (ours, stock): (Vec<_>, Vec<_>) = self
+            .targets
+            .iter()
+            .filter(|(_, target)| !target.state.is_final())
+            .filter_map(|(id, target)| Some((*id, tag_of(id)?, target.parts, target.family)))
+            .partition(|(.., family)| *family == Some(Family::Meshward));
+        for (id, tag, ..) in &stock {
+            let Some(target) = self.targets.get_mut(id) else { continue };
+            let alike = ours.iter().find(|(_, other, ..)| other == tag);
+            target.family = Some(Family::Meshward);
+            (target.since, target.parts) = (now, alike.map_or(0, |(.., parts, _)| *parts));
+        }
+        !stock.is_empty()
     }
 
     pub(super) fn begin_sending(&mut self, now: Instant, node: &mut Node) {
@@ -89,10 +115,13 @@ impl Deployment {
         self.targets.iter().filter(move |(_, target)| target.is_open(family)).map(|(id, _)| *id)
     }
 
-    /// Hears what the distributor says of its targets.
+    /// Hears what the distributor says of its targets. Where messages are lost it may be wrong about a silent one,
+    /// and that one may ask later.
     pub(super) fn hear_stock(&mut self, now: Instant, node: &Node) {
         for report in node.rollout_report() {
-            let target = self.targets.get_mut(&report.node).filter(|target| target.is_open(Family::Stock));
+            let target = self.targets.get_mut(&report.node);
+            let target =
+                target.filter(|target| target.is_open(Family::Stock) || target.is_judged_by_silence());
             target.into_iter().for_each(|target| target.take_stock(now, &report));
         }
     }

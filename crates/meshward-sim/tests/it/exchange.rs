@@ -232,13 +232,18 @@ fn deploy(world: &mut World, plan: Plan, within: Duration) {
     }
 }
 
+/// One mesh in the usual run; `MESHWARD_SEEDS` asks for more.
 #[test]
 fn a_large_mesh_of_both_families_is_updated_in_one_roll_out() {
+    let count = std::env::var("MESHWARD_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    (8..8 + count).for_each(update_large_mesh_of_both_families);
+}
+
+fn update_large_mesh_of_both_families(seed: u64) {
     let release = release();
     let nodes = 200;
     // Syncs of so many nodes fill the channel by themselves.
     let medium = Medium::Shared(Channel { free_sync: true, ..Channel::default() });
-    let seed = 8;
     let config = WorldConfig { seed, medium, ..WorldConfig::default() };
     let parents = Topology::Random(4).parents(nodes + 1, &mut Rng::new(seed));
     let mut world = mesh_on(config, &parents, &release, |index| match index {
@@ -256,19 +261,19 @@ fn a_large_mesh_of_both_families_is_updated_in_one_roll_out() {
     let start = world.now();
     let plan = plan(&world, &release);
     deploy(&mut world, plan, seconds(7_200));
-    println!("{:?}", world.now().since(start));
+    println!("seed {seed}: {:?}", world.now().since(start));
     let (deployment, node) = world.deployment(Seat(0)).unwrap();
     for line in deployment.report(node) {
         let seat = world.seat_of(line.node).unwrap();
         if seat == dead {
             assert!(matches!(line.state, State::Failed(_)), "the unreachable is named: {line:?}");
         } else {
-            assert!(runs(&world, seat, &release), "{line:?}");
-            assert_eq!(line.state, State::Updated, "{}", line.node);
+            assert!(runs(&world, seat, &release), "seed {seed}: {line:?}");
+            assert_eq!(line.state, State::Updated, "seed {seed}: {}", line.node);
         }
     }
     let held = world.seats().skip(1).map(|seat| world.held(seat).0).max().unwrap();
-    assert!(held < 48 * 1024, "{held} bytes in one relay");
+    assert!(held < 48 * 1024, "seed {seed}: {held} bytes in one relay");
 }
 
 #[test]

@@ -23,6 +23,13 @@ pub enum FailReason {
     Aborted,
 }
 
+impl FailReason {
+    /// Whether that was made of its silence, and is wrong if it asks after all.
+    pub(super) const fn is_silence(self) -> bool {
+        !matches!(self, Self::StillAsks | Self::Aborted)
+    }
+}
+
 impl fmt::Display for FailReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

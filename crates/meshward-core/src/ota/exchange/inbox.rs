@@ -42,7 +42,10 @@ impl Exchange {
             }
         }
         if offer.thanks {
-            return self.reports.thanked();
+            // Those for a question of chunks say which payload that was about.
+            return if tag.is_none() {
+                self.reports.thanked(from)
+            };
         }
         if source != NodeId::NONE && source != self.id && (from == source || !self.source_heard) {
             // Neighbours that came up before this was known hear of it.
@@ -140,7 +143,8 @@ impl Exchange {
             self.single(
                 kind::OFFER,
                 from,
-                Offer { thanks: true, source: self.peers.source(), ..Offer::default() }.encode(),
+                Offer { thanks: true, tag: want.tag, source: self.peers.source(), ..Offer::default() }
+                    .encode(),
             );
         }
         if let Some(head) = want.tag.filter(|_| want.head).map(|tag| (from, tag))

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::message::Record;
 use crate::time::{Duration, Instant};
+use crate::wire::NodeId;
 
 /// How long news waits for more, and from one report to the next.
 const ROUND: Duration = Duration::from_millis(100);
@@ -28,8 +29,9 @@ pub(super) struct Reports {
     due: Option<Instant>,
     /// When the round of the last one is over.
     next: Option<Instant>,
-    /// What was sent, until there were thanks.
+    /// What was sent, and to whom, until there were thanks.
     sent: Vec<u8>,
+    to: NodeId,
     overdue: Option<Instant>,
     tries: u8,
     /// Records for which there was no room.
@@ -82,15 +84,17 @@ impl Reports {
         report
     }
 
-    /// A report was sent; with `kept` it is repeated until there are thanks.
-    pub(super) fn sent(&mut self, now: Instant, kept: Option<Vec<u8>>) {
+    /// A report was sent; with `kept` it is repeated until there are thanks of that node.
+    pub(super) fn sent(&mut self, now: Instant, kept: Option<(NodeId, Vec<u8>)>) {
         self.overdue = kept.as_ref().map(|_| now + THANKS);
-        self.sent = kept.unwrap_or_default();
+        (self.to, self.sent) = kept.unwrap_or_default();
     }
 
-    /// There were thanks.
-    pub(super) fn thanked(&mut self) {
-        (self.overdue, self.sent, self.tries) = (None, Vec::new(), 0);
+    /// There were thanks; those of a node that was asked for chunks meanwhile are for that.
+    pub(super) fn thanked(&mut self, by: NodeId) {
+        if by == self.to {
+            (self.overdue, self.sent, self.tries) = (None, Vec::new(), 0);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -160,14 +164,17 @@ mod tests {
         let mut sent = 0;
         while let Some(report) = reports.take(now) {
             sent += 1;
-            reports.sent(now, Some(report));
+            reports.sent(now, Some((NodeId(7), report)));
             now = reports.poll_timeout().unwrap();
         }
         assert_eq!((sent, reports.poll_timeout()), (1 + usize::from(TRIES), None));
         reports.note(now, &record(1), true);
         let report = reports.take(now);
-        reports.sent(now, report);
-        reports.thanked();
+        reports.sent(now, report.map(|report| (NodeId(7), report)));
+        let due = reports.poll_timeout();
+        reports.thanked(NodeId(8));
+        assert_eq!(reports.poll_timeout(), due, "those were for something else");
+        reports.thanked(NodeId(7));
         assert_eq!(reports.poll_timeout(), None);
     }
 }

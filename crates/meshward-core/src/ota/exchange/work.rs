@@ -290,7 +290,7 @@ impl Exchange {
     pub(super) fn send_reports(&mut self, now: Instant, server: Server) {
         while let Some(records) = self.reports.take(now) {
             self.send_want(now, server, Want::default(), &records);
-            self.reports.sent(now, (!server.near).then_some(records));
+            self.reports.sent(now, (!server.near).then_some((server.id, records)));
         }
     }
 

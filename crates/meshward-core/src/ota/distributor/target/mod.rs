@@ -141,6 +141,11 @@ pub(super) struct Target {
     rescue: Option<u32>,
     /// It minds no Announce, but a node in mid-update asks by itself until then.
     may_ask_until: Option<Instant>,
+    /// That time is over, and it was announced to anew.
+    waited_out: bool,
+    /// It asked for the first part right after the last one: a copy of that came while it waited for its restart,
+    /// which is over by then.
+    restarts_by: Option<Instant>,
     failures: u8,
     changed: bool,
 }
@@ -170,6 +175,8 @@ impl Target {
             unchecked: false,
             rescue: None,
             may_ask_until: None,
+            waited_out: false,
+            restarts_by: None,
             failures: 0,
             changed: true,
         }
@@ -309,6 +316,7 @@ impl Target {
         self.deadline = deadline;
         self.stream.stop();
         self.trusted |= state == TargetState::Listening;
+        self.restarts_by = self.restarts_by.filter(|_| state == TargetState::Receiving);
         self.due = false;
         (self.tries, self.silences) = (0, 0);
         self.probing = false;
@@ -323,6 +331,13 @@ impl Target {
     /// From when on a verdict is fair: not while it restarts, nor before its neighbours have told of it.
     fn verdict_at(&self, earliest: Instant) -> Instant {
         self.last_part_at.map_or(earliest, |at| earliest.max(at + LAST_PART_SPACING))
+    }
+
+    /// It asked from the beginning, has said nothing since, and may have restarted: then it runs the image.
+    fn verify_after_all(&mut self, at: Instant) {
+        // If it asks again, that is the same failure.
+        self.failures = self.failures.saturating_sub(1);
+        self.enter(TargetState::Verifying, Some(self.verdict_at(at)));
     }
 
     /// The tree shows it this many hops away, or does not.
@@ -340,6 +355,7 @@ impl Target {
                 self.enter(TargetState::Restarting, None);
             }
             (false, _) => self.due = false,
+            (true, _) if self.restarts_by.is_some() => self.verify_after_all(now + SETTLE),
             (true, TargetState::Restarting) => {
                 self.enter(TargetState::Verifying, Some(self.verdict_at(now + SETTLE)));
             }
@@ -360,8 +376,10 @@ impl Target {
     /// reached, if one is under way: a root asks then too.
     pub(super) fn asked(&mut self, now: Instant, part: u32, last: u32, pass: Option<u32>) {
         // Where messages are lost the verdict on a silent node may be wrong; one that asks corrects it.
-        if matches!(self.state, TargetState::Failed(_) | TargetState::Waiting) {
-            return;
+        match self.state {
+            TargetState::Failed(why) if !why.is_silence() => return,
+            TargetState::Waiting => return,
+            _ => {}
         }
         if self.state == TargetState::Announced && pass.is_some() {
             self.enter(TargetState::Listening, None);
@@ -374,6 +392,11 @@ impl Target {
         (self.heard, self.asked_at) = (true, now);
         (self.tries, self.silences) = (0, 0);
         self.due = false;
+        let has_last = matches!(self.state, TargetState::Finishing | TargetState::Verifying);
+        self.restarts_by = self.restarts_by.filter(|by| now <= *by);
+        if part == 0 && last > 0 && has_last {
+            self.restarts_by = Some(now + LAST_PART_SPACING);
+        }
         self.stream.extend(pass.unwrap_or(0));
         self.stream.asked(now, part);
         match self.state {

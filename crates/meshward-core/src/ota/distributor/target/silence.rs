@@ -103,15 +103,23 @@ impl Target {
         } else if !enough {
             self.due = true;
         } else if let Some(end) = self.may_ask_until {
-            if end <= now {
-                self.enter(TargetState::Declined, None);
-            } else {
+            let doubtful = rounds > 1 || seen.gaps && self.trusted;
+            if end > now {
                 self.deadline = Some(end);
+            } else if doubtful && !self.waited_out {
+                // It has given up by now, if it was in the middle: then it minds Announces again.
+                (self.waited_out, self.may_ask_until) = (true, None);
+                (self.tries, self.due) = (1, true);
+            } else {
+                self.enter(TargetState::Declined, None);
             }
         } else {
             // Where relays lose messages, so may they its requests.
-            let asks = ASKS_EVERY.saturating_mul(rounds.into()).min(GIVES_UP);
-            let silent = if seen.gaps && self.trusted { GIVES_UP } else { asks };
+            let silent = match ASKS_EVERY.saturating_mul(rounds.into()).min(GIVES_UP) {
+                asks if self.waited_out => asks.min(ASKS_EVERY.saturating_mul(2)),
+                _ if seen.gaps && self.trusted => GIVES_UP,
+                asks => asks,
+            };
             self.may_ask_until = Some(now + silent);
             self.deadline = Some(now + silent + GRACE);
         }
@@ -141,6 +149,8 @@ impl Target {
             self.tries += 1;
         } else if self.state == TargetState::Listening {
             self.enter(TargetState::Waiting, None);
+        } else if self.restarts_by.is_some() {
+            self.verify_after_all(now);
         } else if self.has_stalled(now, loss) {
             self.fail(FailReason::Stalled);
         } else {
