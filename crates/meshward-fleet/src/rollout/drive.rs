@@ -41,7 +41,8 @@ pub fn facts(now: Instant, fleet: &mut Fleet) -> BTreeMap<NodeId, Facts> {
 
 /// What nodes have said of themselves for an update is newer than what they said for the list.
 pub fn told(node: &Node, facts: &mut BTreeMap<NodeId, Facts>) {
-    for (id, told) in node.exchange().members().iter().filter_map(|(id, one)| Some((*id, one.about.as_ref()?)))
+    for (id, told) in
+        node.exchange().members().iter().filter_map(|(id, one)| Some((*id, one.about.as_ref()?)))
     {
         let facts = facts.entry(id).or_default();
         facts.role = Some(told.role.clone());

@@ -151,9 +151,7 @@ impl Rollout {
         match self.phase {
             Phase::Soaking => Some(self.soak_ends()),
             Phase::Approval => Some(self.approval_ends()),
-            Phase::Waiting => {
-                Some(moment.now + self.waits(moment).0).filter(|until| *until > moment.now)
-            }
+            Phase::Waiting => Some(moment.now + self.waits(moment).0).filter(|until| *until > moment.now),
             _ => None,
         }
     }
@@ -170,7 +168,8 @@ impl Rollout {
         let now = moment.now;
         let own = match self.phase {
             Phase::Waiting => {
-                let staged = self.staged.filter(|_| self.wave == 0).map_or(Duration::ZERO, |at| now.since(at));
+                let staged =
+                    self.staged.filter(|_| self.wave == 0).map_or(Duration::ZERO, |at| now.since(at));
                 self.takes(self.wave, shape).saturating_sub(staged.as_micros() / 1_000_000)
             }
             Phase::Activating => {

@@ -64,7 +64,9 @@ pub enum ControlError {
     #[error("roll-out {0} has no plan: there are no waves to {what}", what = .1.name())]
     Unplanned(u64, Control),
     /// Its waves say who starts the image.
-    #[error("roll-out {0} has a plan, and its waves say who starts the image: approve lets the next one begin")]
+    #[error(
+        "roll-out {0} has a plan, and its waves say who starts the image: approve lets the next one begin"
+    )]
     Planned(u64),
     /// Not now.
     #[error("{0}")]
@@ -145,12 +147,7 @@ impl Gateway {
     }
 
     /// The same for one that waits for its nodes.
-    fn control_resuming(
-        &mut self,
-        id: u64,
-        control: &Control,
-        nodes: &[NodeId],
-    ) -> Result<(), ControlError> {
+    fn control_resuming(&mut self, id: u64, control: &Control, nodes: &[NodeId]) -> Result<(), ControlError> {
         let Some(resuming) = &mut self.resuming else { return Ok(()) };
         match control {
             Control::Activate(_) => resuming.activated.extend(nodes),

@@ -37,7 +37,8 @@ impl Gateway {
     fn taken(&self) -> BTreeMap<NodeId, String> {
         let busy = self.is_free().is_err();
         let current = self.rollouts.back().filter(|_| busy);
-        let lines = current.into_iter().flat_map(|rollout| rollout.nodes.iter().map(|line| (line, rollout.id)));
+        let lines =
+            current.into_iter().flat_map(|rollout| rollout.nodes.iter().map(|line| (line, rollout.id)));
         let open = lines.filter(|(line, _)| !matches!(line.state, deployment::State::Declined(_)));
         open.map(|(line, id)| (line.node, format!("roll-out {id}"))).collect()
     }

@@ -42,8 +42,9 @@ impl Gateway {
 
     /// Takes up what was left.
     pub(super) fn take_up(&mut self, now: Instant, remembered: Remembered) -> Restored {
-        let Remembered { memory, images, confirmed, last_event, next_rollout, unfinished, last_counter, .. } =
-            remembered;
+        let Remembered {
+            memory, images, confirmed, last_event, next_rollout, unfinished, last_counter, ..
+        } = remembered;
         self.keep_decisions(remembered.keeps);
         remembered.ended.into_iter().for_each(|left| self.remember_ended(left));
         self.begin_events_after(last_event);

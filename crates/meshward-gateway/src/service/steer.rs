@@ -118,7 +118,13 @@ impl Steering {
     fn take_decisions(&mut self) -> bool {
         while self.decisions.len() < DECISIONS_MAX {
             let Some(decision) = self.engine.poll_decision() else { break };
-            tracing::info!(by = decision.by, what = decision.what, wave = decision.wave, "{}", decision.words);
+            tracing::info!(
+                by = decision.by,
+                what = decision.what,
+                wave = decision.wave,
+                "{}",
+                decision.words
+            );
             self.decisions.push_back(decision);
         }
         let matters = |effect: &Effect| !matches!(effect, Effect::Probe(_));

@@ -6,7 +6,9 @@ use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::deployment;
 use meshward_fleet::forecast;
-use meshward_fleet::rollout::{self, Finding, Mistake, NodeReport, RolloutPlan, Verdict, WaveProgress, wave_name};
+use meshward_fleet::rollout::{
+    self, Finding, Mistake, NodeReport, RolloutPlan, Verdict, WaveProgress, wave_name,
+};
 
 use super::super::model::{
     Family, GateFinding, PreviewNode, PreviewWave, ProblemPart, Progress, RolloutPreview, Wave, WaveNode,

@@ -34,9 +34,7 @@ pub use state::{
 };
 
 pub use stream::Snapshot;
-pub use waves::{
-    GateFinding, PreviewNode, PreviewWave, Progress, RolloutPreview, Wave, WaveNode,
-};
+pub use waves::{GateFinding, PreviewNode, PreviewWave, Progress, RolloutPreview, Wave, WaveNode};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

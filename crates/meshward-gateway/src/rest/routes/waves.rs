@@ -84,9 +84,9 @@ async fn report_rollout(
     PathOf(id): PathOf<u64>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let known = api.gateway.with(move |now, node, gateway| {
-        (gateway.report(now, id), gateway.rollout(now, node, id).is_some())
-    });
+    let known = api
+        .gateway
+        .with(move |now, node, gateway| (gateway.report(now, id), gateway.rollout(now, node, id).is_some()));
     let (report, known) = known.await?;
     let report = match report {
         Some(report) => Some(report),
