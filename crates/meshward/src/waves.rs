@@ -216,8 +216,8 @@ pub(crate) fn news(rollout: &Rollout) -> Vec<String> {
         lines.push(format!("{}: {} start the image", wave.name, ids.join(", ")));
         let ended = |node: &&WaveNode| !matches!(&*node.outcome, "waiting" | "starting" | "trial");
         for node in wave.nodes.iter().filter(ended) {
-            let reason = node.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            lines.push(format!("node {} is {}{reason}", node.id, words(&node.outcome)));
+            let reason = node.reason.as_deref().map(|reason| format!(", it {reason}")).unwrap_or_default();
+            lines.push(format!("node {}: {}{reason}", node.id, words(&node.outcome)));
         }
         for broken in wave.findings.iter().filter(|found| found.verdict == "broken") {
             lines.push(format!("{}: gate {} is broken: {}", wave.name, broken.gate, broken.words));
