@@ -285,8 +285,13 @@ impl Gateway {
     }
 
     /// Whether a roll-out in waves is over, and not forgotten.
-    pub fn has_ended(&self, id: u64) -> bool {
-        self.ended.iter().any(|left| left.id == id)
+    pub(super) fn has_ended(&self, id: u64) -> bool {
+        self.ended_image(id).is_some()
+    }
+
+    /// The SHA-256 of what it brought.
+    pub fn ended_image(&self, id: u64) -> Option<[u8; 32]> {
+        self.ended.iter().find(|left| left.id == id).map(|left| left.request.firmware)
     }
 
     /// Takes a roll-out back that is over.
@@ -315,5 +320,116 @@ impl Gateway {
         let left = self.ended.iter().find(|left| left.id == id)?;
         let memory = left.waves.as_deref().cloned()?;
         Some(rollout::Rollout::restore(self.moment(now), memory).ok()?.report())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meshward_core::mesh::MeshConfig;
+    use meshward_core::node::NodeConfig;
+    use meshward_core::ota::trust::KeyKind;
+    use meshward_fleet::firmware::ImageInfo;
+    use meshward_fleet::fleet::Settings;
+    use meshward_fleet::forecast::Scheme;
+    use meshward_fleet::signing::SigningKey;
+
+    use crate::service::{Rollout, RolloutRequest};
+    use crate::shell::Clock;
+
+    const ONE: NodeId = NodeId(7);
+
+    fn request(firmware: [u8; 32]) -> RolloutRequest {
+        RolloutRequest {
+            firmware,
+            role: Some("sensor".to_owned()),
+            hardware: "ESP32".to_owned(),
+            scheme: Scheme::Turbo,
+            nodes: Some(vec![ONE]),
+            force_image: true,
+            confirm_receiver: true,
+            slot_size: 100_000,
+            part_size: 1_024,
+            concurrency: 1,
+            hold: false,
+            airtime: 100,
+            plan: Some(RolloutPlan::default()),
+        }
+    }
+
+    /// A plan whose canary is about to start the image, beside a deployment that holds it back.
+    fn activating(gateway: &mut Gateway, now: Instant, node: &mut Node) {
+        let image: Arc<[u8]> = vec![0xE9; 2_000].into();
+        let info = ImageInfo::of(&image);
+        let request = request(info.sha256);
+        gateway.add_firmware("x".to_owned(), image, info);
+        let (firmware, plan) = gateway.plan(&request).unwrap();
+        assert!(plan.hold, "a plan is a deployment that waits");
+        gateway.remember(Rollout::begun((1, request), (firmware, &plan), gateway.began));
+        gateway.running = Some(Deployment::start(now, node, plan).unwrap());
+        let moment = gateway.moment(now);
+        let mut engine = rollout::Rollout::start(moment, RolloutPlan::default(), "ada").unwrap();
+        while engine.poll_decision().is_some() {}
+        let mut written = serde_json::to_value(engine.memory(moment)).unwrap();
+        written["phase"] = "activating".into();
+        written["nodes"] = serde_json::json!([{ "node": ONE.0, "wave": 0, "why": "", "family": null,
+            "outcome": "waiting", "told": null, "tries": 0, "away": null }]);
+        written["waves"] = serde_json::json!([{ "batches": [[ONE.0]], "behind": [], "findings": [], "began": moment.civil.0 }]);
+        let memory: RolloutMemory = serde_json::from_value(written).unwrap();
+        let engine = rollout::Rollout::restore(moment, memory).unwrap();
+        gateway.steering = Some(Steering::new(now, engine, Duration::ZERO));
+    }
+
+    fn activated(gateway: &Gateway) -> usize {
+        gateway.running.as_ref().map_or(0, |deployment| deployment.activated().count())
+    }
+
+    #[test]
+    fn nobody_starts_an_image_before_that_is_written_down() {
+        let fleet = Fleet::new(Instant::ORIGIN, NodeId(1), 1, Settings::default()).unwrap();
+        let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
+        let mut gateway = Gateway::new(&Clock::start(), fleet, operator, tokio::sync::mpsc::channel(1).0);
+        let mut node = Node::new(NodeConfig::new(MeshConfig::gateway(NodeId(1), 1)));
+        let (mut now, later) = (Instant::ORIGIN + Duration::from_secs(1), Duration::from_secs(60));
+        gateway.keep_decisions(true);
+        activating(&mut gateway, now, &mut node);
+        gateway.steer(now, &mut node);
+        let decided = gateway.decided(now).expect("it waits to be written");
+        assert_eq!((activated(&gateway), decided.rollout), (0, 1));
+        // However often it is asked, and whatever time it is.
+        now = now + later;
+        gateway.steer(now, &mut node);
+        assert_eq!((activated(&gateway), gateway.decided(now).unwrap().revision), (0, decided.revision));
+        // A database that takes nothing lets nobody start, and holds nothing else up.
+        gateway.kept(now, &mut node, &decided, false);
+        assert_eq!(activated(&gateway), 0);
+        now = now + later;
+        gateway.steer(now, &mut node);
+        let decided = gateway.decided(now).expect("it is wanted again");
+        assert_eq!(activated(&gateway), 0);
+        let (mut written, wanted) = gateway.unwritten().unwrap();
+        assert!(*written.borrow_and_update() < wanted);
+        gateway.kept(now, &mut node, &decided, true);
+        assert_eq!((activated(&gateway), *written.borrow()), (1, wanted));
+    }
+
+    #[test]
+    fn what_somebody_stops_is_not_done_when_it_is_written() {
+        let fleet = Fleet::new(Instant::ORIGIN, NodeId(1), 1, Settings::default()).unwrap();
+        let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
+        let mut gateway = Gateway::new(&Clock::start(), fleet, operator, tokio::sync::mpsc::channel(1).0);
+        let mut node = Node::new(NodeConfig::new(MeshConfig::gateway(NodeId(1), 1)));
+        let now = Instant::ORIGIN + Duration::from_secs(1);
+        gateway.keep_decisions(true);
+        activating(&mut gateway, now, &mut node);
+        gateway.steer(now, &mut node);
+        let decided = gateway.decided(now).unwrap();
+        gateway.act(now, Verb::Abort, "ada").unwrap();
+        gateway.kept(now, &mut node, &decided, true);
+        assert_eq!(activated(&gateway), 0);
+        let decided = gateway.decided(now).expect("the end is written too");
+        assert_eq!(decided.decisions.iter().map(|one| &*one.what).collect::<Vec<_>>(), ["abort"]);
+        gateway.kept(now, &mut node, &decided, true);
+        assert_eq!(activated(&gateway), 0);
     }
 }

@@ -70,6 +70,10 @@ async fn approve_rollout(api: State<Api>, who: Principal, PathOf(id): PathOf<u64
     responses((status = 200, description = "The roll-out after it.", body = Rollout),
         Is::<400>, Is::<404>, Is::<409>))]
 async fn roll_back(api: State<Api>, who: Principal, PathOf(id): PathOf<u64>) -> Answer<Json<Rollout>> {
+    // The gateway may have forgotten the image since it ended.
+    if let Some(sum) = api.gateway.with(move |_, _, gateway| gateway.ended_image(id)).await? {
+        api.fetch_firmware(sum).await?;
+    }
     control(api, &who, id, Control::RollBack).await
 }
 

@@ -116,7 +116,7 @@ async fn people_do_what_can_be_done_and_every_decision_is_written() {
     assert_eq!(page.header("content-type"), Some("text/markdown; charset=utf-8"));
     assert!(page.text.starts_with("# Roll-out default: aborted"), "{}", page.text);
 
-    let audit = service.ok("/api/v1/audit?limit=100").await;
+    let audit = service.ok("/api/v1/audit").await;
     let rows = audit["items"].as_array().unwrap();
     let decided: Vec<&str> = rows
         .iter()
