@@ -237,7 +237,7 @@ fn head(rollout: &Rollout, progress: &Progress) -> String {
     let paused = if progress.paused { ", paused" } else { "" };
     let left =
         progress.eta_seconds.map(|left| format!(", about {} left", duration(left))).unwrap_or_default();
-    let until = progress.until.map(|until| seconds_until(until)).filter(|left| *left > 0.0);
+    let until = progress.until.map(seconds_until).filter(|left| *left > 0.0);
     let until = until.map(|left| format!(" (ends in {})", duration(left))).unwrap_or_default();
     let counts: Vec<String> =
         progress.counts.iter().map(|(outcome, count)| format!("{count} {}", words(outcome))).collect();

@@ -103,7 +103,7 @@ fn running(rollout: &Value) -> u64 {
 
 fn kill(gateway: Gateway) {
     gateway.process.signal("KILL");
-    drop(gateway.process.ended());
+    assert_eq!(gateway.process.ended(), None, "a signal ended it");
 }
 
 /// What was decided, oldest first, by a database whose audit is whole.
@@ -134,7 +134,8 @@ fn killed_in_the_middle_of_a_plan_it_goes_on_where_it_was_and_nobody_starts_earl
     let gateway = bench.gateway();
     gateway.sees(2);
     let preview = ask(&gateway, &[bench.what("forecast", &plan), vec!["--json".to_owned()]].concat());
-    let preview: Value = serde_json::from_slice(&preview.stdout).expect(&text(&preview.stderr));
+    let preview: Value = serde_json::from_slice(&preview.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&preview.stderr)));
     let of = |wave: usize| preview["waves"][wave]["nodes"][0]["id"].clone();
     assert_eq!((of(0), of(1), &preview["no_way_back"]), (52.into(), 51.into(), &serde_json::json!([])));
     assert!(preview["bytes"].as_u64().unwrap() > 0 && preview["eta_seconds"].as_f64().unwrap() > 9.0);
