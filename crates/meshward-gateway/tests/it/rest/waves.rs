@@ -15,6 +15,15 @@ async fn uploaded(service: &Service) -> String {
     answer.json()["sha256"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
 }
 
+/// What the waves of the first roll-out have decided, by the audit, oldest first.
+async fn decisions(service: &Service) -> Vec<String> {
+    let audit = service.ok("/api/v1/audit").await;
+    let rows = audit["items"].as_array().unwrap().iter().rev();
+    rows.filter(|row| row["action"] == "rollout.decision" && row["subject"] == "1")
+        .map(|row| row["detail"]["what"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 fn rollout(firmware: &str, plan: Value) -> Value {
     json!({"firmware": firmware, "role": "sensor", "force_image": true, "confirm_receiver": true, "plan": plan})
 }
@@ -116,15 +125,7 @@ async fn people_do_what_can_be_done_and_every_decision_is_written() {
     assert_eq!(page.header("content-type"), Some("text/markdown; charset=utf-8"));
     assert!(page.text.starts_with("# Roll-out default: aborted"), "{}", page.text);
 
-    let audit = service.ok("/api/v1/audit").await;
-    let rows = audit["items"].as_array().unwrap();
-    let decided: Vec<&str> = rows
-        .iter()
-        .rev()
-        .filter(|row| row["action"] == "rollout.decision" && row["subject"] == "1")
-        .map(|row| row["detail"]["what"].as_str().unwrap())
-        .collect();
-    assert_eq!(decided, ["start", "pause", "resume", "abort"], "{audit}");
+    assert_eq!(decisions(&service).await, ["start", "pause", "resume", "abort"]);
     service.stop().await;
     assert!(matches!(store.verify_audit().await.unwrap(), AuditVerdict::Whole { .. }));
 
