@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use meshward_core::flash::{Books, Layout};
+use meshward_core::hash::Md5Sum;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::node::{Event, Firmware, Node, NodeConfig};
 use meshward_core::ota::exchange::ExchangeEvent;
@@ -60,6 +61,8 @@ pub struct SignedConfig {
     pub group_keys: GroupKeys,
     /// How long trials take, unless a policy says otherwise.
     pub rules: TrialRules,
+    /// Images that fail their self-test: none is executed here, so this is how one is bad.
+    pub faulty: Vec<Md5Sum>,
 }
 
 /// How a node takes firmware.
@@ -244,6 +247,9 @@ pub async fn run(
         if let Some(tap) = &tap {
             tap.booted(now, &mesh);
         }
+        let passes = choice.as_ref().zip(firmware.as_ref()).is_none_or(|(choice, firmware)| {
+            !matches!(&firmware.manner, Manner::Signed(signed) if signed.faulty.contains(&choice.start.md5))
+        });
         let signed = matches!(receiver, Some(Firmware::Signed(_)));
         let md5 = choice.as_ref().map(|choice| choice.start.md5.to_string());
         let telemetry = telemetry.clone().map(|mut config| {
@@ -253,8 +259,7 @@ pub async fn run(
         let config = NodeConfig { telemetry, ..NodeConfig::new(mesh.clone()).with_firmware(receiver) };
         let mut machine = Node::new(config);
         if signed {
-            // An image is not executed here, so nothing in it can fail.
-            machine.handle_self_test(now, true);
+            machine.handle_self_test(now, passes);
         }
         let app = Console { status: console.clone(), sensors: sensors.clone(), due: now };
         Ok(Booted { machine, app, flash, running: choice.map(|choice| choice.start) })

@@ -7,7 +7,7 @@ use meshward_gateway::rest::access::local;
 use meshward_gateway::rest::model::{
     Activation, Alert, AlertAct, ChannelTest, CommandOutcome, Delivery, Events, Firmware, Forecast,
     NewCommand, NewName, NewNotificationChannel, NewQuery, NewRollout, Node, NotificationChannel, Page,
-    QueryAnswer, Rollout, Status, Topology,
+    ProblemPart, QueryAnswer, Rollout, RolloutPreview, Status, Topology,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
@@ -114,6 +114,8 @@ impl std::error::Error for ClientError {
 #[derive(Deserialize)]
 struct Problem {
     detail: Option<String>,
+    #[serde(default)]
+    errors: Vec<ProblemPart>,
 }
 
 /// The part of an OpenAPI document that says whose it is.
@@ -184,6 +186,16 @@ impl Client {
         self.answer(self.request(Method::POST, "forecasts").json(rollout)).await
     }
 
+    pub(crate) async fn preview(&self, rollout: &NewRollout) -> Result<RolloutPreview, ClientError> {
+        self.answer(self.request(Method::POST, "rollout-previews").json(rollout)).await
+    }
+
+    /// What came of a roll-out in waves, as a page.
+    pub(crate) async fn report(&self, id: u64) -> Result<String, ClientError> {
+        let request = self.request(Method::GET, &format!("rollouts/{id}/report"));
+        self.text(request.header(reqwest::header::ACCEPT, "text/markdown")).await
+    }
+
     pub(crate) async fn start(&self, rollout: &NewRollout) -> Result<Rollout, ClientError> {
         self.answer(self.request(Method::POST, "rollouts").json(rollout)).await
     }
@@ -209,8 +221,12 @@ impl Client {
     }
 
     pub(crate) async fn dot(&self) -> Result<String, ClientError> {
+        self.text(self.request(Method::GET, "topology.dot")).await
+    }
+
+    async fn text(&self, request: RequestBuilder) -> Result<String, ClientError> {
         let url = || self.url.clone();
-        let sent = self.request(Method::GET, "topology.dot").send().await;
+        let sent = request.send().await;
         let response = sent.map_err(|source| ClientError::Unreachable { url: url(), source })?;
         if !response.status().is_success() {
             return Err(refused(response).await);
@@ -372,8 +388,12 @@ pub(crate) fn in_path(name: &str) -> String {
 /// What an answer says instead of what was asked for.
 async fn refused(response: reqwest::Response) -> ClientError {
     let status = response.status();
-    let problem: Problem = response.json().await.unwrap_or(Problem { detail: None });
-    let detail = problem.detail.unwrap_or_else(|| "the gateway gave no reason".to_owned());
+    let problem: Problem = response.json().await.unwrap_or(Problem { detail: None, errors: Vec::new() });
+    let mut detail = problem.detail.unwrap_or_else(|| "the gateway gave no reason".to_owned());
+    // One mistake is in the detail already; of several each has its line.
+    for part in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
+        detail.push_str(&format!("\n  {}: {}", part.pointer.as_deref().unwrap_or_default(), part.detail));
+    }
     ClientError::Refused { status, detail }
 }
 

@@ -1,7 +1,9 @@
 //! `meshward ota …`: brings an image to nodes and watches it arrive.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use meshward_fleet::rollout::RolloutPlan;
 use meshward_gateway::rest::model::{
     Activation, Family, Rollout, RolloutNode, RolloutNodeState, RolloutState, Transfers,
 };
@@ -10,6 +12,7 @@ use crate::client::{Client, GatewayArgs};
 use crate::forecast::duration;
 use crate::list::table;
 use crate::progress::Progress;
+use crate::waves;
 use crate::what::{What, scheme_name};
 
 /// Between two looks at a roll-out under way.
@@ -22,8 +25,12 @@ pub(crate) struct Args {
     what: What,
     /// Bring everything, to stock nodes all but the last part, so that no node starts the image before `meshward ota
     /// activate`; returns when all have it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     hold: bool,
+    /// Let nodes start it in waves, by this plan (TOML, or JSON where the name ends in .json; an empty file is the
+    /// default plan): see docs/rollouts.md. Ends when all waves have been, it went back, or somebody has to decide.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Print the roll-out as JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -56,17 +63,42 @@ pub(crate) struct StatusArgs {
     gateway: GatewayArgs,
 }
 
-/// Options of `meshward ota pause`, `resume` and `abort`.
+/// Options of `meshward ota pause`, `resume`, `abort`, `approve` and `rollback`.
 #[derive(clap::Args)]
 pub(crate) struct ControlArgs {
     /// The roll-out's number.
     id: u64,
+    /// Print the roll-out as JSON instead of a line.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     gateway: GatewayArgs,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
+    if let Some(path) = &args.plan {
+        return in_waves(&args, waves::plan(path)?).await;
+    }
     once(&Client::new(&args.gateway)?, &args.what, args.hold, args.json).await
+}
+
+/// Starts a roll-out in waves and follows it until it is over, or somebody has to decide. Whether all is well.
+async fn in_waves(args: &Args, plan: RolloutPlan) -> anyhow::Result<bool> {
+    let client = Client::new(&args.gateway)?;
+    let (firmware, mut new) = args.what.prepare(&client).await?;
+    new.plan = Some(plan);
+    let started = client.start(&new).await?;
+    if !args.json {
+        eprintln!(
+            "roll-out {}: {} ({} bytes) in waves; Ctrl-C leaves it running, `meshward ota show {}` shows it",
+            started.id,
+            args.what.name(),
+            firmware.size,
+            started.id,
+        );
+    }
+    let rollout = waves::follow(&client, started, !args.json, |_| {}).await?;
+    waves::close(&rollout, args.json)
 }
 
 /// Starts a roll-out and follows it to its end. Whether no node failed.
@@ -231,6 +263,8 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
             RolloutState::Paused => "paused",
             RolloutState::Finished => "finished",
         };
+        // Of one in waves that says more.
+        let state = rollout.progress.as_ref().map_or(state, |progress| &progress.phase);
         rows.add_row([
             rollout.id.to_string(),
             rollout.firmware.name.clone(),
@@ -248,6 +282,12 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
 
 pub(crate) async fn control(args: ControlArgs, verb: &str) -> anyhow::Result<bool> {
     let rollout = Client::new(&args.gateway)?.control(args.id, verb).await?;
-    println!("{}", summary(&rollout));
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rollout)?);
+    } else if rollout.progress.is_some() {
+        println!("{}", waves::page(&rollout));
+    } else {
+        println!("{}", summary(&rollout));
+    }
     Ok(true)
 }

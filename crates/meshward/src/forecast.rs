@@ -1,9 +1,12 @@
 //! `meshward ota forecast`: what a roll-out would take, per group of nodes.
 
+use std::path::PathBuf;
+
 use meshward_gateway::rest::model::{Family, Forecast, Group};
 
 use crate::client::{Client, GatewayArgs};
 use crate::list::table;
+use crate::waves;
 use crate::what::{What, scheme_name};
 
 /// Options of `meshward ota forecast`.
@@ -11,6 +14,10 @@ use crate::what::{What, scheme_name};
 pub(crate) struct Args {
     #[command(flatten)]
     what: What,
+    /// Show what this plan comes to (TOML, or JSON where the name ends in .json): who would be in which wave and why,
+    /// who is left out, who has no way back, and how long each wave takes.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Print the forecast as JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -20,7 +27,18 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let client = Client::new(&args.gateway)?;
-    let (_, new) = args.what.prepare(&client).await?;
+    let plan = args.plan.as_deref().map(waves::plan).transpose()?;
+    let (_, mut new) = args.what.prepare(&client).await?;
+    if plan.is_some() {
+        new.plan = plan;
+        let preview = client.preview(&new).await?;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&preview)?);
+        } else {
+            waves::print_preview(&preview);
+        }
+        return Ok(true);
+    }
     let forecast = client.forecast(&new).await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&forecast)?);

@@ -36,6 +36,7 @@ mod sim;
 mod status;
 mod storage;
 mod top;
+mod waves;
 mod what;
 
 use std::process::ExitCode;
@@ -137,6 +138,14 @@ enum Ota {
     Resume(deploy::ControlArgs),
     /// End a roll-out where it is.
     Abort(deploy::ControlArgs),
+    /// Show a roll-out in waves: who is in which, what gates found, what became of each node.
+    Show(waves::ShowArgs),
+    /// Let the wave begin that waits for somebody, or go on in spite of what stopped it.
+    Approve(deploy::ControlArgs),
+    /// Take whoever was updated back to the image before, also after the end.
+    Rollback(deploy::ControlArgs),
+    /// Print what came of a roll-out in waves, every node by name, as Markdown.
+    Report(waves::ReportArgs),
 }
 
 impl Command {
@@ -213,6 +222,10 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Ota(Ota::Pause(args)) => deploy::control(args, "pause").await,
         Command::Ota(Ota::Resume(args)) => deploy::control(args, "resume").await,
         Command::Ota(Ota::Abort(args)) => deploy::control(args, "abort").await,
+        Command::Ota(Ota::Show(args)) => waves::show(args).await,
+        Command::Ota(Ota::Approve(args)) => deploy::control(args, "approve").await,
+        Command::Ota(Ota::Rollback(args)) => deploy::control(args, "rollback").await,
+        Command::Ota(Ota::Report(args)) => waves::report(args).await,
         Command::Capture(command) => capture::run(&command).map(|()| true),
         Command::Store(command) => storage::run(command).await,
         Command::Firmware(command) => firmware::run(command).await,

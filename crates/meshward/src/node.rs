@@ -134,7 +134,7 @@ fn manner(flash: &Path, keys: &[PathBuf], layout: &Layout) -> anyhow::Result<Man
     }
     Ok(if boot::has_keys(&chip, &books)? {
         let (group_keys, rules) = (GroupKeys::default(), TrialRules::default());
-        Manner::Signed(SignedConfig { books, group_keys, rules })
+        Manner::Signed(SignedConfig { books, group_keys, rules, faulty: Vec::new() })
     } else {
         Manner::Stock { books: Some(books) }
     })

@@ -291,6 +291,30 @@ pub(super) fn roster(
     if mistakes.is_empty() { Ok(roster) } else { Err(mistakes) }
 }
 
+/// Puts those into waves who can take the image. What the plan says of nodes that cannot counts no more.
+///
+/// # Errors
+/// What makes no sense then: nobody is left, or selectors mean nobody.
+pub fn place(
+    plan: &RolloutPlan,
+    ready: &BTreeMap<NodeId, Facts>,
+    shape: &Shape,
+) -> Result<Roster, Vec<Mistake>> {
+    let mut plan = plan.clone();
+    let known = |id: &u32| ready.contains_key(&NodeId(*id));
+    let selectors = plan.waves.iter_mut().map(|wave| &mut wave.select);
+    for list in selectors.chain([&mut plan.select]).map(|select| &mut select.nodes) {
+        let named = !list.is_empty();
+        list.retain(known);
+        if named && list.is_empty() {
+            // It means nobody, and not everybody.
+            list.push(u32::MAX);
+        }
+    }
+    plan.canary.nodes.retain(known);
+    roster(&plan, ready, shape)
+}
+
 /// Who is meant by the selector of which wave. Who is meant by several is a mistake.
 fn owners(plan: &RolloutPlan, nodes: &BTreeMap<NodeId, &Facts>) -> (BTreeMap<NodeId, usize>, Vec<Mistake>) {
     let (mut owners, mut mistakes) = (BTreeMap::new(), Vec::new());

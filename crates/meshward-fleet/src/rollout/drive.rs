@@ -39,6 +39,17 @@ pub fn facts(now: Instant, fleet: &mut Fleet) -> BTreeMap<NodeId, Facts> {
     fleet.registry().iter().map(of).collect()
 }
 
+/// What nodes have said of themselves for an update is newer than what they said for the list.
+pub fn told(node: &Node, facts: &mut BTreeMap<NodeId, Facts>) {
+    for (id, told) in
+        node.exchange().members().iter().filter_map(|(id, one)| Some((*id, one.about.as_ref()?)))
+    {
+        let facts = facts.entry(id).or_default();
+        facts.role = Some(told.role.clone());
+        facts.hardware = Some(told.hardware.clone());
+    }
+}
+
 /// What is now.
 pub fn see(moment: Moment, deployment: &Deployment, node: &Node, facts: &BTreeMap<NodeId, Facts>) -> Seen {
     let released: BTreeSet<NodeId> = deployment.activated().collect();
@@ -56,13 +67,7 @@ pub fn see(moment: Moment, deployment: &Deployment, node: &Node, facts: &BTreeMa
     });
     let nodes: BTreeMap<NodeId, NodeSeen> = nodes.collect();
     let mut facts = facts.clone();
-    for (id, told) in node.exchange().members().iter().filter_map(|(id, one)| Some((id, one.about.as_ref()?)))
-    {
-        // What a node says of itself for an update is newer than what it said for the list.
-        let facts = facts.entry(*id).or_default();
-        facts.role = Some(told.role.clone());
-        facts.hardware = Some(told.hardware.clone());
-    }
+    told(node, &mut facts);
     Seen {
         moment,
         phase: deployment.phase(),

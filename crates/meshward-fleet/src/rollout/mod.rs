@@ -35,6 +35,7 @@ mod measure;
 mod memory;
 mod order;
 mod plan;
+mod progress;
 mod report;
 mod soak;
 mod stats;
@@ -51,7 +52,7 @@ use serde::{Deserialize, Serialize};
 
 pub use back::{QUARANTINE_MAX, REVERT_MAX};
 pub use check::{Mistake, check, resolve, wave_name};
-pub use choose::{Chosen, Facts, Roster, Shape};
+pub use choose::{Chosen, Facts, Roster, Shape, place};
 pub use evidence::{Evidence, Lie, Watch, Watched};
 pub use gate::{Finding, OTHERS_LEAST, Verdict};
 pub use measure::Measure;
@@ -61,10 +62,11 @@ pub use plan::{
     Canary, Clock, Day, GATES_MAX, Gate, OnFailure, PLAN_BYTES_MAX, PlanError, Power, Promotion, Restart,
     Retry, RolloutPlan, SELECTOR_MAX, Selector, Size, Soak, WAVES_MAX, WINDOWS_MAX, Wave, Window,
 };
+pub use progress::{Progress, WaveProgress, WaveStage};
 pub use report::{NodeReport, Preview, RolloutReport, WaveReport, preview};
 pub use soak::PROBED_MAX;
 pub use step::{PAUSED_MAX, STAGING_MAX};
-pub use verbs::VerbError;
+pub use verbs::{Verb, VerbError};
 pub use wave::BATCH_MAX;
 
 use crate::deployment::{self, Family, Revert, Standing};
@@ -247,6 +249,13 @@ pub enum Effect {
     Quarantine,
 }
 
+impl Effect {
+    /// Whether nodes may start the image by it: what must not be done before it is written down that it was decided.
+    pub const fn starts(&self) -> bool {
+        matches!(self, Self::Activate(_) | Self::Retry(_) | Self::Resume)
+    }
+}
+
 /// What was decided, by whom and from what: a row of the audit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
@@ -367,6 +376,11 @@ impl Rollout {
     /// What is to be done; take them until there is nothing, and do them before the next [`handle`](Self::handle).
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// What waits to be done.
+    pub fn wanted(&self) -> impl Iterator<Item = &Effect> {
+        self.effects.iter()
     }
 
     /// What was decided, oldest first.

@@ -11,7 +11,13 @@ use super::{
 };
 
 /// A batch takes about so long: a restart, the way back into the mesh, and the word of it. In seconds.
-const BATCH_S: u64 = 60;
+pub(super) const BATCH_S: u64 = 60;
+
+/// About how long a wave takes that restarts in so many batches, in seconds.
+pub(super) fn takes(plan: &RolloutPlan, wave: usize, batches: usize) -> u64 {
+    let calm = if wave == 0 { u64::from(plan.soak.baseline_s) } else { 0 };
+    calm + batches as u64 * BATCH_S + u64::from(plan.soak_s(wave))
+}
 
 /// What somebody should know before a roll-out starts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,8 +51,7 @@ pub fn preview(
         let count =
             batches(&ids, shape, plan.restart.away_percent_most, |id| family(id) == Some(Family::Stock))
                 .len();
-        let calm = if wave == 0 { u64::from(plan.soak.baseline_s) } else { 0 };
-        preview.seconds.push(calm + count as u64 * BATCH_S + u64::from(plan.soak_s(wave)));
+        preview.seconds.push(takes(plan, wave, count));
         preview.batches.push(count);
         preview.waves.push(chosen.iter().map(|one| (one.node.0, one.why.clone())).collect());
         for id in ids {

@@ -13,6 +13,7 @@ use super::{
     Rollout, Seen, Verdict, WaveState, wave_name,
 };
 use crate::deployment::{self, Standing, State, Why};
+use crate::memory::Moment;
 
 /// Between two looks while nodes start or go back.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
@@ -53,9 +54,9 @@ impl Rollout {
             Phase::Staging => Some(now + WATCH),
             Phase::Approval => Some(self.approval_ends()),
             Phase::Waiting | Phase::Soaking if self.is_measuring(seen) => Some(now + PROBE_EVERY),
-            Phase::Waiting if self.is_calm(seen) => Some(now + WATCH.min(self.waits_for(seen).0)),
+            Phase::Waiting if self.is_calm(seen) => Some(now + WATCH.min(self.waits(seen.moment).0)),
             Phase::Soaking => Some(now + WATCH),
-            _ => Some(now + self.waits_for(seen).0.min(Duration::from_secs(3_600))),
+            _ => Some(now + self.waits(seen.moment).0.min(Duration::from_secs(3_600))),
         };
     }
 
@@ -82,7 +83,7 @@ impl Rollout {
         }
     }
 
-    fn approval_ends(&self) -> Instant {
+    pub(super) fn approval_ends(&self) -> Instant {
         self.since + Duration::from_secs(self.plan.approval_s.into())
     }
 
@@ -131,21 +132,9 @@ impl Rollout {
         self.place(seen, &ready)
     }
 
-    /// Puts those who have the image into waves. What the plan says of nodes that have it not counts no more.
+    /// Puts those who have the image into waves.
     fn place(&mut self, seen: &Seen, ready: &BTreeMap<NodeId, Facts>) -> bool {
-        let mut plan = self.plan.clone();
-        let known = |id: &u32| ready.contains_key(&NodeId(*id));
-        let selectors = plan.waves.iter_mut().map(|wave| &mut wave.select);
-        for list in selectors.chain([&mut plan.select]).map(|select| &mut select.nodes) {
-            let named = !list.is_empty();
-            list.retain(known);
-            if named && list.is_empty() {
-                // It means nobody, and not everybody.
-                list.push(u32::MAX);
-            }
-        }
-        plan.canary.nodes.retain(known);
-        let roster = super::choose::roster(&plan, ready, &seen.shape);
+        let roster = super::choose::place(&self.plan, ready, &seen.shape);
         let roster = match roster {
             Ok(roster) => roster,
             Err(mistakes) => {
@@ -180,9 +169,9 @@ impl Rollout {
     }
 
     /// How long the next wave waits for what passes by itself, and for what.
-    fn waits_for(&self, seen: &Seen) -> (Duration, &'static str) {
-        let now = seen.moment.now;
-        let window = opens_in(&self.plan.windows, seen.moment.civil);
+    pub(super) fn waits(&self, moment: Moment) -> (Duration, &'static str) {
+        let now = moment.now;
+        let window = opens_in(&self.plan.windows, moment.civil);
         let calm = self.staged.filter(|_| self.wave == 0).map_or(Duration::ZERO, |staged| {
             (staged + Duration::from_secs(self.plan.soak.baseline_s.into())).since(now)
         });
@@ -191,7 +180,7 @@ impl Rollout {
 
     /// Whether a wave waits so shortly that what is measured now will be what its nodes are held against.
     pub(super) fn is_calm(&self, seen: &Seen) -> bool {
-        self.waits_for(seen).0 <= Duration::from_secs(self.plan.soak.baseline_s.max(60).into())
+        self.waits(seen.moment).0 <= Duration::from_secs(self.plan.soak.baseline_s.max(60).into())
     }
 
     fn look_at_wait(&mut self, seen: &Seen, evidence: &dyn Evidence) -> bool {
@@ -210,7 +199,7 @@ impl Rollout {
         if let Some(found) = self.late_faults().filter(|_| self.approved != Some(self.wave)) {
             return self.broken(seen, vec![found]);
         }
-        if self.waits_for(seen).0 > Duration::ZERO {
+        if self.waits(seen.moment).0 > Duration::ZERO {
             return false;
         }
         self.begin_wave(seen, evidence);

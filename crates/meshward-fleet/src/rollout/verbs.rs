@@ -5,6 +5,37 @@ use meshward_core::time::{Duration, Instant};
 use super::{Phase, Rollout, wave_name};
 use crate::memory::Moment;
 
+/// What people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// The wave that waits may begin.
+    Approve,
+    /// Nothing begins until it is resumed.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It ends where it is.
+    Abort,
+    /// Whoever was updated goes back.
+    RollBack,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Approve, Self::Pause, Self::Resume, Self::Abort, Self::RollBack];
+
+    /// Its name in interfaces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Abort => "abort",
+            Self::RollBack => "rollback",
+        }
+    }
+}
+
 /// Why a verb is refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerbError {
@@ -31,6 +62,33 @@ pub enum VerbError {
 }
 
 impl Rollout {
+    /// Does what somebody wants. What was wanted before and is not done is wanted anew at the next look: that a node
+    /// may start is not said any more to one that somebody has just stopped.
+    ///
+    /// # Errors
+    /// [`VerbError`], and nothing has changed.
+    pub fn act(&mut self, moment: Moment, verb: Verb, by: &str) -> Result<(), VerbError> {
+        match verb {
+            Verb::Approve => self.approve(moment, by),
+            Verb::Pause => self.pause(moment, by),
+            Verb::Resume => self.resume(moment, by),
+            Verb::Abort => self.abort(moment, by),
+            Verb::RollBack => self.roll_back(moment, by),
+        }?;
+        self.effects.clear();
+        Ok(())
+    }
+
+    /// Whether a verb would be refused now.
+    fn may(&self, moment: Moment, verb: Verb) -> bool {
+        self.clone().act(moment, verb, "").is_ok()
+    }
+
+    /// What people may do now.
+    pub fn verbs(&self, moment: Moment) -> Vec<Verb> {
+        Verb::ALL.into_iter().filter(|verb| self.may(moment, *verb)).collect()
+    }
+
     /// Somebody lets the wave begin that waits, or go on in spite of what stopped it.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::memory::Memory;
 
 use super::{Keeper, RowError, alert, node, rollout, rule, sum};
-use crate::service::{Firmware, Gateway, IMAGES_MAX, Remembered};
-use crate::store::{DocumentKind, EVENT_IDS, FirmwareRow, Store, StoreError};
+use crate::service::{ENDED_MAX, Firmware, Gateway, IMAGES_MAX, Remembered, Unfinished};
+use crate::store::{DocumentKind, EVENT_IDS, FirmwareRow, RolloutRow, Store, StoreError};
 
 /// How many numbers of events are reserved at a time.
 pub(super) const EVENTS_RESERVED: u32 = 1_000_000;
@@ -43,8 +43,7 @@ impl Keeper {
         }
         let mut unfinished = None;
         for row in &open {
-            let nodes = store.rollout_nodes(row.id).await?;
-            unfinished = read("roll-outs", row.id, rollout::unfinished(row, &nodes)).or(unfinished);
+            unfinished = left(store, row).await?.or(unfinished);
         }
         if let Some(unfinished) = &unfinished
             && let Some(row) = rows.iter().find(|row| sum(&row.sha256) == Some(unfinished.request.firmware))
@@ -52,6 +51,15 @@ impl Keeper {
         {
             images.extend(image(store, row).await?);
         }
+        let mut ended = Vec::new();
+        for id in store.rollouts_in_waves(ENDED_MAX as u32).await? {
+            let row = store.rollouts(Some(id + 1), 1).await?.into_iter().find(|row| row.id == id);
+            match row.filter(|row| row.finished.is_some()) {
+                Some(row) => ended.extend(left(store, &row).await?),
+                None => continue,
+            }
+        }
+        ended.reverse();
         // Nobody knows whether their nodes have heard them: to send them again might do twice what was to be done once.
         for command in store.open_commands().await? {
             let ended = serde_json::json!({ "outcome": "unknown", "text": "the gateway ended before the node answered" });
@@ -67,6 +75,8 @@ impl Keeper {
             next_rollout: newest + 1,
             unfinished,
             last_counter: counter,
+            ended,
+            keeps: true,
         })
     }
 
@@ -96,6 +106,13 @@ impl Keeper {
         let rules = written.fold(default_rules(), rule::with);
         Ok((!rows.is_empty()).then_some(rules))
     }
+}
+
+/// A roll-out as it was left; none, and a warning, where its rows make no sense.
+async fn left(store: &Store, row: &RolloutRow) -> Result<Option<Unfinished>, StoreError> {
+    let nodes = store.rollout_nodes(row.id).await?;
+    let waves = store.rollout_waves(row.id).await?;
+    Ok(read("roll-outs", row.id, rollout::unfinished(row, &nodes, waves.as_deref())))
 }
 
 /// An image with its bytes; none, and a warning, where they are damaged.

@@ -26,7 +26,7 @@ use crate::shell::NodeHandle;
 use crate::store::{Holder, Recorder, Retention, Store, StoreError};
 pub(crate) use load::firmware_of;
 pub use rollout::REFUSED;
-pub(crate) use rollout::{document, request, rows as rollout_rows};
+pub(crate) use rollout::{document, report as rollout_report, request, rows as rollout_rows};
 use round::Round;
 
 /// Between two rounds: what is younger can be lost in a crash.

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{Family, State, TargetReport, Why};
 use meshward_fleet::forecast::Scheme;
+use meshward_fleet::memory::{Moment, Stamp};
+use meshward_fleet::rollout::{Decision, RolloutMemory, RolloutPlan, RolloutReport};
 use serde::{Deserialize, Serialize};
 
 use super::RowError;
@@ -30,6 +32,8 @@ struct Request {
     concurrency: usize,
     hold: bool,
     airtime: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plan: Option<RolloutPlan>,
 }
 
 /// What is kept of a roll-out beside its document: that goes on after a restart.
@@ -71,6 +75,7 @@ pub(crate) fn request(request: &RolloutRequest) -> Result<String, RowError> {
         concurrency: request.concurrency,
         hold: request.hold,
         airtime: request.airtime,
+        plan: request.plan.clone(),
     })?)
 }
 
@@ -90,6 +95,7 @@ fn read_request(text: &str) -> Result<RolloutRequest, RowError> {
         concurrency: request.concurrency,
         hold: request.hold,
         airtime: request.airtime,
+        plan: request.plan,
     })
 }
 
@@ -149,8 +155,12 @@ fn read_line(row: &RolloutNodeRow) -> Result<TargetReport, RowError> {
     })
 }
 
-/// What is to go on, from its rows.
-pub(super) fn unfinished(row: &RolloutRow, nodes: &[RolloutNodeRow]) -> Result<Unfinished, RowError> {
+/// What is to go on, from its rows; `waves` is what its waves had come to.
+pub(super) fn unfinished(
+    row: &RolloutRow,
+    nodes: &[RolloutNodeRow],
+    waves: Option<&str>,
+) -> Result<Unfinished, RowError> {
     let going = match &row.report {
         Some(report) => serde_json::from_str::<Report>(report)?.going,
         // It was accepted, and had not begun.
@@ -164,7 +174,27 @@ pub(super) fn unfinished(row: &RolloutRow, nodes: &[RolloutNodeRow]) -> Result<U
         paused: going.paused,
         activated: going.activated.into_iter().map(NodeId).collect(),
         nodes: nodes?,
+        waves: waves.map(serde_json::from_str).transpose()?,
     })
+}
+
+/// How a roll-out in waves ended, from what was kept of them.
+pub(crate) fn report(waves: &str) -> Result<RolloutReport, RowError> {
+    let memory: RolloutMemory = serde_json::from_str(waves)?;
+    // No time is in a report, so any clock will do.
+    let moment = Moment { now: meshward_core::time::Instant::ORIGIN, civil: Stamp(0) };
+    let restored = meshward_fleet::rollout::Rollout::restore(moment, memory);
+    let restored = restored.map_err(|mistakes| {
+        RowError::Unknown(mistakes.first().map(ToString::to_string).unwrap_or_default())
+    })?;
+    Ok(restored.report())
+}
+
+/// A decision's row of the audit: its time, and the rest of it.
+pub(super) fn audited(decision: &Decision) -> Result<(Timestamp, String), RowError> {
+    let Decision { at, what, wave, words, findings, .. } = decision;
+    let detail = serde_json::json!({ "what": what, "wave": wave, "words": words, "findings": findings });
+    Ok((super::civil(Stamp(*at)), serde_json::to_string(&detail)?))
 }
 
 /// The document of a roll-out that is over.
@@ -219,6 +249,7 @@ mod tests {
                 concurrency: 3,
                 hold: true,
                 airtime: 4,
+                plan: (scheme == Scheme::Auto).then(RolloutPlan::default),
             };
             let back = read_request(&request(&asked).unwrap()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{asked:?}"));

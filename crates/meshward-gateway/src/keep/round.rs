@@ -15,11 +15,11 @@ use super::{RowError, alert, node, rollout, said};
 use crate::notify::{self, Message, Notifier};
 use crate::rest::convert;
 use crate::rest::model;
-use crate::service::{Gateway, Rollout};
+use crate::service::{Decided, Gateway, Rollout};
 use crate::shell::{NodeHandle, Stopped};
 use crate::store::{
     AlertRow, DocumentKind, EVENT_IDS, EventRow, Expected, MetricId, Record, Recorder, Sample, Store,
-    TopologyRow,
+    TopologyRow, WaveDecision,
 };
 
 /// Values that are taken in one round.
@@ -42,6 +42,7 @@ struct News {
     /// The revision, since when it is so, and the tree.
     topology: Option<(u64, Timestamp, model::PastTopology)>,
     rollouts: Vec<(Rollout, model::Rollout)>,
+    decided: Option<Decided>,
     counter: u64,
     messages: Vec<Message>,
 }
@@ -97,6 +98,9 @@ impl Round {
         if let Some(notifier) = &self.notifier {
             notifier.accept(news.messages).await;
         }
+        if let Some(decided) = news.decided {
+            self.decided(gateway, decided).await?;
+        }
         self.events(news.events).await;
         self.samples(news.samples).await;
         self.memory(news.mesh, news.nodes, news.windows).await;
@@ -114,6 +118,20 @@ impl Round {
             }
         }
         Ok(())
+    }
+
+    /// Writes down what waves have decided, so that it is done.
+    async fn decided(&self, gateway: &NodeHandle<Gateway>, decided: Decided) -> Result<(), Stopped> {
+        let done = match row("what waves decided", written(&decided)) {
+            Some((memory, rows)) => {
+                let kept = self.store.keep_waves(decided.rollout, &memory, &rows).await;
+                let done = kept.is_ok();
+                said("keep what waves decided", kept);
+                done
+            }
+            None => false,
+        };
+        gateway.with(move |now, node, gateway| gateway.kept(now, node, &decided, done)).await
     }
 
     async fn events(&mut self, events: Vec<model::Event>) {
@@ -224,13 +242,24 @@ impl Round {
         match self.store.update_rollout(&found, &nodes).await {
             Ok(_) => {
                 self.document = text;
-                if found.finished.is_some() {
-                    self.finished.insert(found.id);
-                }
+                match found.finished {
+                    Some(_) => self.finished.insert(found.id),
+                    // It is taken back.
+                    None => self.finished.remove(&found.id),
+                };
             }
             Err(error) => said::<()>("keep how a roll-out goes", Err(error)),
         }
     }
+}
+
+/// What waves decided as the rows of the audit, and their memory.
+fn written(decided: &Decided) -> Result<(String, Vec<WaveDecision>), RowError> {
+    let rows = decided.decisions.iter().map(|one| {
+        let (at, detail) = rollout::audited(one)?;
+        Ok(WaveDecision { at, actor: one.by.clone(), detail })
+    });
+    Ok((serde_json::to_string(&decided.memory)?, rows.collect::<Result<_, RowError>>()?))
 }
 
 /// What could be written; what could not is a mistake of ours, and said.
@@ -270,6 +299,7 @@ fn take(
 }
 
 fn take_memory(gateway: &mut Gateway, now: Instant, news: &mut News) {
+    news.decided = gateway.decided(now);
     let moment = gateway.moment(now);
     let fleet = gateway.fleet_mut();
     for _ in 0..DIRTY_MAX {

@@ -65,6 +65,10 @@ pub(crate) const ROUTES: &[Route] = &[
     route("rollout/pause", "POST", "/api/v1/rollouts/{id}/pause"),
     route("rollout/resume", "POST", "/api/v1/rollouts/{id}/resume"),
     route("rollout/abort", "POST", "/api/v1/rollouts/{id}/abort"),
+    route("rollout/preview", "POST", "/api/v1/rollout-previews"),
+    route("rollout/approve", "POST", "/api/v1/rollouts/{id}/approve"),
+    route("rollout/rollback", "POST", "/api/v1/rollouts/{id}/rollback"),
+    route("rollout/report", "GET", "/api/v1/rollouts/{id}/report"),
 ];
 
 /// Requests of an upload, which are answered here.

@@ -144,6 +144,8 @@ fn rollout(firmware: Firmware, nodes: Vec<RolloutNode>) -> Rollout {
         started_at: Timestamp::UNIX_EPOCH,
         finished_at: None,
         nodes,
+        plan: None,
+        progress: None,
     }
 }
 

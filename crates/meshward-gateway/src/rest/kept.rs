@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use meshward_fleet::rollout::RolloutReport;
 use serde_json::json;
 
 use super::access::Principal;
@@ -19,6 +20,9 @@ use crate::store::{NewAudit, NewCommand, NewFirmware, RolloutRow, StoreError};
 
 /// Roll-outs that are over and read at once.
 const HISTORY_MAX: u32 = 200;
+
+/// So long an act on waves waits for the database: some rounds of the keeper.
+const WRITTEN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Changes that a handler does not write into the audit itself, by the beginning of their routes.
 const PLAIN: [&str; 4] =
@@ -121,6 +125,26 @@ impl Api {
         let (row, nodes) = keep::rollout_rows(rollout, document)?;
         store.update_rollout(&row, &nodes).await?;
         Ok(())
+    }
+
+    /// Waits until what waves have decided is written down, so that who paused it finds it paused after a crash.
+    pub(super) async fn waves_written(&self) -> Answer<()> {
+        let unwritten = self.gateway.with(|_, _, gateway| gateway.unwritten()).await?;
+        let Some((mut written, wanted)) = unwritten else { return Ok(()) };
+        match tokio::time::timeout(WRITTEN_MAX, written.wait_for(|last| *last >= wanted)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "it is done, and the database has not taken it yet: if the gateway ends before it does, it is undone",
+            )),
+        }
+    }
+
+    /// What was kept of the waves of a roll-out.
+    pub(super) async fn kept_report(&self, id: u64) -> Answer<Option<RolloutReport>> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let kept = store.rollout_waves(id).await?;
+        Ok(kept.map(|waves| keep::rollout_report(&waves)).transpose()?)
     }
 
     /// Roll-outs of before this start, newest first, with numbers below `before`.

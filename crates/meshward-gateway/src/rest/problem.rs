@@ -48,6 +48,13 @@ impl Problem {
         problem
     }
 
+    /// The same of several values: where each is, and what is wrong with it.
+    pub(crate) fn values(detail: impl Into<String>, errors: Vec<model::ProblemPart>) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        problem.0.errors = errors;
+        problem
+    }
+
     /// A parameter of the path or query that makes no sense: 400, with its name.
     pub(crate) fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
         let detail = detail.into();

@@ -3,9 +3,10 @@
 use meshward_core::node::Node;
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
+use meshward_fleet::rollout::{Verb, VerbError};
 use thiserror::Error;
 
-use super::{Gateway, Rollout};
+use super::{Gateway, Rollout, RolloutError};
 
 /// Something done with a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub enum Control {
     Resume,
     /// It ends where it is.
     Abort,
+    /// The wave that waits may begin.
+    Approve,
+    /// Whoever was updated goes back.
+    RollBack,
 }
 
 impl Control {
@@ -28,12 +33,26 @@ impl Control {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Abort => "abort",
+            Self::Approve => "approve",
+            Self::RollBack => "rollback",
+        }
+    }
+
+    /// What it is to one in waves; `None` where waves decide.
+    const fn verb(&self) -> Option<Verb> {
+        match self {
+            Self::Activate(_) => None,
+            Self::Pause => Some(Verb::Pause),
+            Self::Resume => Some(Verb::Resume),
+            Self::Abort => Some(Verb::Abort),
+            Self::Approve => Some(Verb::Approve),
+            Self::RollBack => Some(Verb::RollBack),
         }
     }
 }
 
 /// Why nothing was done.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 pub enum ControlError {
     /// There is none of this number.
     #[error("there is no roll-out {0}")]
@@ -41,6 +60,20 @@ pub enum ControlError {
     /// It is over.
     #[error("roll-out {0} has finished")]
     Finished(u64),
+    /// It has no waves.
+    #[error("roll-out {0} has no plan: there are no waves to {what}", what = .1.name())]
+    Unplanned(u64, Control),
+    /// Its waves say who starts the image.
+    #[error(
+        "roll-out {0} has a plan, and its waves say who starts the image: approve lets the next one begin"
+    )]
+    Planned(u64),
+    /// Not now.
+    #[error("{0}")]
+    Refused(#[from] VerbError),
+    /// It cannot be taken up again.
+    #[error("roll-out {0} cannot be taken back from here: {1}")]
+    Reopened(u64, RolloutError),
     /// A node is not its business.
     #[error("node {node} is not in this roll-out; nothing has been activated")]
     Stranger {
@@ -52,7 +85,7 @@ pub enum ControlError {
 }
 
 impl Gateway {
-    /// Acts on the roll-out under way, and returns it.
+    /// Acts on the roll-out under way, or takes one back that is over, and returns it.
     ///
     /// # Errors
     /// [`ControlError`], and nothing has changed.
@@ -61,11 +94,32 @@ impl Gateway {
         now: Instant,
         node: &mut Node,
         id: u64,
-        control: &Control,
+        (control, by): (&Control, &str),
     ) -> Result<Rollout, ControlError> {
+        if *control == Control::RollBack && self.has_ended(id) {
+            self.reopen(now, id, by)?;
+        } else {
+            self.control_open(now, node, id, (control, by))?;
+        }
+        self.tend(now, node);
+        self.rollout(now, node, id).ok_or(ControlError::Unknown(id))
+    }
+
+    /// The same for one that is under way.
+    fn control_open(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        id: u64,
+        (control, by): (&Control, &str),
+    ) -> Result<(), ControlError> {
         let rollout = self.rollout(now, node, id).ok_or(ControlError::Unknown(id))?;
         if rollout.finished.is_some() {
             return Err(ControlError::Finished(id));
+        }
+        if self.steering.is_some() {
+            let verb = control.verb().ok_or(ControlError::Planned(id))?;
+            return Ok(self.act(now, verb, by)?);
         }
         let targets: Vec<NodeId> = rollout.nodes.iter().map(|line| line.node).collect();
         let nodes = match control {
@@ -83,26 +137,34 @@ impl Gateway {
                 Control::Pause => deployment.pause(now, node),
                 Control::Resume => deployment.resume(now, node),
                 Control::Abort => deployment.abort(now, node),
+                Control::Approve | Control::RollBack => {
+                    return Err(ControlError::Unplanned(id, control.clone()));
+                }
             }
-        } else {
-            self.control_resuming(control, &nodes);
+            return Ok(());
         }
-        self.tend(now, node);
-        self.rollout(now, node, id).ok_or(ControlError::Unknown(id))
+        self.control_resuming(id, control, &nodes)
     }
 
     /// The same for one that waits for its nodes.
-    fn control_resuming(&mut self, control: &Control, nodes: &[NodeId]) {
-        let Some(resuming) = &mut self.resuming else { return };
+    fn control_resuming(&mut self, id: u64, control: &Control, nodes: &[NodeId]) -> Result<(), ControlError> {
+        let Some(resuming) = &mut self.resuming else { return Ok(()) };
         match control {
             Control::Activate(_) => resuming.activated.extend(nodes),
             Control::Pause => resuming.paused = true,
             Control::Resume => resuming.paused = false,
-            Control::Abort => return self.end_unresumed(),
+            Control::Abort => {
+                self.end_unresumed();
+                return Ok(());
+            }
+            Control::Approve | Control::RollBack => {
+                return Err(ControlError::Unplanned(id, control.clone()));
+            }
         }
         let (paused, activated) = (resuming.paused, resuming.activated.clone());
         if let Some(rollout) = self.rollouts.back_mut() {
             (rollout.paused, rollout.activated) = (paused, activated);
         }
+        Ok(())
     }
 }

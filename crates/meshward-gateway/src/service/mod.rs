@@ -8,11 +8,13 @@
 mod asked;
 mod control;
 mod outside;
+mod preview;
 mod remembered;
 mod request;
 mod resume;
 mod rollout;
 mod status;
+mod steer;
 mod tally;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -23,15 +25,13 @@ pub use asked::{ASKED_MAX, Asked};
 pub use control::{Control, ControlError};
 use meshward_core::mesh::{MeshConfig, MeshEvent};
 use meshward_core::node::{Event, Node, NodeConfig};
+use meshward_core::ota::DistributorEvent;
 use meshward_core::ota::exchange::ImageId;
-use meshward_core::ota::{DistributorEvent, StartError};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::Fleet;
 use meshward_fleet::alert::RuleError;
-use meshward_fleet::deployment::{
-    Deployment, Job, PackError, Packed, Plan, SignedManifest, State, Transfers,
-};
+use meshward_fleet::deployment::{Deployment, Job, PackError, Packed, Plan, SignedManifest, State};
 use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::forecast::Forecast;
@@ -40,13 +40,16 @@ use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
 use outside::Outside;
+pub use preview::Previewed;
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
-use resume::{Earlier, Resuming};
+use resume::Resuming;
 pub use resume::{RETURN_MAX, Unfinished};
 pub use rollout::Rollout;
 use status::Status;
 pub use status::{EVENTS_KEPT_MAX, Told};
+pub use steer::{Decided, ENDED_MAX};
+use steer::{Keeping, Steering};
 pub use tally::{BOUNDS, QUERY_RESULTS, Tally};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -99,6 +102,11 @@ pub struct Gateway {
     running: Option<Deployment>,
     /// It waits for its nodes, after a restart of the gateway.
     resuming: Option<Resuming>,
+    /// Its waves, if it has any.
+    steering: Option<Steering>,
+    keeping: Keeping,
+    /// Those in waves that are over and may still be taken back.
+    ended: VecDeque<Unfinished>,
     reckonings: Vec<Reckoning>,
     next_reckoning: u64,
     operator: Arc<SigningKey>,
@@ -124,6 +132,9 @@ impl Gateway {
             next_rollout: 1,
             running: None,
             resuming: None,
+            steering: None,
+            keeping: Keeping::default(),
+            ended: VecDeque::new(),
             reckonings: Vec::new(),
             next_reckoning: 1,
             operator: Arc::new(operator),
@@ -199,7 +210,14 @@ impl Gateway {
         self.images.iter().find(is).map(|known| &*known.name)
     }
 
-    /// Starts a roll-out and returns it.
+    /// Whether nothing is under way.
+    fn is_free(&self) -> Result<(), RolloutError> {
+        let busy = self.running.is_some() || self.resuming.is_some() || self.steering.is_some();
+        let current = self.rollouts.back().filter(|_| busy);
+        current.map_or(Ok(()), |rollout| Err(RolloutError::Busy(rollout.id)))
+    }
+
+    /// Starts a roll-out in somebody's name, and returns it.
     ///
     /// # Errors
     /// [`RolloutError`], and nothing was sent.
@@ -208,50 +226,37 @@ impl Gateway {
         now: Instant,
         node: &mut Node,
         request: &RolloutRequest,
+        by: &str,
     ) -> Result<Rollout, RolloutError> {
         if !self.allowed.rollouts {
             return Err(RolloutError::SwitchedOff);
         }
-        if self.running.is_some() || self.resuming.is_some() {
-            return Err(RolloutError::Start(StartError::Busy));
-        }
-        let (firmware, plan) = self.plan(request)?;
+        self.is_free()?;
+        let (firmware, mut plan) = self.plan(request)?;
         // Only stock nodes take an unsigned image.
         if plan.manifest.is_none() && !plan.confirmed {
             return Err(RolloutError::Unconfirmed);
         }
-        let (role, hardware, confirmed) = (plan.role.clone(), plan.hardware.clone(), plan.confirmed);
+        let ahead = self.choose_targets(now, node, request, &mut plan)?;
+        let confirmed = plan.confirmed;
+        let mut rollout =
+            Rollout::begun((self.next_rollout, request.clone()), (firmware, &plan), SystemTime::now());
         let deployment = Deployment::start(now, node, plan).map_err(RolloutError::Start)?;
         if confirmed {
             self.confirmed.insert(request.firmware);
         }
         self.confirmed.retain(|known| self.images.iter().any(|image| image.info.sha256 == *known));
-        let mut rollout = Rollout {
-            id: self.next_rollout,
-            firmware,
-            role,
-            hardware,
-            scheme: request.scheme,
-            hold: request.hold,
-            request: request.clone(),
-            started: SystemTime::now(),
-            finished: None,
-            phase: deployment.phase(),
-            paused: false,
-            forecast: None,
-            eta: None,
-            transfers: Transfers::default(),
-            activated: Vec::new(),
-            nodes: Vec::new(),
-            earlier: Earlier::default(),
-        };
+        if let Some(waves) = &request.plan {
+            self.begin_waves(now, waves.clone(), by, ahead)?;
+        }
         rollout.refresh(now, node, &deployment);
         self.next_rollout += 1;
-        tracing::info!(rollout = rollout.id, nodes = rollout.nodes.len(), "roll-out started");
+        tracing::info!(rollout = rollout.id, nodes = rollout.nodes.len(), by, "roll-out started");
+        let id = rollout.id;
         self.remember(rollout.clone());
         self.running = Some(deployment);
         self.tend(now, node);
-        Ok(rollout)
+        Ok(self.rollout(now, node, id).unwrap_or(rollout))
     }
 
     fn remember(&mut self, rollout: Rollout) {
@@ -277,10 +282,19 @@ impl Gateway {
         node: &mut Node,
         request: &RolloutRequest,
     ) -> Result<oneshot::Receiver<Answer>, RolloutError> {
+        let (_, plan) = self.plan(request)?;
+        self.reckon(now, node, plan)
+    }
+
+    fn reckon(
+        &mut self,
+        now: Instant,
+        node: &mut Node,
+        plan: Plan,
+    ) -> Result<oneshot::Receiver<Answer>, RolloutError> {
         if self.reckonings.len() >= FORECASTS_MAX {
             return Err(RolloutError::Crowded);
         }
-        let (_, plan) = self.plan(request)?;
         let plan = Plan { forecast_only: true, ..plan };
         let deployment = Deployment::start(now, node, plan).map_err(RolloutError::Start)?;
         let (sender, receiver) = oneshot::channel();
@@ -294,7 +308,10 @@ impl Gateway {
     /// All remembered roll-outs as they are now, newest first.
     pub fn rollouts(&mut self, now: Instant, node: &Node) -> Vec<Rollout> {
         self.refresh(now, node);
-        self.rollouts.iter().rev().cloned().collect()
+        let mut rollouts: Vec<Rollout> = self.rollouts.iter().cloned().collect();
+        // One that was taken back after its end is the one under way, and not the newest.
+        rollouts.sort_by_key(|rollout| std::cmp::Reverse(rollout.id));
+        rollouts
     }
 
     /// The roll-out with this number as it is now.
@@ -307,6 +324,7 @@ impl Gateway {
         if let Some((rollout, deployment)) = self.rollouts.back_mut().zip(self.running.as_ref()) {
             rollout.refresh(now, node, deployment);
         }
+        self.refresh_waves(now, node);
     }
 
     /// A job is done, or could not be.
@@ -337,6 +355,7 @@ impl Gateway {
     /// Hands out what is to be packed, and notes what has finished.
     fn tend(&mut self, now: Instant, node: &mut Node) {
         self.try_resume(now, node);
+        self.steer(now, node);
         let newest = self.rollouts.back().map_or(0, |rollout| rollout.id);
         let running = self.running.iter_mut().map(|deployment| (Owner::Rollout(newest), deployment));
         let reckonings = self.reckonings.iter_mut();
@@ -350,18 +369,31 @@ impl Gateway {
                 deployment.abort(now, node);
             }
         }
-        if let Some(deployment) = self.running.take_if(|deployment| deployment.is_finished()) {
-            self.last_counter = deployment.last_counter();
-            self.note_end(now, node, &deployment);
-        }
+        self.note_end(now, node);
         self.reckonings.retain_mut(|reckoning| !answered(reckoning, node));
         self.maintain(now, node);
         self.watch(now, node);
     }
 
-    fn note_end(&mut self, now: Instant, node: &Node, deployment: &Deployment) {
+    /// The roll-out under way may be over: its deployment, and its waves, whose last word is written.
+    fn note_end(&mut self, now: Instant, node: &mut Node) {
+        let over = self.steering.as_ref().is_none_or(Steering::is_over);
+        let unresumed = over && self.steering.is_some() && self.running.is_none();
+        let deployment = self.running.take_if(|deployment| over && deployment.is_finished());
+        if deployment.is_none() && !unresumed {
+            return;
+        }
+        if let Some(deployment) = &deployment {
+            self.last_counter = deployment.last_counter();
+            if let Some(rollout) = self.rollouts.back_mut() {
+                rollout.refresh(now, node, deployment);
+            }
+        } else {
+            self.end_unresumed();
+        }
+        self.refresh_waves(now, node);
+        self.end_waves(now);
         let Some(rollout) = self.rollouts.back_mut() else { return };
-        rollout.refresh(now, node, deployment);
         (rollout.finished, rollout.eta) = (Some(SystemTime::now()), None);
         let updated = rollout.count(|state| *state == State::Updated);
         tracing::info!(rollout = rollout.id, updated, of = rollout.nodes.len(), "roll-out finished");
@@ -412,7 +444,8 @@ impl Application for Gateway {
     fn poll_timeout(&self) -> Option<Instant> {
         let reckonings = self.reckonings.iter().map(|reckoning| &reckoning.deployment);
         let deployments = self.running.iter().chain(reckonings).filter_map(Deployment::poll_timeout);
-        deployments.chain(self.fleet.poll_timeout()).chain(self.resume_at()).min()
+        let looks = self.running.as_ref().and(self.steering.as_ref()).and_then(Steering::due);
+        deployments.chain(self.fleet.poll_timeout()).chain(self.resume_at()).chain(looks).min()
     }
 
     fn handle_timeout(&mut self, now: Instant, node: &mut Node) {

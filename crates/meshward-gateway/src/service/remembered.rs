@@ -27,6 +27,10 @@ pub struct Remembered {
     pub unfinished: Option<Unfinished>,
     /// The counter of the last order that this gateway's key has signed.
     pub last_counter: u64,
+    /// Roll-outs in waves that are over and may still be taken back, the oldest first.
+    pub ended: Vec<Unfinished>,
+    /// Whether somebody writes down what is decided from here on, before it is done.
+    pub keeps: bool,
 }
 
 impl Gateway {
@@ -38,8 +42,11 @@ impl Gateway {
 
     /// Takes up what was left.
     pub(super) fn take_up(&mut self, now: Instant, remembered: Remembered) -> Restored {
-        let Remembered { memory, images, confirmed, last_event, next_rollout, unfinished, last_counter } =
-            remembered;
+        let Remembered {
+            memory, images, confirmed, last_event, next_rollout, unfinished, last_counter, ..
+        } = remembered;
+        self.keep_decisions(remembered.keeps);
+        remembered.ended.into_iter().for_each(|left| self.remember_ended(left));
         self.begin_events_after(last_event);
         self.number_rollouts_from(next_rollout);
         self.last_counter = last_counter;

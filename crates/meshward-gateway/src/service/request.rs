@@ -8,6 +8,7 @@ use meshward_fleet::deployment::{Plan, SignedManifest};
 use meshward_fleet::firmware::{ImageError, ImageInfo, inspect};
 use meshward_fleet::forecast::Scheme;
 use meshward_fleet::payload::Options;
+use meshward_fleet::rollout::{Mistake, RolloutPlan};
 use thiserror::Error;
 
 use super::{FORECASTS_MAX, Gateway};
@@ -52,6 +53,8 @@ pub struct RolloutRequest {
     pub hold: bool,
     /// How much of the time the update may fill the radio channel, in per cent.
     pub airtime: u8,
+    /// In which waves nodes start it; all at once, or as they are activated, without.
+    pub plan: Option<RolloutPlan>,
 }
 
 /// What a gateway's keeper allows, whatever a request says.
@@ -138,9 +141,26 @@ pub enum RolloutError {
     /// Too many at once.
     #[error("{FORECASTS_MAX} forecasts are being reckoned already: ask again in a moment")]
     Crowded,
-    /// The plan makes no sense now.
+    /// The waves make no sense, by themselves or in this mesh.
+    #[error("the plan makes no sense: {}", said(.0))]
+    Plan(Vec<Mistake>),
+    /// Another one is under way.
+    #[error(
+        "roll-out {0} is under way, and one at a time has the channel and the nodes' orders, whatever its role: wait \
+         for its end, or abort it"
+    )]
+    Busy(u64),
+    /// It cannot be sent so.
     #[error("the roll-out cannot start: {0}")]
     Start(StartError),
+}
+
+fn said(mistakes: &[Mistake]) -> String {
+    let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+    match mistakes.len() {
+        0 | 1 => first,
+        more => format!("{first} (and {} more)", more - 1),
+    }
 }
 
 impl Gateway {
@@ -176,7 +196,7 @@ impl Gateway {
             hardware: request.hardware.clone(),
             part_size: request.part_size.min(self.allowed.chunk_size_max.into()),
             concurrency: request.concurrency.max(1),
-            hold: request.hold,
+            hold: request.hold || request.plan.is_some(),
             airtime: request.airtime.min(self.allowed.airtime_max),
             confirmed: request.confirm_receiver || self.confirmed.contains(&request.firmware),
             forecast_only: false,

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use meshward_core::node::Node;
-use meshward_core::ota::StartError;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Deployment, Family, Phase, State, TargetReport, Transfers, Why};
+use meshward_fleet::deployment::{Deployment, Family, Phase, State, TargetReport, Why};
 use meshward_fleet::forecast::Unfit;
+use meshward_fleet::rollout::{self, RolloutMemory, Verb};
 
+use super::steer::Steering;
 use super::{Gateway, Rollout, RolloutError, RolloutRequest};
 
 /// How long nodes of an unfinished roll-out have to come back into the tree after a start of the gateway.
@@ -37,6 +38,8 @@ pub struct Unfinished {
     pub activated: Vec<NodeId>,
     /// A line per node, as far as they were written; reasons are [`Why::Recorded`].
     pub nodes: Vec<TargetReport>,
+    /// What its waves had come to; `None` where it has none, or nothing was decided yet.
+    pub waves: Option<Box<RolloutMemory>>,
 }
 
 /// What was known of a roll-out's nodes before the gateway restarted.
@@ -63,6 +66,16 @@ impl Earlier {
             nearly: lines.iter().filter(is_nearly).map(|line| line.node).collect(),
             lacked: lines.iter().filter(lacked).map(|line| line.node).collect(),
         }
+    }
+
+    /// Of one in waves, which asks every node anew: who was updated will have no use for the image either.
+    fn of_waves(lines: &[TargetReport]) -> Self {
+        let is_open = |line: &&TargetReport| !line.state.is_final() || line.state == State::Updated;
+        let of = |family: Family| {
+            let lines = lines.iter().filter(move |line| line.family == Some(family));
+            lines.filter(is_open).map(|line| line.node).collect()
+        };
+        Self { settled: Vec::new(), nearly: of(Family::Stock), lacked: of(Family::Meshward) }
     }
 
     /// What is known in all.
@@ -93,6 +106,8 @@ pub(super) struct Resuming {
     pub(super) activated: Vec<NodeId>,
     /// Who is still to be updated; nobody when no line had been written.
     open: Vec<NodeId>,
+    /// Who is waited for.
+    awaited: Vec<NodeId>,
 }
 
 impl Gateway {
@@ -102,35 +117,44 @@ impl Gateway {
     /// # Errors
     /// [`RolloutError`], and nothing was taken up.
     pub fn resume(&mut self, now: Instant, unfinished: Unfinished) -> Result<(), RolloutError> {
-        if self.running.is_some() || self.resuming.is_some() {
-            return Err(RolloutError::Start(StartError::Busy));
-        }
+        let restored = match (&unfinished.request.plan, &unfinished.waves) {
+            (None, _) => None,
+            (Some(_), Some(memory)) => Some(rollout::Rollout::restore(self.moment(now), (**memory).clone())),
+            // It had not decided anything, so nobody was told anything.
+            (Some(plan), None) => Some(rollout::Rollout::start(self.moment(now), plan.clone(), "meshward")),
+        };
+        let engine = restored.transpose().map_err(RolloutError::Plan)?;
+        self.take_up_again(now, unfinished, engine)?;
+        self.note_decisions();
+        Ok(())
+    }
+
+    /// Goes on with a roll-out as it was left, once its nodes are back; with an engine in its waves.
+    pub(super) fn take_up_again(
+        &mut self,
+        now: Instant,
+        unfinished: Unfinished,
+        engine: Option<rollout::Rollout>,
+    ) -> Result<(), RolloutError> {
+        self.is_free()?;
         let (firmware, plan) = self.plan(&unfinished.request)?;
-        let Unfinished { id, request, started, paused, activated, nodes } = unfinished;
-        let open = nodes.iter().filter(|line| !line.state.is_final()).map(|line| line.node).collect();
-        let earlier = Earlier::of(&nodes);
-        tracing::info!(rollout = id, "a roll-out goes on that had not finished");
+        let Unfinished { id, request, started, paused, activated, nodes, .. } = unfinished;
+        let lines = |mine: fn(&State) -> bool| {
+            nodes.iter().filter(|line| mine(&line.state)).map(|line| line.node).collect::<Vec<NodeId>>()
+        };
+        // Waves look after everybody: who was updated may have to go back.
+        let open = lines(if engine.is_some() { |_| true } else { |state| !state.is_final() });
+        let awaited = lines(|state| !state.is_final() || *state == State::Updated);
+        let awaited = if engine.is_some() { awaited } else { open.clone() };
+        tracing::info!(rollout = id, waves = engine.is_some(), "a roll-out goes on that had not finished");
         self.next_rollout = self.next_rollout.max(id + 1);
-        self.remember(Rollout {
-            id,
-            firmware,
-            role: plan.role,
-            hardware: plan.hardware,
-            scheme: request.scheme,
-            hold: request.hold,
-            request,
-            started,
-            finished: None,
-            phase: Phase::Surveying,
-            paused,
-            forecast: None,
-            eta: None,
-            transfers: Transfers::default(),
-            activated: activated.clone(),
-            nodes,
-            earlier,
-        });
-        self.resuming = Some(Resuming { since: now, look_at: now, paused, activated, open });
+        let mut rollout = Rollout::begun((id, request), (firmware, &plan), started);
+        rollout.earlier = if engine.is_some() { Earlier::of_waves(&nodes) } else { Earlier::of(&nodes) };
+        (rollout.paused, rollout.activated, rollout.nodes) = (paused, activated.clone(), nodes);
+        self.rollouts.retain(|known| known.id != id);
+        self.remember(rollout);
+        self.steering = engine.map(|engine| Steering::new(now, engine, Duration::ZERO));
+        self.resuming = Some(Resuming { since: now, look_at: now, paused, activated, open, awaited });
         Ok(())
     }
 
@@ -145,7 +169,7 @@ impl Gateway {
             return;
         };
         resuming.look_at = now + LOOK;
-        let back = resuming.open.iter().all(|id| node.mesh().knows(*id)) && node.mesh().tree().len() > 1;
+        let back = resuming.awaited.iter().all(|id| node.mesh().knows(*id)) && node.mesh().tree().len() > 1;
         if !back && now.since(resuming.since) < RETURN_MAX {
             return;
         }
@@ -159,14 +183,19 @@ impl Gateway {
         });
         match started {
             Ok(mut deployment) => {
-                deployment.activate(now, node, &resuming.activated);
-                if resuming.paused {
-                    deployment.pause(now, node);
+                // In waves the engine says who starts the image, and whether anything is sent.
+                if self.steering.is_none() {
+                    deployment.activate(now, node, &resuming.activated);
+                    if resuming.paused {
+                        deployment.pause(now, node);
+                    }
                 }
                 self.running = Some(deployment);
             }
             Err(error) => {
                 tracing::warn!(rollout = id, %error, "a roll-out cannot go on");
+                // A rollback has nobody whom it could order.
+                let _over = self.act(now, Verb::Abort, "meshward");
                 self.end_unresumed();
             }
         }

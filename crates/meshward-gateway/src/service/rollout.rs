@@ -1,12 +1,14 @@
 //! A roll-out as the gateway remembers it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use meshward_core::node::Node;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Deployment, Phase, State, TargetReport, Transfers};
+use meshward_fleet::deployment::{Deployment, Phase, Plan, State, TargetReport, Transfers};
 use meshward_fleet::forecast::{Forecast, Scheme};
+use meshward_fleet::rollout::Progress;
 
 use super::resume::Earlier;
 use super::{Firmware, RolloutRequest};
@@ -46,11 +48,41 @@ pub struct Rollout {
     pub activated: Vec<NodeId>,
     /// A line per node.
     pub nodes: Vec<TargetReport>,
+    /// Where its waves are, if it has a plan.
+    pub progress: Option<Arc<Progress>>,
     /// What was known before the gateway restarted.
     pub(super) earlier: Earlier,
 }
 
 impl Rollout {
+    /// One that begins, or goes on.
+    pub(super) fn begun(
+        (id, request): (u64, RolloutRequest),
+        (firmware, plan): (Firmware, &Plan),
+        started: SystemTime,
+    ) -> Self {
+        Self {
+            id,
+            firmware,
+            role: plan.role.clone(),
+            hardware: plan.hardware.clone(),
+            scheme: request.scheme,
+            hold: plan.hold,
+            request,
+            started,
+            finished: None,
+            phase: Phase::Surveying,
+            paused: false,
+            forecast: None,
+            eta: None,
+            transfers: Transfers::default(),
+            activated: Vec::new(),
+            nodes: Vec::new(),
+            progress: None,
+            earlier: Earlier::default(),
+        }
+    }
+
     /// How many nodes are in a state.
     pub fn count(&self, state: impl Fn(&State) -> bool) -> usize {
         self.nodes.iter().filter(|report| state(&report.state)).count()

@@ -75,14 +75,7 @@ impl Store {
     /// [`StoreError`] when the database cannot be written; then it must not be done.
     pub async fn add_audit(&self, new: &NewAudit<'_>) -> Result<u64, StoreError> {
         let mut transaction = self.database.begin("keep a row of the audit").await?;
-        // The counter's row is ours until the end, so nobody else appends meanwhile.
-        let seq = meta::count_up(&mut transaction, COUNTER, 1).await?;
-        let before = before(&mut transaction, seq).await?;
-        let hash = hash(&before, seq, new);
-        let sql = "INSERT INTO audit (seq, at, actor, action, subject, detail, hash) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let row = values![seq, new.at, new.actor, new.action, new.subject, new.detail, hash];
-        transaction.write(sql, row).await?;
+        let seq = append(&mut transaction, new).await?;
         transaction.commit().await?;
         Ok(seq)
     }
@@ -140,6 +133,19 @@ impl Store {
             false => AuditVerdict::Whole { rows: seq },
         })
     }
+}
+
+/// Appends a row in a transaction; its number.
+pub(super) async fn append(transaction: &mut Write, new: &NewAudit<'_>) -> Result<u64, StoreError> {
+    // The counter's row is ours until the end, so nobody else appends meanwhile.
+    let seq = meta::count_up(transaction, COUNTER, 1).await?;
+    let before = before(transaction, seq).await?;
+    let hash = hash(&before, seq, new);
+    let sql = "INSERT INTO audit (seq, at, actor, action, subject, detail, hash) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let row = values![seq, new.at, new.actor, new.action, new.subject, new.detail, hash];
+    transaction.write(sql, row).await?;
+    Ok(seq)
 }
 
 async fn before(transaction: &mut Write, seq: u64) -> Result<Vec<u8>, StoreError> {

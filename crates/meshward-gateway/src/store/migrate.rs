@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     3 "0003_records.sql",
     4 "0004_telemetry.sql",
     5 "0005_deliveries.sql",
+    6 "0006_waves.sql",
 };
 
 /// The lock that keeps two programs from doing this at once (a number of our own, for PostgreSQL).

@@ -50,7 +50,7 @@ pub use nodes::NodeRow;
 pub use outbox::{DELIVERIES_MAX, DeliveryRow, End, OUTBOX_CHANNEL_MAX, OUTBOX_MAX, OutboxRow};
 pub use recorder::{BACKLOG_MAX, Dropped, QUEUE_MAX, Record, Recorder};
 pub use retention::Retention;
-pub use rollouts::{RolloutNodeRow, RolloutRow};
+pub use rollouts::{RolloutNodeRow, RolloutRow, WaveDecision};
 pub use telemetry::{
     Aggregate, History, HistoryQuery, METRICS_MAX, MetricId, POINTS_MAX, Point, Resolution, Sample,
 };

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::audit::{self, NewAudit};
 use super::meta;
 use super::value::{Row, values};
 use super::{Store, StoreError};
@@ -34,7 +35,63 @@ pub struct RolloutNodeRow {
     pub detail: String,
 }
 
+/// Something that the waves of a roll-out have decided: a row of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveDecision {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub actor: String,
+    /// What and from what, JSON.
+    pub detail: String,
+}
+
+/// What the audit calls a decision of waves.
+const DECISION: &str = "rollout.decision";
+
 impl Store {
+    /// Keeps what the waves of a roll-out have come to, and what they have decided since: both or neither.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written; then nobody may start an image by it.
+    pub async fn keep_waves(
+        &self,
+        rollout: u64,
+        memory: &str,
+        decisions: &[WaveDecision],
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin("keep what waves decided").await?;
+        let subject = rollout.to_string();
+        for WaveDecision { at, actor, detail } in decisions {
+            let new = NewAudit { at: *at, actor, action: DECISION, subject: &subject, detail };
+            audit::append(&mut transaction, &new).await?;
+        }
+        let sql = "INSERT INTO rollout_waves (rollout, memory) VALUES ($1, $2) \
+                   ON CONFLICT (rollout) DO UPDATE SET memory = excluded.memory";
+        transaction.write(sql, values![rollout, memory]).await?;
+        transaction.commit().await
+    }
+
+    /// What the waves of a roll-out had come to, JSON; none of one without.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub async fn rollout_waves(&self, rollout: u64) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT memory FROM rollout_waves WHERE rollout = $1";
+        let row = self.database.read_one("read the waves of a roll-out", sql, values![rollout]).await?;
+        row.map(|mut row| row.text()).transpose()
+    }
+
+    /// Roll-outs that had waves, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be read.
+    pub async fn rollouts_in_waves(&self, limit: u32) -> Result<Vec<u64>, StoreError> {
+        let sql = "SELECT rollout FROM rollout_waves ORDER BY rollout DESC LIMIT $1";
+        let rows = self.database.read("read the roll-outs in waves", sql, values![limit]).await?;
+        rows.into_iter().map(|mut row| row.u64()).collect()
+    }
+
     /// Keeps a roll-out before it begins; its id.
     ///
     /// # Errors

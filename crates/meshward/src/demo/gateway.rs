@@ -120,7 +120,7 @@ impl VirtualGateway {
         } else {
             settings
         };
-        let remembered = service::Remembered::default();
+        let remembered = service::Remembered { keeps: stays, ..service::Remembered::default() };
         let (shell, handle) =
             service::join(mesh, shell, Arc::clone(&traffic), operator, settings, remembered).await?;
         let url = bound.url()?;

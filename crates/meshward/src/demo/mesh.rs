@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use meshward_core::flash::{Books, Layout, Marks, Region, SECTOR};
+use meshward_core::hash::Md5Sum;
 use meshward_core::mesh::{Limits, MeshConfig};
 use meshward_core::ota::BootRecord;
 use meshward_core::ota::journal::HEAD;
@@ -148,14 +149,16 @@ fn signed_layout(longest: usize) -> (Layout, Books) {
     (layout, books)
 }
 
-/// The chip of a node, and whose updates the node takes. `keys` are those of signed nodes.
-fn board(longest: usize, keys: Option<&KeyStore>) -> (Layout, Manner) {
+/// The chip of a node, and whose updates the node takes. `keys` are those of signed nodes, `faulty` images that fail on
+/// them.
+fn board(longest: usize, keys: Option<&KeyStore>, faulty: &[Md5Sum]) -> (Layout, Manner) {
     if keys.is_none() {
         return (compact_layout(longest), Manner::Stock { books: None });
     }
     let (layout, books) = signed_layout(longest);
     let rules = TrialRules { soak: SOAK, ..TrialRules::default() };
-    (layout, Manner::Signed(SignedConfig { books, group_keys: GroupKeys::default(), rules }))
+    let (group_keys, faulty) = (GroupKeys::default(), faulty.to_vec());
+    (layout, Manner::Signed(SignedConfig { books, group_keys, rules, faulty }))
 }
 
 /// Ids as MACs give them: spread over all 32 bits, never the gateway's.
@@ -209,9 +212,11 @@ impl VirtualMesh {
     pub(super) async fn start(
         args: &Args,
         base: &[u8],
-        image: usize,
+        image: &[u8],
         keys: Option<&KeyStore>,
     ) -> anyhow::Result<Self> {
+        let faulty: Vec<Md5Sum> = args.story.iter().map(|_bad| Md5Sum::of(image)).collect();
+        let quiet = args.once || args.story.is_some();
         let count = args.nodes() as usize;
         let folder = tempfile::tempdir().context("cannot make a temporary folder for the flash files")?;
         let traffic = Arc::new(Traffic::default());
@@ -219,13 +224,13 @@ impl VirtualMesh {
         let parents = args.topology.parents(count, args.seed);
         let stock = chosen(count, args.stock as usize, args.seed);
         let characters =
-            if args.once { vec![Character::Well; count] } else { characters(&parents, &stock, args.seed) };
+            if quiet { vec![Character::Well; count] } else { characters(&parents, &stock, args.seed) };
         let mut entry = None;
         for (((id, parent), stock), character) in
             ids(count, args.seed).into_iter().zip(parents).zip(stock).zip(characters)
         {
             let flash = folder.path().join(format!("{id}.flash"));
-            let (layout, manner) = board(base.len().max(image), keys.filter(|_| !stock));
+            let (layout, manner) = board(base.len().max(image.len()), keys.filter(|_| !stock), &faulty);
             let chip = FlashFile::open(&flash, layout.size)?;
             boot::provision(&chip, &layout, base)?;
             if let (Manner::Signed(signed), Some(keys)) = (&manner, keys) {

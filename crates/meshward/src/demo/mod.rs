@@ -14,6 +14,7 @@ mod mesh;
 mod report;
 mod shape;
 mod stock;
+mod story;
 mod trust;
 mod vitals;
 
@@ -32,6 +33,7 @@ use crate::what::SchemeArg;
 use gateway::VirtualGateway;
 use mesh::VirtualMesh;
 pub(crate) use shape::Topology;
+use story::Story;
 use trust::{Author, Signers};
 
 /// What the nodes run at first, and what they are updated to.
@@ -51,7 +53,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Options of `meshward demo`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many nodes. [default: 40; with --once 20]
+    /// How many nodes. [default: 40; with --once 20; with --story 12]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
     nodes: Option<u32>,
     /// How many of them behave as the unmodified C++ library, anywhere in the tree.
@@ -85,6 +87,10 @@ pub(crate) struct Args {
     /// Let nothing happen by itself: no node goes, and no update starts but yours.
     #[arg(long, conflicts_with = "once")]
     still: bool,
+    /// Tell a story instead: what becomes of a bad release. With --once the program ends with it, and its exit code says
+    /// whether it ended well; else the mesh stays for you to look at.
+    #[arg(long, value_enum, value_name = "STORY", conflicts_with_all = ["still", "image", "base"])]
+    story: Option<Story>,
     /// Update all nodes once and end; otherwise the mesh lives on for you to look at.
     #[arg(long)]
     once: bool,
@@ -103,12 +109,18 @@ pub(crate) struct Args {
 impl Args {
     /// Nodes of the mesh.
     fn nodes(&self) -> u32 {
-        self.nodes.unwrap_or(if self.once { 20 } else { 40 })
+        let usual = match (self.story, self.once) {
+            (Some(_), _) => 12,
+            (None, true) => 20,
+            (None, false) => 40,
+        };
+        self.nodes.unwrap_or(usual)
     }
 
     /// What links are like. In a mesh that stays up they are slow enough for an update to be watched.
     fn shape(&self) -> shell::Shape {
-        let rate = self.rate.unwrap_or(if self.once { 4_000 } else { 100 });
+        let fast = self.once || self.story.is_some();
+        let rate = self.rate.unwrap_or(if fast { 4_000 } else { 100 });
         shell::Shape {
             latency: meshward_core::time::Duration::from_millis(self.latency),
             bytes_per_second: rate.saturating_mul(1_000),
@@ -146,7 +158,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     ));
     let signers = Signers::new()?;
     let keys = if args.scheme.is_stock() { None } else { Some(signers.keys()?) };
-    let mut mesh = VirtualMesh::start(&args, &base, new.len(), keys.as_ref()).await?;
+    let mut mesh = VirtualMesh::start(&args, &base, &new, keys.as_ref()).await?;
     let author = signers.author;
     let plan = gateway::Plan {
         entry: mesh.entry(),
@@ -154,11 +166,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         tap: capture.as_ref().map(Capture::tap),
         operator: signers.operator,
         bound,
-        folder: (!args.once).then(|| mesh.folder()),
+        folder: (!args.once || args.story.is_some()).then(|| mesh.folder()),
         mqtt: args.mqtt.as_deref(),
     };
     let gateway = VirtualGateway::start(plan).await?;
-    let good = if args.once {
+    let good = if let Some(story) = args.story {
+        args.say(&format!("gateway at {}, waiting for the mesh to form", gateway.client().url()));
+        let scene = story::Scene { args: &args, mesh: &mesh, gateway: &gateway, author: &author };
+        scene.tell(story, (&new, &base), asked).await?
+    } else if args.once {
         args.say(&format!("gateway at {}, waiting for the mesh to form", gateway.client().url()));
         once(&args, &mesh, &gateway, (&new, &base), &author).await?
     } else {
@@ -207,6 +223,11 @@ fn check(args: &Args) -> anyhow::Result<()> {
         deepest <= DEPTH_MAX,
         "this mesh would be {deepest} nodes deep; painlessMesh's JSON carries trees of up to {DEPTH_MAX}: take \
          fewer nodes or another topology"
+    );
+    anyhow::ensure!(
+        args.story.is_none() || (args.nodes() >= story::NODES_LEAST && !args.scheme.is_stock()),
+        "a story needs {} nodes at least that take signed updates: take more nodes, and scheme auto",
+        story::NODES_LEAST
     );
     anyhow::ensure!(
         args.stock <= args.nodes(),

@@ -20,3 +20,4 @@ mod signed;
 mod sim;
 mod status;
 mod tools;
+mod waves;

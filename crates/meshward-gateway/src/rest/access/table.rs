@@ -135,6 +135,7 @@ pub const TABLE: &[Rule] = &[
     viewer("GET", "/api/v1/firmware"),
     viewer("GET", "/api/v1/rollouts"),
     viewer("GET", "/api/v1/rollouts/{id}"),
+    viewer("GET", "/api/v1/rollouts/{id}/report"),
     operator("GET", "/status/{id}"),
     operator("DELETE", "/api/v1/maintenance-windows/{id}"),
     operator("DELETE", "/api/v1/nodes/{id}"),
@@ -163,6 +164,9 @@ pub const TABLE: &[Rule] = &[
     operator("POST", "/api/v1/rollouts/{id}/pause"),
     operator("POST", "/api/v1/rollouts/{id}/resume"),
     operator("POST", "/api/v1/rollouts/{id}/abort"),
+    operator("POST", "/api/v1/rollouts/{id}/approve"),
+    operator("POST", "/api/v1/rollouts/{id}/rollback"),
+    operator("POST", "/api/v1/rollout-previews"),
 ];
 
 /// What the table says of a route.

@@ -4,6 +4,7 @@ mod event;
 mod notify;
 mod rules;
 mod state;
+mod waves;
 
 use std::time::SystemTime;
 
@@ -31,6 +32,7 @@ pub(super) use state::{
     alerts, answer, command, dot, findings, health, incidents, label, mesh, node, nodes, overhead, progress,
     status, topology, topology_at,
 };
+pub(super) use waves::{mistake, preview};
 
 pub(crate) fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -231,6 +233,8 @@ pub(crate) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rol
         started_at: timestamp(rollout.started),
         finished_at: rollout.finished.map(timestamp),
         nodes: rollout.nodes.iter().map(|report| rollout_node(report, reckoned)).collect(),
+        plan: rollout.request.plan.clone(),
+        progress: rollout.progress.as_deref().map(|progress| waves::progress(gateway, progress)),
     }
 }
 

@@ -9,8 +9,10 @@ mod problem;
 mod rules;
 mod state;
 mod stream;
+mod waves;
 
 use jiff::Timestamp;
+use meshward_fleet::rollout::RolloutPlan;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,6 +34,7 @@ pub use state::{
 };
 
 pub use stream::Snapshot;
+pub use waves::{GateFinding, PreviewNode, PreviewWave, Progress, RolloutPreview, Wave, WaveNode};
 
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -220,6 +223,11 @@ pub struct NewRollout {
     #[serde(default = "default_airtime")]
     #[schema(minimum = 1, maximum = 100)]
     pub airtime: u8,
+    /// In which waves nodes start it, as docs/rollouts.md says; `{}` is the default plan. Absent, all start it at once,
+    /// or as they are activated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub plan: Option<RolloutPlan>,
 }
 
 /// Which nodes of a held roll-out may restart.
@@ -247,6 +255,7 @@ impl NewRollout {
             concurrency: default_concurrency(),
             hold: false,
             airtime: default_airtime(),
+            plan: None,
         }
     }
 }
@@ -408,6 +417,13 @@ pub struct Rollout {
     pub finished_at: Option<Timestamp>,
     /// A line per node.
     pub nodes: Vec<RolloutNode>,
+    /// In which waves they start it, with every default; absent where they do at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub plan: Option<RolloutPlan>,
+    /// Where its waves are; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 impl Rollout {

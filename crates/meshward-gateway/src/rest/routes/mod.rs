@@ -12,6 +12,7 @@ mod rollouts;
 mod rules;
 mod service;
 mod stream;
+mod waves;
 mod windows;
 
 use axum::http::StatusCode;

@@ -34,6 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(pause_rollout))
         .routes(routes!(resume_rollout))
         .routes(routes!(abort_rollout))
+        .merge(super::waves::router())
 }
 
 /// The roll-outs that are remembered, the newest first.
@@ -46,8 +47,9 @@ async fn list_rollouts(State(api): State<Api>, uri: Uri, QueryOf(paging): Paged)
         rollouts.iter().map(|rollout| convert::rollout(gateway, node, rollout)).collect()
     };
     let mut rollouts: Vec<Rollout> = api.gateway.with(list).await?;
-    let oldest = rollouts.last().map_or(u64::MAX, |rollout| rollout.id);
-    rollouts.extend(api.earlier_rollouts(oldest).await?);
+    let earlier = api.earlier_rollouts(u64::MAX).await?;
+    let of_now: Vec<u64> = rollouts.iter().map(|rollout| rollout.id).collect();
+    rollouts.extend(earlier.into_iter().filter(|rollout| !of_now.contains(&rollout.id)));
     let page = paging.cut(rollouts, ("id", true), |rollout| Place(0.0, String::new(), rollout.id))?;
     Ok(linked(&uri, page))
 }
@@ -69,7 +71,7 @@ async fn get_rollout(State(api): State<Api>, PathOf(id): PathOf<u64>) -> Answer<
     earlier.map(Json).ok_or_else(|| uncontrolled(ControlError::Unknown(id)))
 }
 
-fn checked(new: NewRollout) -> Answer<RolloutRequest> {
+pub(super) fn checked(new: NewRollout) -> Answer<RolloutRequest> {
     let firmware = convert::parse_sha256(&new.firmware).ok_or_else(|| {
         let detail = format!("firmware `{}` is not a SHA-256 in hexadecimal", new.firmware);
         Problem::value("/firmware", detail)
@@ -97,14 +99,18 @@ fn checked(new: NewRollout) -> Answer<RolloutRequest> {
         concurrency: new.concurrency as usize,
         hold: new.hold,
         airtime: new.airtime,
+        plan: new.plan,
     })
 }
 
-fn refused(error: RolloutError) -> Problem {
+pub(super) fn refused(error: RolloutError) -> Problem {
     let status = match &error {
+        RolloutError::Plan(mistakes) => {
+            return Problem::values(error.to_string(), mistakes.iter().map(convert::mistake).collect());
+        }
         RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
         RolloutError::SwitchedOff => StatusCode::FORBIDDEN,
-        RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
+        RolloutError::Busy(_) | RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
         RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         RolloutError::Image(_)
         | RolloutError::Packed
@@ -135,7 +141,8 @@ async fn reckon_forecast(
 
 /// Starts a roll-out.
 ///
-/// One at a time. The image must have been uploaded; without `nodes` it goes to every node in the mesh.
+/// One at a time. The image must have been uploaded; without `nodes` it goes to every node in the mesh. With `plan`
+/// it is brought to everybody first, and then started in waves.
 #[utoipa::path(post, path = "/api/v1/rollouts", tag = "rollouts", request_body = NewRollout,
     responses((status = 201, description = "It has begun.", body = Rollout,
             headers(("Location" = String, description = "Where it is to be found."))),
@@ -149,12 +156,12 @@ async fn start_rollout(
     api.fetch_firmware(request.firmware).await?;
     api.audit(&who, "rollout.start", convert::hex(&request.firmware), audited(&request)).await?;
     let id = api.accept_rollout(&request).await?;
-    let (sum, confirms) = (request.firmware, request.confirm_receiver);
+    let (sum, confirms, by) = (request.firmware, request.confirm_receiver, who.name.clone());
     let started = api.gateway.with(move |now, node, gateway| {
         if let Some(id) = id {
             gateway.number_rollouts_from(id);
         }
-        let rollout = gateway.start(now, node, &request)?;
+        let rollout = gateway.start(now, node, &request, &by)?;
         let image = gateway.firmware().find(|known| known.info.sha256 == sum).cloned();
         Ok((convert::rollout(gateway, node, &rollout), image))
     });
@@ -168,6 +175,7 @@ async fn start_rollout(
     if let Some(image) = image.filter(|_| confirms) {
         api.keep_firmware(&image, true).await?;
     }
+    api.waves_written().await?;
     let location = format!("/api/v1/rollouts/{}", rollout.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
 }
@@ -183,6 +191,7 @@ fn audited(request: &RolloutRequest) -> serde_json::Value {
         "airtime": request.airtime,
         "confirm_receiver": request.confirm_receiver,
         "force_image": request.force_image,
+        "plan": request.plan,
     })
 }
 
@@ -228,8 +237,8 @@ async fn abort_rollout(api: State<Api>, who: Principal, PathOf(id): PathOf<u64>)
     control(api, &who, id, Control::Abort).await
 }
 
-/// Acts on the roll-out under way, if that is the one meant.
-async fn control(
+/// Acts on the roll-out under way, if that is the one meant, or takes one back that is over.
+pub(super) async fn control(
     State(api): State<Api>,
     who: &Principal,
     id: u64,
@@ -242,20 +251,26 @@ async fn control(
         _ => serde_json::json!({}),
     };
     api.audit(who, &format!("rollout.{}", control.name()), id, detail).await?;
+    let by = who.name.clone();
     let acted = api.gateway.with(move |now, node, gateway| {
-        let rollout = gateway.control(now, node, id, &control)?;
+        let rollout = gateway.control(now, node, id, (&control, &by))?;
         Ok((convert::rollout(gateway, node, &rollout), rollout))
     });
     let (shown, rollout) = acted.await?.map_err(uncontrolled)?;
     // Who paused it must find it paused after a crash.
     api.keep_rollout(&rollout, &shown).await?;
+    api.waves_written().await?;
     Ok(Json(shown))
 }
 
-fn uncontrolled(error: ControlError) -> Problem {
+pub(super) fn uncontrolled(error: ControlError) -> Problem {
     match error {
         ControlError::Unknown(_) => Problem::not_found(error.to_string()),
-        ControlError::Finished(_) => Problem::conflict(error.to_string()),
+        ControlError::Finished(_)
+        | ControlError::Unplanned(..)
+        | ControlError::Planned(_)
+        | ControlError::Refused(_)
+        | ControlError::Reopened(..) => Problem::conflict(error.to_string()),
         ControlError::Stranger { at, .. } => Problem::value(format!("/nodes/{at}"), error.to_string()),
     }
 }

@@ -6,6 +6,7 @@ mod kept;
 mod lists;
 mod schema;
 mod stream;
+mod waves;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
