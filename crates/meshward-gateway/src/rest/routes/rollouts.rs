@@ -108,6 +108,7 @@ fn refused(error: RolloutError) -> Problem {
         RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         RolloutError::Image(_)
         | RolloutError::Packed
+        | RolloutError::Broadcast
         | RolloutError::Unconfirmed
         | RolloutError::NoRole
         | RolloutError::OtherNodes { .. }
