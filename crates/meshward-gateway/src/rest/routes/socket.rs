@@ -233,77 +233,114 @@ fn envelope(Piece { id, name, data }: &Piece) -> String {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll, Waker};
 
-    use futures_util::channel::mpsc;
+    use tokio::sync::mpsc;
 
     use super::super::super::feed::tests::service;
     use super::*;
     use crate::service::Slow;
 
-    /// Both ends of a wire that holds as good as nothing.
+    /// What is on its way to the client: one message at most.
+    #[derive(Default)]
+    struct Wire {
+        message: Option<Message>,
+        wakers: Vec<Waker>,
+        cut: bool,
+    }
+
+    impl Wire {
+        fn wake(&mut self) {
+            self.wakers.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// The gateway's end.
+    struct Socket {
+        said: mpsc::Receiver<Message>,
+        wire: Arc<Mutex<Wire>>,
+    }
+
+    impl Drop for Socket {
+        fn drop(&mut self) {
+            let mut wire = self.wire.lock().unwrap();
+            wire.cut = true;
+            wire.wake();
+        }
+    }
+
+    impl Stream for Socket {
+        type Item = Result<Message, Infallible>;
+
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            self.said.poll_recv(cx).map(|said| said.map(Ok))
+        }
+    }
+
+    impl Sink<Message> for Socket {
+        type Error = Infallible;
+
+        fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            let mut wire = self.wire.lock().unwrap();
+            if wire.message.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            wire.wakers.push(cx.waker().clone());
+            Poll::Pending
+        }
+
+        fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Infallible> {
+            let mut wire = self.wire.lock().unwrap();
+            wire.message = Some(message);
+            wire.wake();
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
     struct Client {
-        says: mpsc::Sender<Result<Message, Infallible>>,
-        hears: mpsc::Receiver<Message>,
+        says: mpsc::Sender<Message>,
+        wire: Arc<Mutex<Wire>>,
         ended: tokio::task::JoinHandle<()>,
     }
 
-    /// A stream and a sink as one.
     fn client(feed: Feed, patience: Patience) -> Client {
-        let ((says, said), (sends, hears)) = (mpsc::channel(8), mpsc::channel(0));
-        let socket = Both { said, sends };
-        Client { says, hears, ended: tokio::spawn(converse(socket, feed, patience)) }
-    }
-
-    struct Both {
-        said: mpsc::Receiver<Result<Message, Infallible>>,
-        sends: mpsc::Sender<Message>,
-    }
-
-    impl Stream for Both {
-        type Item = Result<Message, Infallible>;
-
-        fn poll_next(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Self::Item>> {
-            self.said.poll_next_unpin(cx)
-        }
-    }
-
-    impl Sink<Message> for Both {
-        type Error = mpsc::SendError;
-
-        fn poll_ready(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Self::Error>> {
-            self.sends.poll_ready_unpin(cx)
-        }
-
-        fn start_send(mut self: std::pin::Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
-            self.sends.start_send_unpin(message)
-        }
-
-        fn poll_flush(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Self::Error>> {
-            self.sends.poll_flush_unpin(cx)
-        }
-
-        fn poll_close(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), Self::Error>> {
-            self.sends.poll_close_unpin(cx)
-        }
+        let ((says, said), wire) = (mpsc::channel(8), Arc::<Mutex<Wire>>::default());
+        let socket = Socket { said, wire: Arc::clone(&wire) };
+        Client { says, wire, ended: tokio::spawn(converse(socket, feed, patience)) }
     }
 
     impl Client {
+        async fn next(&self) -> Message {
+            std::future::poll_fn(|cx| {
+                let mut wire = self.wire.lock().unwrap();
+                let taken = wire.message.take();
+                wire.wake();
+                match taken {
+                    Some(message) => Poll::Ready(message),
+                    None => {
+                        assert!(!wire.cut, "the conversation goes on");
+                        wire.wakers.push(cx.waker().clone());
+                        Poll::Pending
+                    }
+                }
+            })
+            .await
+        }
+
         /// The next message that is no ping.
-        async fn hear(&mut self) -> Value {
+        async fn hear(&self) -> Value {
             loop {
-                match self.hears.next().await.expect("the conversation goes on") {
+                match self.next().await {
                     Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
                     Message::Close(frame) => return serde_json::json!({ "closed": frame.unwrap().code }),
                     _ => {}
@@ -311,8 +348,8 @@ mod tests {
             }
         }
 
-        async fn say(&mut self, text: &str) {
-            self.says.send(Ok(Message::text(text))).await.unwrap();
+        async fn say(&self, text: &str) {
+            self.says.send(Message::text(text)).await.unwrap();
         }
     }
 
@@ -320,7 +357,7 @@ mod tests {
     async fn who_falls_behind_begins_again_and_who_does_not_read_is_let_go() {
         let api = service().await;
         let feed = Feed::open(&api, vec!["alerts"], None).await.unwrap();
-        let mut client = client(feed, Patience { write: Duration::from_millis(200), ..PATIENCE });
+        let client = client(feed, Patience { write: Duration::from_millis(200), ..PATIENCE });
         assert_eq!(client.hear().await["event"], "snapshot");
         api.hub.publish_many("alerts", 1_300);
         // What was on its way is read first, and then that more was missed than waits for anybody.
@@ -342,11 +379,11 @@ mod tests {
         let api = service().await;
         let brief = Duration::from_millis(50);
         let feed = Feed::open(&api, vec!["alerts"], None).await.unwrap();
-        let mut silent = client(feed, Patience { ping: brief, silence: brief, ..PATIENCE });
+        let silent = client(feed, Patience { ping: brief, silence: brief, ..PATIENCE });
         assert_eq!(silent.hear().await["event"], "snapshot");
         assert_eq!(silent.hear().await["closed"], close_code::POLICY);
         let feed = Feed::open(&api, vec!["alerts"], None).await.unwrap();
-        let mut noisy = client(feed, PATIENCE);
+        let noisy = client(feed, PATIENCE);
         assert_eq!(noisy.hear().await["event"], "snapshot");
         for _ in 1..WRONG_MAX {
             noisy.say("nonsense").await;
