@@ -17,11 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// See the module's page.
 pub(super) struct Scene {
-    folder: PathBuf,
     gateway: Started,
     _mesh: Started,
     address: SocketAddr,
+    /// Behind the programs, which have files in it.
+    folder: Folder,
 }
+
+/// A folder that goes with this.
+struct Folder(PathBuf);
 
 /// A program that ends with this.
 struct Started {
@@ -37,10 +41,10 @@ impl Drop for Started {
     }
 }
 
-impl Drop for Scene {
+impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("xtask: {} stays: {error}", self.folder.display());
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("xtask: {} stays: {error}", self.0.display());
         }
     }
 }
@@ -50,20 +54,20 @@ impl Scene {
     pub(super) fn start(nodes: usize) -> Result<Self, Failure> {
         println!("xtask: $ {}", program::build());
         let meshward = program::built()?;
-        let folder = std::env::temp_dir().join(format!("meshward-bench-rest-{}", std::process::id()));
-        let cannot = |error| Failure::Missing(format!("cannot make {}: {error}", folder.display()));
-        fs::create_dir_all(&folder).map_err(cannot)?;
+        let path = std::env::temp_dir().join(format!("meshward-bench-rest-{}", std::process::id()));
+        let cannot = |error| Failure::Missing(format!("cannot make {}: {error}", path.display()));
+        fs::create_dir_all(&path).map_err(cannot)?;
+        let folder = Folder(path.clone());
         // The defaults, whatever this machine's own configuration says.
-        let configuration = folder.join("meshward.toml");
+        let configuration = path.join("meshward.toml");
         fs::write(&configuration, "").map_err(cannot)?;
         let program = meshward.program();
-        let start =
-            |what, arguments: &[&str], begins: &str| start(program, (what, arguments), &folder, begins);
+        let start = |what, arguments: &[&str], begins: &str| start(program, (what, arguments), &path, begins);
         let nodes = nodes.to_string();
         let arguments = ["demo", "--still", "--nodes", &nodes, "--http", "127.0.0.1:0"];
         println!("xtask: $ meshward {}", arguments.join(" "));
         let (mesh, entry) = start("the mesh", &arguments, "mesh: ")?;
-        let (configuration, database) = (shown(&configuration), shown(&folder.join("bench.db")));
+        let (configuration, database) = (shown(&configuration), shown(&path.join("bench.db")));
         let arguments = [
             "gateway",
             "--config",
@@ -81,12 +85,12 @@ impl Scene {
             greeting.rsplit("http://").next().and_then(|address| address.trim_end_matches('/').parse().ok());
         let address = address
             .ok_or_else(|| Failure::Missing(format!("the gateway does not say where it is: {greeting}")))?;
-        Ok(Self { folder, gateway, _mesh: mesh, address })
+        Ok(Self { gateway, _mesh: mesh, address, folder })
     }
 
     /// A connection with the token that the gateway has left for its own user.
     pub(super) fn connect(&self) -> Result<Connection, Failure> {
-        let path = self.folder.join("meshward").join(format!("{}.token", self.address.port()));
+        let path = self.folder.0.join("meshward").join(format!("{}.token", self.address.port()));
         let token = fs::read_to_string(&path).map_err(|error| {
             Failure::Missing(format!("the gateway left no token in {}: {error}", path.display()))
         })?;
@@ -133,7 +137,7 @@ fn start(
 ) -> Result<(Started, String), Failure> {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
-    command.env("XDG_RUNTIME_DIR", folder).env("RUST_LOG", "warn").env("TMPDIR", folder);
+    command.env("XDG_RUNTIME_DIR", folder).env("RUST_LOG", "error").env("TMPDIR", folder);
     let line = || format!("meshward {}", arguments.join(" "));
     let mut child = command.spawn().map_err(|source| Failure::Start { line: line(), source })?;
     let output = child.stdout.take();
