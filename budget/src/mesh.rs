@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use meshward_core::mesh::{LinkId, LinkRole, MeshConfig, Outgoing, Priority};
 use meshward_core::node::{Firmware, Node, NodeConfig};
+use meshward_core::ota::Tempo;
 use meshward_core::ota::exchange::UpdatePlan;
 use meshward_core::ota::receiver::State;
 use meshward_core::telemetry::{self, Metric, Policy};
@@ -117,7 +118,8 @@ impl<'w> Mesh<'w> {
         let plan = UpdatePlan {
             offerings: alloc::vec![world.offering()],
             targets: alloc::vec![id(*taker)],
-            airtime: 100,
+            tempo: Tempo::default(),
+            broadcast: true,
         };
         assert!(self.nodes[GATEWAY].start_update(now, plan).is_ok());
         drain(&mut self.nodes[GATEWAY]);

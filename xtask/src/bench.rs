@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures, and writes the figures into the marked sections of `docs/benchmarks.md`.
 //!
-//! Six sources: criterion's benchmarks of the core, a node between sockets and the store, all on this machine, the
-//! core's memory on riscv32imc (`cargo xtask budget`), `meshward sim bench` and `meshward sim speed`. What stands outside the
+//! Seven sources: criterion's benchmarks of the core, a node between sockets and the store, the REST interface of a
+//! gateway of 500 nodes, all on this machine, the core's memory on riscv32imc (`cargo xtask budget`), `meshward sim bench` and `meshward sim speed`. What stands outside the
 //! markers is kept, and a page without them is refused. Names of sections in front measure those alone; other
 //! arguments belong to `meshward sim bench`.
 
@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::bench_rest;
 use crate::budget;
 use crate::command::{Failure, Line, root};
 use crate::demo::own;
@@ -22,8 +23,8 @@ const PAGE: &str = "docs/benchmarks.md";
 const REFERENCE: &str = "serde_json::Value";
 
 /// The page's sections, in the order in which they are measured.
-const SECTIONS: [&str; 8] =
-    ["core", "forward", "store", "payload", "budget", "speed", "latency", "simulator"];
+const SECTIONS: [&str; 9] =
+    ["core", "forward", "store", "rest", "payload", "budget", "speed", "latency", "simulator"];
 
 /// Measures and rewrites the page, a section at a time, so that a late failure loses nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         let content = match section {
             "core" => core("peek")?,
             "forward" | "store" => gateway(section)?,
+            "rest" => format!("{}\n\n{}", machine()?, bench_rest::table(bench_rest::Wanted::default())?),
             "payload" => core("unpack")?,
             "budget" => budget::table()?,
             "speed" => speed()?,

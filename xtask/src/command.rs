@@ -71,6 +71,11 @@ impl Line {
         }
     }
 
+    /// Which program it starts.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
     /// `cargo` with `arguments`.
     pub(crate) fn cargo(arguments: &[&str]) -> Self {
         Self::new("cargo", arguments)

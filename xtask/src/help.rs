@@ -11,7 +11,10 @@ cargo xtask <verb>
                      measure the core and a node on loopback on this machine, the core's memory on riscv32imc,
                      the simulator (`meshward sim speed`), and updates in it (`meshward sim bench`, which gets
                      the arguments); rewrites docs/benchmarks.md, or the sections of it that come first: core,
-                     forward, payload, budget, speed, simulator
+                     forward, store, rest, payload, budget, speed, latency, simulator
+  bench-rest [--nodes N] [--requests N] [--settle SECONDS]
+                     start a mesh of 500 nodes and a gateway on free ports, and print how long the gateway takes to
+                     answer and how much memory it has; `bench rest` writes that into docs/benchmarks.md
   budget             measure the core's memory on riscv32imc, in qemu; fails when a budget is exceeded
   web                build the dashboard (needs Node.js); programs that are compiled after that carry it
   screenshots        pictures of the dashboard's pages, out of the demo, into docs/images
@@ -30,7 +33,7 @@ mod tests {
 
     #[test]
     fn every_verb_has_its_line() {
-        for verb in ["demo", "test", "bench", "budget", "web", "screenshots", "tidy", "help"] {
+        for verb in ["demo", "test", "bench", "bench-rest", "budget", "web", "screenshots", "tidy", "help"] {
             assert!(TEXT.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{verb}");
         }
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod bench_rest;
 mod budget;
 mod command;
 mod demo;
@@ -43,6 +44,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "bench-rest" => bench_rest::run(rest),
         "budget" => budget::run(rest),
         "tidy" => tidy::run(rest),
         "web" => web::run(rest),

@@ -11,7 +11,7 @@ mod table;
 use meshward_core::flash::Layout;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::node::{Event, Firmware, NodeConfig};
-use meshward_core::ota::{DistributorEvent, ImagePlan, ReceiverConfig, Scheme, StartError};
+use meshward_core::ota::{DistributorEvent, ImagePlan, ReceiverConfig, Scheme, StartError, Tempo};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use table::Table;
@@ -46,7 +46,7 @@ fn main() -> Result<(), StartError> {
         part_size: 1_024,
         concurrency: 4,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
     };
     table.hosts[gateway].node.start_rollout(table.now, plan)?;
     table.drain(gateway);

@@ -10,7 +10,9 @@ mod table;
 use meshward_core::flash::Layout;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::node::{Event, Firmware, NodeConfig};
-use meshward_core::ota::{ImagePlan, ReceiverConfig, ReceiverEvent, ReceiverState, Scheme, StartError};
+use meshward_core::ota::{
+    ImagePlan, ReceiverConfig, ReceiverEvent, ReceiverState, Scheme, StartError, Tempo,
+};
 use meshward_core::wire::NodeId;
 use table::Table;
 
@@ -43,7 +45,7 @@ fn main() -> Result<(), StartError> {
         part_size: 1_024,
         concurrency: 1,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
     };
     table.hosts[gateway].node.start_rollout(table.now, plan)?;
     table.drain(gateway);

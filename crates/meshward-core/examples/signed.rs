@@ -15,11 +15,11 @@ use meshward_core::flash::{Books, Layout, Slot};
 use meshward_core::hash::Md5Sum;
 use meshward_core::mesh::MeshConfig;
 use meshward_core::node::{Event, Firmware, NodeConfig};
-use meshward_core::ota::BootRecord;
 use meshward_core::ota::exchange::{ExchangeEvent, Phase, Stage, UpdatePlan};
 use meshward_core::ota::receiver::{Config, Receiver};
 use meshward_core::ota::trial::{ResetReason, TrialRules};
 use meshward_core::ota::trust::GroupKeys;
+use meshward_core::ota::{BootRecord, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
@@ -67,7 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = UpdatePlan {
         offerings: vec![release::offering(&new, 2)?],
         targets: vec![NodeId(2), NodeId(3)],
-        airtime: 100,
+        tempo: Tempo::default(),
+        broadcast: true,
     };
     println!("{} bytes in {}", new.len(), plan.offerings[0].payload.len());
     table.hosts[gateway].node.start_update(table.now, plan)?;

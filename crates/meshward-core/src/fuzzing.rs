@@ -17,13 +17,13 @@ use crate::flash::{Completion, Marks, Slot};
 use crate::hash::Sha256Sum;
 use crate::mesh::{LinkId, LinkRole, MeshConfig, Outgoing};
 use crate::node::{Firmware, Node, NodeConfig};
-use crate::ota::Tag;
 use crate::ota::exchange::fuzzing::bounds;
 use crate::ota::exchange::{
     Chunk, Chunks, Head, Line, News, Offer, Offering, Record, Stage, UpdatePlan, Want,
 };
 use crate::ota::receiver::fuzzing::{CHUNK, COMMANDS, Chip, Release, Story, order, release};
 use crate::ota::trial::ResetReason;
+use crate::ota::{Tag, Tempo};
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeId, NodeSync, Parcel, Splitter, To, Tree, kind, read};
 
@@ -237,7 +237,7 @@ impl World {
             _ => {
                 let targets = (2..8).filter(|id| what & (1 << id) != 0).map(NodeId).collect();
                 let offerings = Vec::from([offering(self.release(what / 2).0)]);
-                let plan = UpdatePlan { offerings, targets, airtime: 100 };
+                let plan = UpdatePlan { offerings, targets, tempo: Tempo::default(), broadcast: true };
                 let _refused = self.node.start_update(self.now, plan);
             }
         }

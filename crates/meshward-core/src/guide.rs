@@ -34,7 +34,7 @@
 //!
 //! ```
 //! # mod table { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/table/mod.rs")); }
-//! # use meshward_core::ota::{ImagePlan, Scheme};
+//! # use meshward_core::ota::{ImagePlan, Scheme, Tempo};
 //! # use table::Table;
 //! use meshward_core::flash::Layout;
 //! use meshward_core::mesh::MeshConfig;
@@ -67,7 +67,7 @@
 //! #     part_size: 1_024,
 //! #     concurrency: 1,
 //! #     hold: false,
-//! #     airtime: 100,
+//! #     tempo: Tempo::default(),
 //! # };
 //! # table.hosts[gateway].node.start_rollout(table.now, plan)?;
 //! # table.drain(gateway);
@@ -116,7 +116,7 @@
 //! # use meshward_core::ota::ReceiverConfig;
 //! # use table::Table;
 //! use meshward_core::node::Event;
-//! use meshward_core::ota::{DistributorEvent, ImagePlan, Scheme, TargetState};
+//! use meshward_core::ota::{DistributorEvent, ImagePlan, Scheme, TargetState, Tempo};
 //! use meshward_core::wire::NodeId;
 //!
 //! # let (old, new) = (vec![1; 3_000], vec![2; 5_000]);
@@ -146,7 +146,7 @@
 //!     part_size: 1_024,                                   // 256 to 1 400 bytes
 //!     concurrency: 4,
 //!     hold: false,                                        // each restarts as soon as it has everything
-//!     airtime: 100,                                       // as fast as the mesh takes it
+//!     tempo: Tempo::default(),                            // as fast as the mesh takes it
 //! };
 //! table.hosts[gateway].node.start_rollout(table.now, plan)?;
 //! # table.drain(gateway);
@@ -189,7 +189,7 @@
 //! use meshward_core::flash::{Books, Layout, Slot};
 //! use meshward_core::mesh::MeshConfig;
 //! use meshward_core::node::{Event, Firmware, NodeConfig};
-//! use meshward_core::ota::BootRecord;
+//! use meshward_core::ota::{BootRecord, Tempo};
 //! use meshward_core::ota::exchange::{ExchangeEvent, Phase, Stage, UpdatePlan};
 //! use meshward_core::ota::receiver::{self, Receiver};
 //! use meshward_core::ota::trial::{ResetReason, TrialRules};
@@ -236,7 +236,7 @@
 //! let offering = release::offering(&new, 2)?; // LZMA, in chunks of 1 024 bytes, for role "sensor"
 //! assert!(offering.payload.len() < new.len() * 6 / 10);
 //! let plan =
-//!     UpdatePlan { offerings: vec![offering], targets: vec![NodeId(2), NodeId(3)], airtime: 100 };
+//!     UpdatePlan { offerings: vec![offering], targets, tempo: Tempo::default(), broadcast: true };
 //! table.hosts[gateway].node.start_update(table.now, plan)?;
 //! # table.drain(gateway);
 //! let confirmed = |table: &Table| {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use meshward_core::mesh::Limits;
+use meshward_core::ota::Tempo;
 use meshward_core::rng::Rng;
 use meshward_core::telemetry;
 use meshward_core::time::{Duration, Instant};
@@ -131,7 +132,8 @@ fn staged(world: &World, release: &Release) -> Plan {
         part_size: 1_024,
         concurrency: 12,
         hold: true,
-        airtime: 100,
+        tempo: Tempo::default(),
+        broadcast: true,
         confirmed: true,
         forecast_only: false,
     }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use meshward_core::node::Node;
+use meshward_core::ota::Tempo;
 use meshward_core::ota::exchange::{
     ImageId, Line, Member, Offering, Phase, PlanError, Stage, Tag, UpdatePlan,
 };
@@ -50,7 +51,8 @@ impl UpdateStory {
 
     fn plan(&self) -> UpdatePlan {
         let Self { offerings, targets, airtime, .. } = self;
-        UpdatePlan { offerings: offerings.clone(), targets: targets.clone(), airtime: *airtime }
+        let (offerings, targets) = (offerings.clone(), targets.clone());
+        UpdatePlan { offerings, targets, tempo: Tempo::with_airtime(*airtime), broadcast: true }
     }
 }
 

@@ -9,7 +9,7 @@ use meshward_gateway::rest::model::{
     NewCommand, NewName, NewNotificationChannel, NewQuery, NewRollout, Node, NotificationChannel, Page,
     ProblemPart, QueryAnswer, Rollout, RolloutPreview, Status, Topology,
 };
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -174,7 +174,7 @@ impl Client {
 
     /// The images that the gateway has.
     pub(crate) async fn firmware(&self) -> Result<Vec<Firmware>, ClientError> {
-        self.items("firmware").await
+        self.all("firmware").await
     }
 
     pub(crate) async fn manifest(&self, sha256: &str, manifest: Vec<u8>) -> Result<Firmware, ClientError> {
@@ -340,6 +340,17 @@ impl Client {
     pub(crate) async fn items<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
         let page: Page<T> = self.get(path).await?;
         Ok(page.items)
+    }
+
+    /// What is answered, to be read piece by piece.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Response, ClientError> {
+        let sent = self.request(Method::GET, path).query(query).send().await;
+        let response = sent.map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })?;
+        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
     /// A list, page after page.

@@ -15,6 +15,7 @@ mod deploy;
 mod doctor;
 mod door;
 mod exit;
+mod export;
 mod firmware;
 mod follow;
 mod forecast;
@@ -96,6 +97,8 @@ enum Command {
     Channels(channels::Args),
     /// Print what has happened: nodes, tree, alerts, and the nodes' own remote log.
     Logs(logs::Args),
+    /// Download what the gateway knows, as lines of JSON or a table.
+    Export(export::Args),
     /// Tell a node to do something, and wait for what it says.
     #[command(name = "command")]
     Tell(act::CommandArgs),
@@ -213,6 +216,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tokens(command) => people::tokens(command).await,
         Command::Channels(args) => channels::run(args).await,
         Command::Logs(args) => logs::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Tell(args) => act::command(args).await,
         Command::Name(args) => act::name(args).await,
         Command::Ota(Ota::Forecast(args)) => forecast::run(args).await,

@@ -13,6 +13,7 @@ mod pair;
 pub mod receiver;
 mod stock;
 mod tag;
+mod tempo;
 pub mod trial;
 pub mod trust;
 
@@ -24,6 +25,7 @@ pub use distributor::{
 };
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
 pub use tag::{ImageId, Tag};
+pub use tempo::Tempo;
 
 pub use crate::hash::Md5Sum;
 use crate::mesh::LinkId;

@@ -9,7 +9,7 @@ use meshward_core::ota::exchange::{ExchangeEvent, Offering, Phase, PlanError, St
 use meshward_core::ota::receiver::{self, Receiver};
 use meshward_core::ota::trial::{ResetReason, TrialRules};
 use meshward_core::ota::trust::{Descriptor, Domain, GroupKeys, Manifest, Order, Verb};
-use meshward_core::ota::{BootRecord, write_record};
+use meshward_core::ota::{BootRecord, Tempo, write_record};
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
 
@@ -69,7 +69,7 @@ fn offering(image: &[u8]) -> Offering {
 
 fn plan(targets: &[u32]) -> UpdatePlan {
     let targets = targets.iter().copied().map(NodeId).collect();
-    UpdatePlan { offerings: vec![offering(&new())], targets, airtime: 100 }
+    UpdatePlan { offerings: vec![offering(&new())], targets, tempo: Tempo::default(), broadcast: true }
 }
 
 fn activate(counter: u64) -> Vec<u8> {
@@ -174,6 +174,42 @@ fn finish(net: &mut Net) {
     }
     assert!(all_are(net, &[Stage::Confirmed]), "{:?}", net.hosts[0].node.exchange().members());
     assert!((1..net.hosts.len()).all(|index| net.image(index) == Some(&new()[..])));
+}
+
+#[test]
+fn without_broadcasts_each_node_gets_chunks_of_its_own() {
+    for (broadcast, above) in [(true, None), (false, None), (true, Some(0)), (false, Some(0))] {
+        // A chain, or all at the gateway, which then has to do with several who lack the same.
+        let mut net = Net::default();
+        net.add(plain(1));
+        for id in 2..=5 {
+            let index = add(&mut net, id);
+            net.dial(index, above.unwrap_or(index - 1), DELAY);
+        }
+        assert!(net.run(MINUTE, |net| net.hosts.iter().all(|host| host.node.mesh().tree().len() == 5)));
+        let plan = UpdatePlan { broadcast, ..plan(&[2, 3, 4, 5]) };
+        net.with(0, |node, now| node.start_update(now, plan).unwrap());
+        assert!(net.run(MINUTE, |net| all_are(net, &[Stage::Ready])), "{:?}", phase(&net));
+        let passing =
+            |event: &Event| matches!(event, Event::Exchange(ExchangeEvent::Phase(Phase::Passing { .. })));
+        assert_eq!(net.hosts[0].events.iter().any(passing), broadcast, "star: {}", above.is_some());
+    }
+}
+
+#[test]
+fn at_a_fixed_rate_chunks_go_as_often_as_it_says() {
+    // 20 chunks of the image, and that of its block table.
+    for (rate, least, most) in [(2, 9_000, 13_000), (50, 0, 2_000)] {
+        let mut net = chain(3);
+        let tempo = Tempo { chunks_per_second: core::num::NonZeroU16::new(rate), ..Tempo::default() };
+        net.with(0, |node, now| node.start_update(now, UpdatePlan { tempo, ..plan(&[2, 3]) }).unwrap());
+        assert!(net.run(MINUTE, |net| matches!(phase(net), Some(Phase::Passing { .. }))));
+        let began = net.now;
+        assert!(net.run(MINUTE, |net| matches!(phase(net), Some(Phase::Repairing | Phase::Delivered))));
+        let took = net.now.since(began).as_micros() / 1_000;
+        assert!((least..most).contains(&took), "{rate} a second took {took} ms");
+        assert!(net.run(MINUTE, |net| all_are(net, &[Stage::Ready])));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use meshward_core::mesh::{CloseReason, Limits, LinkId, LinkRole, MeshConfig, MeshEvent, Outgoing};
 use meshward_core::node::{Event, Node, NodeConfig};
-use meshward_core::ota::{ImagePlan, Scheme};
+use meshward_core::ota::{ImagePlan, Scheme, Tempo};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -284,7 +284,7 @@ fn requests_for_parts_that_do_not_exist_are_counted() {
         part_size: 1_000,
         concurrency: 1,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
     };
     victim.node.start_rollout(victim.now, plan).unwrap();
     victim.drain();

@@ -3,7 +3,7 @@
 use crate::net::{Net, plain, receiving};
 use meshward_core::mesh::{CloseReason, MeshEvent, Priority, SendError};
 use meshward_core::node::Event;
-use meshward_core::ota::{DistributorEvent, ImagePlan, Scheme, TargetState};
+use meshward_core::ota::{DistributorEvent, ImagePlan, Scheme, TargetState, Tempo};
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
 
@@ -159,7 +159,7 @@ fn a_whole_chain_is_updated_leaves_first() {
         part_size: 1_000,
         concurrency: 3,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
     };
     let now = net.now;
     net.hosts[0].node.start_rollout(now, plan.clone()).unwrap();

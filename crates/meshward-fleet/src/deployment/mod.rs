@@ -121,8 +121,8 @@ impl Deployment {
         if !ImagePlan::PART_SIZES.contains(&plan.part_size) {
             return Err(StartError::PartSize(plan.part_size));
         }
-        if !(1..=100).contains(&plan.airtime) {
-            return Err(StartError::Airtime(plan.airtime));
+        if !(1..=100).contains(&plan.tempo.airtime) {
+            return Err(StartError::Airtime(plan.tempo.airtime));
         }
         let mut deployment = Self {
             phase: Phase::Surveying,
@@ -289,7 +289,7 @@ impl Deployment {
     /// nobody can say.
     pub fn eta(&self, now: Instant, node: &Node) -> Option<Duration> {
         let forecast = self.forecast.as_ref().filter(|_| !self.paused)?;
-        self.pace.left(now, self.phase, self.since, self.progress(node), forecast, self.plan.airtime)
+        self.pace.left(now, self.phase, self.since, self.progress(node), forecast, self.plan.tempo)
     }
 
     /// What the transfers took.

@@ -1,5 +1,6 @@
 //! How long a deployment still takes: what was reckoned, corrected by how fast it went.
 
+use meshward_core::ota::Tempo;
 use meshward_core::time::{Duration, Instant};
 
 use super::{Phase, Transfers};
@@ -20,18 +21,22 @@ fn seconds(span: Duration) -> f64 {
     span.as_secs_f64()
 }
 
-/// Seconds that so much channel time takes at this airtime.
-fn stretched(channel: Duration, airtime: u8) -> f64 {
-    seconds(channel) * 100.0 / f64::from(airtime.clamp(1, 100))
+/// Seconds until the Meshward nodes have their payloads, at this tempo.
+fn payloads(forecast: &Forecast, tempo: Tempo) -> f64 {
+    seconds(tempo.stretched(forecast.passes_channel(), forecast.passes_chunks()))
+}
+
+/// Seconds until the stock nodes have their parts.
+fn parts(forecast: &Forecast, tempo: Tempo) -> f64 {
+    seconds(tempo.stretched(forecast.stock_channel(), forecast.turbo_parts()))
 }
 
 impl Pace {
     /// Payloads are with the nodes.
-    pub(super) fn delivered(&mut self, took: Duration, forecast: Option<&Forecast>, airtime: u8) {
+    pub(super) fn delivered(&mut self, took: Duration, forecast: Option<&Forecast>, tempo: Tempo) {
         self.transfers.meshward = Some(took);
-        let reckoned = forecast.map_or(0.0, |forecast| {
-            stretched(forecast.passes_channel(), airtime) + seconds(forecast.install())
-        });
+        let reckoned =
+            forecast.map_or(0.0, |forecast| payloads(forecast, tempo) + seconds(forecast.install()));
         self.factor = (reckoned > 0.0).then(|| seconds(took) / reckoned);
     }
 
@@ -49,7 +54,7 @@ impl Pace {
         since: Instant,
         done: f64,
         forecast: &Forecast,
-        airtime: u8,
+        tempo: Tempo,
     ) -> Option<Duration> {
         let elapsed = seconds(now.since(since));
         let rest = |reckoned: f64, factor: f64| {
@@ -59,8 +64,7 @@ impl Pace {
                 (reckoned * factor - elapsed).max(0.0)
             }
         };
-        let payloads = stretched(forecast.passes_channel(), airtime);
-        let parts = stretched(forecast.stock_channel(), airtime);
+        let (payloads, parts) = (payloads(forecast, tempo), parts(forecast, tempo));
         let factor = self.factor.unwrap_or(1.0);
         let (install, restart) = (seconds(forecast.install()), seconds(forecast.restart()));
         let left = match phase {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meshward_core::hash::Sha256Sum;
+use meshward_core::ota::Tempo;
 use meshward_core::ota::exchange::{About, Offering};
 use meshward_core::ota::trust::{Manifest, Refusal};
 use meshward_core::wire::{NodeId, Tree};
@@ -91,8 +92,10 @@ pub struct Plan {
     pub concurrency: usize,
     /// Nodes start the image only when they are activated.
     pub hold: bool,
-    /// How much of the time the update may fill the channel, in per cent, 1 to 100.
-    pub airtime: u8,
+    /// How fast what goes to all does.
+    pub tempo: Tempo,
+    /// Whether payloads and parts go to all at once. If not, each node gets its own.
+    pub broadcast: bool,
     /// Somebody has said that the image takes updates by the stock protocol.
     pub confirmed: bool,
     /// Nothing is sent: only the forecast is wanted.
@@ -139,7 +142,8 @@ impl Job {
             role: &plan.role,
             hardware: &plan.hardware,
             part_size: plan.part_size,
-            airtime: plan.airtime,
+            tempo: plan.tempo,
+            broadcast: plan.broadcast,
             channel: Channel::default(),
             board: Board::default(),
         };

@@ -19,7 +19,8 @@ impl Deployment {
         let plan = UpdatePlan {
             offerings: self.offerings.clone(),
             targets: open.map(|(id, _)| *id).collect(),
-            airtime: self.plan.airtime,
+            tempo: self.plan.tempo,
+            broadcast: self.plan.broadcast,
         };
         node.stop_update(now);
         if let Err(error) = node.start_update(now, plan) {
@@ -55,7 +56,7 @@ impl Deployment {
         for (id, target) in self.targets.iter_mut().filter(|(_, target)| target.is_open(Family::Meshward)) {
             target.judge_delivery(now, said(id), node.mesh().knows(*id), &self.tags);
         }
-        self.pace.delivered(now.since(self.since), self.forecast.as_ref(), self.plan.airtime);
+        self.pace.delivered(now.since(self.since), self.forecast.as_ref(), self.plan.tempo);
         self.begin_sending(now, node);
         true
     }
@@ -98,7 +99,7 @@ impl Deployment {
             concurrency: self.plan.concurrency.max(1),
             // Where nobody else is waited for, stock nodes start the image as soon as they have it.
             hold: self.plan.hold || self.is_open(Family::Meshward),
-            airtime: self.plan.airtime,
+            tempo: self.plan.tempo,
         };
         self.go(now, Phase::Sending);
         match node.start_rollout(now, plan) {

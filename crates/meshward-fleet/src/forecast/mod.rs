@@ -20,6 +20,7 @@ pub use fit::Unfit;
 use meshward_core::codec::Codec;
 use meshward_core::hash::Sha256Sum;
 use meshward_core::ota;
+use meshward_core::ota::Tempo;
 use meshward_core::ota::exchange::{About, Exchange, ImageId};
 use meshward_core::ota::trust::{Descriptor, Manifest};
 use meshward_core::time::Duration;
@@ -91,8 +92,10 @@ pub struct Terms<'a> {
     pub hardware: &'a str,
     /// Bytes in a part for stock nodes.
     pub part_size: u32,
-    /// How much of the time an update may fill the channel, in per cent, 1 to 100.
-    pub airtime: u8,
+    /// How fast what goes to all does.
+    pub tempo: Tempo,
+    /// Whether anything goes to all at once.
+    pub broadcast: bool,
     /// The channel.
     pub channel: Channel,
     /// What nodes take to install and to restart.
@@ -202,7 +205,7 @@ pub struct Group {
     pub chunks: u32,
     /// Channel time of these; of a pass that serves other groups too, all of it.
     pub channel: Duration,
-    /// Until they have it all, at the plan's airtime; what is sent at the same time included.
+    /// Until they have it all, at the plan's tempo; what is sent at the same time included.
     pub transfer: Duration,
     /// Making room and writing the image; for stock nodes that is part of the transfer.
     pub install: Duration,
@@ -236,6 +239,19 @@ impl Forecast {
     /// Channel time of what goes to Meshward nodes.
     pub fn passes_channel(&self) -> Duration {
         self.passes.iter().fold(Duration::ZERO, |sum, pass| sum + pass.channel)
+    }
+
+    /// Chunks of all that goes to Meshward nodes.
+    pub fn passes_chunks(&self) -> u64 {
+        self.passes.iter().map(|pass| u64::from(pass.descriptor.chunks())).sum()
+    }
+
+    /// Parts that go to all stock nodes at once.
+    pub fn turbo_parts(&self) -> u64 {
+        self.groups
+            .iter()
+            .find(|group| group.service == Service::Turbo)
+            .map_or(0, |group| group.chunks.into())
     }
 
     /// Channel time of what goes to stock nodes.
@@ -434,23 +450,21 @@ fn reckon(
 ) -> Forecast {
     let image = u32::try_from(stock.size).unwrap_or(u32::MAX);
     let mut groups = grouped(&passes, served, &sorted, fleet, &terms.board, image);
-    let share = |channel: Duration| {
-        Duration::from_micros(
-            channel.as_micros().saturating_mul(100) / u64::from(terms.airtime.clamp(1, 100)),
-        )
-    };
     let channels: Vec<Duration> = passes.iter().map(|pass| pass.channel).collect();
-    for group in &mut groups {
+    for group in groups.iter_mut().filter(|group| matches!(group.service, Service::Pass(_))) {
         // Passes share the channel fairly: while this one lasts, each other takes as much, if it has that much.
         let beside = channels.iter().map(|other| (*other).min(group.channel));
-        group.transfer = share(beside.fold(Duration::ZERO, |sum, part| sum + part));
+        let chunks = passes.iter().map(|pass| u64::from(pass.descriptor.chunks().min(group.chunks))).sum();
+        group.transfer = terms.tempo.stretched(beside.fold(Duration::ZERO, |sum, part| sum + part), chunks);
     }
     let all = channels.iter().fold(Duration::ZERO, |sum, channel| sum + *channel);
     let mut forecast = Forecast { passes, stock: None, groups, channel: all, eta: Duration::ZERO };
     let mut staged = forecast.groups.iter().map(|group| group.transfer + group.install).max();
     if !sorted.stock.is_empty() {
         let mut group = stock_group(stock, sorted.stock, fleet, terms);
-        group.transfer = share(all) + share(group.channel);
+        let parts = if group.service == Service::Turbo { group.chunks.into() } else { 0 };
+        let before = terms.tempo.stretched(all, forecast.passes_chunks());
+        group.transfer = before + terms.tempo.stretched(group.channel, parts);
         staged = staged.max(Some(group.transfer));
         forecast.stock =
             Some(if group.service == Service::Unicast { ota::Scheme::Unicast } else { ota::Scheme::Turbo });
@@ -511,7 +525,7 @@ fn stock_group(image: &StockImage<'_>, nodes: Vec<NodeId>, fleet: &Fleet<'_>, te
     let (service, nanos) = match terms.scheme {
         Scheme::Turbo => (Service::Turbo, turbo),
         Scheme::Unicast => (Service::Unicast, unicast),
-        _ if unicast < turbo => (Service::Unicast, unicast),
+        _ if unicast < turbo || !terms.broadcast => (Service::Unicast, unicast),
         _ => (Service::Turbo, turbo),
     };
     Group {

@@ -1,5 +1,5 @@
 use super::*;
-use meshward_core::ota::Md5Sum;
+use meshward_core::ota::{Md5Sum, Tempo};
 
 const GATEWAY: u32 = 1;
 
@@ -57,7 +57,8 @@ fn terms(scheme: Scheme) -> Terms<'static> {
         role: "sensor",
         hardware: "ESP32",
         part_size: 1_024,
-        airtime: 100,
+        tempo: Tempo::default(),
+        broadcast: true,
         channel: Channel::default(),
         board: Board::default(),
     }
@@ -163,6 +164,8 @@ fn stock_nodes_are_served_by_the_cheaper_of_their_ways() {
     assert_eq!(near.channel, near.passes_channel() + near.stock_channel());
     assert_eq!(stock.transfer, near.channel, "after the patch");
     assert_eq!(near.eta, stock.eta());
+    let alone = Case::new(4, &[]).with(&Terms { broadcast: false, ..terms(Scheme::Auto) }, None);
+    assert_eq!((alone.stock, alone.turbo_parts()), (Some(ota::Scheme::Unicast), 0));
     let forced = case.forecast(Scheme::Turbo);
     assert_eq!(service(&forced, 2).0, &Service::Turbo);
     assert_eq!(service(&forced, 5).0, &Service::None(Unfit::StockOnly));
@@ -227,10 +230,14 @@ fn a_cut_role_is_known_and_airtime_stretches_the_transfer() {
     let case = Case::new(1, &[]).member(2, About { role, ..about(None) });
     let quick = case.with(&terms(Scheme::Auto), Some(&manifest));
     assert_eq!(service(&quick, 2).1, Some("lzma"));
-    let slow = case.with(&Terms { airtime: 25, ..terms(Scheme::Auto) }, Some(&manifest));
+    let slow = case.with(&Terms { tempo: Tempo::with_airtime(25), ..terms(Scheme::Auto) }, Some(&manifest));
     assert_eq!(slow.channel, quick.channel);
     let (slow, quick) = (slow.groups[0].transfer.as_micros(), quick.groups[0].transfer.as_micros());
     assert_eq!(slow, 4 * quick);
+    let one = Tempo { chunks_per_second: core::num::NonZeroU16::new(1), ..Tempo::default() };
+    let fixed = case.with(&Terms { tempo: one, ..terms(Scheme::Auto) }, Some(&manifest));
+    let group = &fixed.groups[0];
+    assert_eq!(group.transfer, Duration::from_secs(group.chunks.into()));
     let absent = Case::new(1, &[]);
     let tree = chain(1);
     let fleet = Fleet { tree: &tree, targets: &[NodeId(9)], members: &absent.members };

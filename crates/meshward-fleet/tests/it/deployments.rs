@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use meshward_core::hash::{Md5Sum, Sha256Sum};
-use meshward_core::ota::StartError;
 use meshward_core::ota::trust::{KeyKind, KeyStore, Manifest};
+use meshward_core::ota::{StartError, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
@@ -64,7 +64,8 @@ fn plan(image: &[u8], sequence: u64) -> Plan {
         part_size: 1_024,
         concurrency: 12,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
+        broadcast: true,
         confirmed: true,
         forecast_only: false,
     }
@@ -246,7 +247,7 @@ fn a_forecast_sends_nothing_and_the_rest_can_be_paused_and_aborted() {
         forecast.groups.iter().map(|group| (&group.service, group.nodes.len())).collect();
     assert_eq!(served, [(&Service::Pass(0), 4), (&Service::Turbo, 2)]);
 
-    start(&mut net, Plan { airtime: 5, ..plan(&new, 1) });
+    start(&mut net, Plan { tempo: Tempo::with_airtime(5), ..plan(&new, 1) });
     assert!(net.run(HOUR, |net| net.phases.last() == Some(&Phase::Delivering)));
     net.run(Duration::from_secs(20), |_| false);
     let eta = net.with(|now, deployment, node| deployment.eta(now, node)).unwrap();
@@ -278,7 +279,7 @@ fn plans_that_make_no_sense_are_refused() {
         assert_eq!(Deployment::start(now, net.gateway(), plan).map(|_| ()), Err(expected));
     };
     check(Plan { image: Arc::from([]), ..plan(&new, 1) }, StartError::EmptyImage);
-    check(Plan { airtime: 0, ..plan(&new, 1) }, StartError::Airtime(0));
+    check(Plan { tempo: Tempo::with_airtime(0), ..plan(&new, 1) }, StartError::Airtime(0));
     check(Plan { part_size: 9, ..plan(&new, 1) }, StartError::PartSize(9));
     check(Plan { targets: Some(vec![NodeId(1)]), ..plan(&new, 1) }, StartError::NoTargets);
     let other = SignedManifest::read(manifest(&new, 1).bytes().to_vec(), Sha256Sum::of(b"other"));

@@ -116,7 +116,7 @@ async fn left(store: &Store, row: &RolloutRow) -> Result<Option<Unfinished>, Sto
 }
 
 /// An image with its bytes; none, and a warning, where they are damaged.
-async fn image(store: &Store, row: &FirmwareRow) -> Result<Option<Firmware>, StoreError> {
+pub(crate) async fn image(store: &Store, row: &FirmwareRow) -> Result<Option<Firmware>, StoreError> {
     let bytes = match store.firmware_image(&row.sha256).await {
         Err(error @ StoreError::Damaged { .. }) => {
             tracing::warn!(sha256 = row.sha256, %error, "an image is damaged and is passed over");

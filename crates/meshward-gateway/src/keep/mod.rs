@@ -24,7 +24,7 @@ use crate::notify::Notifier;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
 use crate::store::{Holder, Recorder, Retention, Store, StoreError};
-pub(crate) use load::firmware_of;
+pub(crate) use load::{firmware_of, image as stored_firmware};
 pub use rollout::REFUSED;
 pub(crate) use rollout::{document, report as rollout_report, request, rows as rollout_rows};
 use round::Round;

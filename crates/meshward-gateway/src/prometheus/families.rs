@@ -48,6 +48,7 @@ families! {
     MQTT = gauge("painlessmesh_gateway_mqtt_connected", "", "1 while the broker has let the gateway in, 0 while it has not; absent where there is to be none.");
     PARSE_ERRORS = counter("painlessmesh_gateway_parse_errors", "", "Frames from the mesh that were not read, by why.");
     OUTBOX = gauge("painlessmesh_gateway_outbox_pending", "", "Messages to people that wait to be delivered, by channel.");
+    SLOW = counter("painlessmesh_gateway_slow_listeners", "", "Listeners of streams that read too slowly: `reset` began again, `cut_off` was let go.");
     CPU = counter("process_cpu_seconds", "seconds", "Processor time of the gateway's process.");
     RESIDENT = gauge("process_resident_memory_bytes", "bytes", "Memory of the gateway's process that is in RAM.");
     VIRTUAL = gauge("process_virtual_memory_bytes", "bytes", "Memory that is mapped into the gateway's process.");

@@ -170,6 +170,8 @@ fn write_gateway(writer: &mut Writer, copy: &Snapshot) {
     copy.broker.into_iter().for_each(|connected| writer.sample(&[], f64::from(u8::from(connected))));
     writer.begin(families::PARSE_ERRORS);
     copy.parse_errors.iter().for_each(|(why, count)| writer.sample(&[("reason", why)], *count as f64));
+    writer.begin(families::SLOW);
+    copy.slow.iter().for_each(|(slow, count)| writer.sample(&[("result", slow.name())], *count as f64));
     writer.begin(families::OUTBOX);
     copy.outbox.iter().for_each(|(channel, count)| writer.sample(&[("channel", channel)], *count as f64));
 }

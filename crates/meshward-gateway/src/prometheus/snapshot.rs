@@ -12,7 +12,7 @@ use meshward_fleet::overhead::Class;
 use meshward_fleet::packages::Topic;
 
 use super::families::{Read, TOLD};
-use crate::service::{Gateway, Tally};
+use crate::service::{Gateway, Slow, Tally};
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ pub(super) struct Snapshot {
     pub(super) parse_errors: [(&'static str, u64); 4],
     pub(super) tally: Tally,
     pub(super) broker: Option<bool>,
+    pub(super) slow: [(Slow, u64); 2],
     /// Messages that wait, by channel: the node's task does not know them.
     pub(super) outbox: BTreeMap<String, u64>,
 }
@@ -113,6 +114,7 @@ impl Snapshot {
             ],
             tally: *gateway.tally(),
             broker: gateway.broker(),
+            slow: gateway.slow_listeners(),
             outbox: BTreeMap::new(),
         }
     }

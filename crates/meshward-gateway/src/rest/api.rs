@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::access::Access;
 use super::dashboard::Dashboard;
+use super::export::Places;
 use super::hub::Hub;
 use super::idempotency::Keys;
 use super::problem::Problem;
@@ -31,6 +32,8 @@ pub struct Api {
     pub(super) hub: Hub,
     /// Requests that are not to be done twice.
     pub(super) keys: Keys,
+    /// Downloads that are under way.
+    pub(super) exports: Places,
     /// Whether the service stops.
     pub(super) stop: Stop,
 }
@@ -48,6 +51,7 @@ impl Api {
             notifier: None,
             hub,
             keys: Keys::default(),
+            exports: Places::default(),
             stop: Stop::default(),
         }
     }

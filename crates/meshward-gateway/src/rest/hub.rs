@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::convert;
-use crate::service::Gateway;
+use crate::service::{Gateway, Slow};
 use crate::shell::{NodeHandle, Stopped};
 
 /// Streams at once.
@@ -61,6 +61,8 @@ struct Kept {
     /// Whether `state` is up to date, because somebody listens.
     watched: bool,
     last_event: u64,
+    /// When roll-outs ended whose text is in `state`: it does not change any more, and may name hundreds of nodes.
+    ended: BTreeMap<u64, SystemTime>,
 }
 
 /// What a listener begins with.
@@ -73,11 +75,9 @@ pub(crate) struct Start {
     /// What was published after its revision, for who comes back.
     pub(crate) missed: Vec<Message>,
     pub(crate) news: broadcast::Receiver<Message>,
-    /// Gives its place back when it goes.
-    pub(crate) _seat: Seat,
 }
 
-/// A place among [`STREAMS_MAX`].
+/// A place among [`STREAMS_MAX`], which is given back when this goes.
 pub(crate) struct Seat(Arc<AtomicUsize>);
 
 impl Drop for Seat {
@@ -146,12 +146,24 @@ impl Hub {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a seat. Who comes back says which revision it had.
-    pub(crate) async fn listen(&self, last: Option<&str>) -> Result<Start, NoStart> {
+    /// A place for a listener.
+    pub(crate) fn seat(&self) -> Result<Seat, NoStart> {
         let seat = Seat(Arc::clone(&self.seats));
         if self.seats.fetch_add(1, Ordering::AcqRel) >= STREAMS_MAX {
-            return Err(NoStart::Crowded);
+            Err(NoStart::Crowded)
+        } else {
+            Ok(seat)
         }
+    }
+
+    /// Counts a listener that reads too slowly.
+    pub(crate) async fn note(&self, slow: Slow) {
+        // A gateway that has gone counts nothing.
+        drop(self.gateway.with(move |_, _, gateway| gateway.note_slow_listener(slow)).await);
+    }
+
+    /// What a listener begins with. Who comes back says which revision it had.
+    pub(crate) async fn start_from(&self, last: Option<&str>) -> Result<Start, NoStart> {
         let watched = self.kept().watched;
         if !watched {
             self.look().await?;
@@ -170,7 +182,7 @@ impl Hub {
         // Under the lock, so that nothing is published between what is kept and what is new.
         let news = self.news.subscribe();
         let reset = matches!(known, Some(None));
-        Ok(Start { reset, snapshot, revision: kept.revision, missed, news, _seat: seat })
+        Ok(Start { reset, snapshot, revision: kept.revision, missed, news })
     }
 
     async fn run(self) {
@@ -223,12 +235,20 @@ impl Hub {
     /// Publishes what has changed.
     async fn look(&self) -> Result<(), Stopped> {
         self.hear().await?;
+        let ended = self.kept().ended.clone();
         let (nodes, alerts, rollouts, mesh) = self
             .gateway
-            .with(|now, node, gateway| {
+            .with(move |now, node, gateway| {
                 let rollouts = gateway.rollouts(now, node);
-                let rollouts: Vec<_> =
-                    rollouts.iter().map(|rollout| convert::rollout(gateway, node, rollout)).collect();
+                let rollouts: Vec<_> = rollouts
+                    .iter()
+                    .map(|rollout| {
+                        let is_known =
+                            rollout.finished.is_some() && ended.get(&rollout.id) == rollout.finished.as_ref();
+                        let shown = (!is_known).then(|| convert::rollout(gateway, node, rollout));
+                        (rollout.id, rollout.finished, shown)
+                    })
+                    .collect();
                 let status = convert::status(gateway, now, node);
                 (convert::nodes(gateway, now), convert::alerts(gateway), rollouts, status)
             })
@@ -236,14 +256,19 @@ impl Hub {
         let mut state = State::new();
         state.extend(nodes.iter().map(|node| (("nodes", node.id.to_string()), text(node))));
         state.extend(alerts.iter().map(|alert| (("alerts", alert.fingerprint.clone()), text(alert))));
-        state.extend(rollouts.iter().map(|rollout| (("rollouts", rollout.id.to_string()), text(rollout))));
         state.insert(("mesh", "mesh".to_owned()), text(&mesh));
-        self.compare(state);
+        let mut kept = self.kept();
+        for (id, _, shown) in &rollouts {
+            let key = ("rollouts", id.to_string());
+            let data = shown.as_ref().map(text).or_else(|| kept.state.get(&key).cloned());
+            state.extend(data.map(|data| (key, data)));
+        }
+        kept.ended = rollouts.iter().filter_map(|(id, finished, _)| Some((*id, (*finished)?))).collect();
+        self.compare(&mut kept, state);
         Ok(())
     }
 
-    fn compare(&self, state: State) {
-        let mut kept = self.kept();
+    fn compare(&self, kept: &mut Kept, state: State) {
         let old = std::mem::replace(&mut kept.state, state.clone());
         if !kept.watched {
             kept.watched = true;
@@ -254,12 +279,12 @@ impl Hub {
         }
         for (key, data) in &state {
             if old.get(key) != Some(data) {
-                self.publish(&mut kept, key.0, "changed", Arc::clone(data));
+                self.publish(kept, key.0, "changed", Arc::clone(data));
             }
         }
         for (topic, key) in old.keys().filter(|key| !state.contains_key(key)) {
             let gone = json!({ name(topic): key.parse::<u64>().map_or_else(|_| Value::from(key.clone()), Value::from) });
-            self.publish(&mut kept, topic, "removed", text(&gone));
+            self.publish(kept, topic, "removed", text(&gone));
         }
     }
 
@@ -272,6 +297,16 @@ impl Hub {
         kept.messages.push_back(message.clone());
         // Nobody may listen.
         drop(self.news.send(message));
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    /// Publishes so many changes of a topic, as if so many things had changed at once.
+    pub(crate) fn publish_many(&self, topic: &'static str, count: usize) {
+        let mut kept = self.kept();
+        (0..count)
+            .for_each(|at| self.publish(&mut kept, topic, "changed", format!("{{\"at\":{at}}}").into()));
     }
 }
 

@@ -39,6 +39,7 @@ fn problem(status: u16) -> Response {
         413 => "The body is too long.",
         415 => "The body is of another media type.",
         422 => "The body has the wrong shape or says what makes no sense: `errors` points at it.",
+        426 => "The path speaks WebSocket, and the request does not.",
         429 => "Too many at once, or too often: `detail` says of what, `Retry-After` how long to wait.",
         500 => "The gateway has a defect; its log says more.",
         503 => "The gateway is shutting down.",

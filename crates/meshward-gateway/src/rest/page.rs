@@ -69,6 +69,13 @@ impl Paging {
         Self { limit, cursor }
     }
 
+    /// The same, with pages that have no more than this many items whatever is asked for.
+    pub(crate) fn at_most(self, most: u16) -> Self {
+        // What is out of range stays so, to be refused.
+        let limit = self.limit.unwrap_or(LIMIT_USUAL);
+        Self { limit: Some(if limit <= LIMIT_MAX { limit.min(most) } else { limit }), ..self }
+    }
+
     fn limit(&self) -> Answer<usize> {
         let limit = self.limit.unwrap_or(LIMIT_USUAL);
         if !(1..=LIMIT_MAX).contains(&limit) {

@@ -64,6 +64,11 @@ impl Problem {
         problem
     }
 
+    /// It as JSON, where it is no answer to a request.
+    pub(crate) fn json(&self) -> String {
+        String::from_utf8(body(&self.0)).unwrap_or_default()
+    }
+
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }

@@ -40,6 +40,7 @@ use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
 use outside::Outside;
+pub use outside::Slow;
 pub use preview::Previewed;
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
@@ -538,4 +539,22 @@ pub async fn join(
     let (shell, handle) = Shell::bind(shell, node, gateway, None, clock, traffic).await?;
     tokio::spawn(pack(jobs, handle.clone()));
     Ok((shell, handle))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use meshward_core::ota::trust::KeyKind;
+
+    use super::*;
+
+    /// A gateway without nodes, which runs until the test ends.
+    pub(crate) async fn gateway() -> NodeHandle<Gateway> {
+        let operator = SigningKey::from_seed(KeyKind::Operator, [7; 32]).unwrap();
+        let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
+        let (shell, settings) = (ShellConfig::default(), Settings::default());
+        let (shell, handle) =
+            join(mesh, shell, traffic, operator, settings, Remembered::default()).await.unwrap();
+        tokio::spawn(shell.run(std::future::pending()));
+        handle
+    }
 }

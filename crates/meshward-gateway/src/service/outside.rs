@@ -1,4 +1,5 @@
-//! What the gateway knows of its broker, and what it passes on there: texts of nodes that are no packages.
+//! What the gateway knows of those outside the mesh: whether its broker has let it in, what it passes on there (texts of
+//! nodes that are no packages), and how many listeners of its streams were too slow.
 
 use meshward_core::node::Event;
 use meshward_core::wire::NodeId;
@@ -15,6 +16,26 @@ pub(super) struct Outside {
     broker: Option<bool>,
     texts: Option<mpsc::Sender<(NodeId, Vec<u8>)>>,
     texts_dropped: u64,
+    slow: [u64; 2],
+}
+
+/// What became of a listener that read too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// It lost its place, and began again.
+    Reset,
+    /// It did not read at all, and was let go.
+    CutOff,
+}
+
+impl Slow {
+    /// Its name, as metrics have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::CutOff => "cut_off",
+        }
+    }
 }
 
 impl Gateway {
@@ -38,6 +59,18 @@ impl Gateway {
     /// Texts for which there was no room.
     pub fn texts_dropped(&self) -> u64 {
         self.outside.texts_dropped
+    }
+
+    /// Counts a listener that read too slowly.
+    pub fn note_slow_listener(&mut self, slow: Slow) {
+        let [reset, cut_off] = &mut self.outside.slow;
+        *(if slow == Slow::Reset { reset } else { cut_off }) += 1;
+    }
+
+    /// How many there were.
+    pub fn slow_listeners(&self) -> [(Slow, u64); 2] {
+        let [reset, cut_off] = self.outside.slow;
+        [(Slow::Reset, reset), (Slow::CutOff, cut_off)]
     }
 
     /// Passes on what is a text.

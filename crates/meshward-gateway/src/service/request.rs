@@ -1,8 +1,9 @@
 //! What operators ask for, and what it comes to.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use meshward_core::ota::StartError;
+use meshward_core::ota::{StartError, Tempo};
 use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{Plan, SignedManifest};
 use meshward_fleet::firmware::{ImageError, ImageInfo, inspect};
@@ -70,6 +71,10 @@ pub struct Allowed {
     pub chunk_size_max: u16,
     /// How much of the time an update may fill the radio channel, 1 to 100 per cent; a request may ask for less.
     pub airtime_max: u8,
+    /// So many chunks a second go to all; `None` goes by what the mesh takes.
+    pub fixed_rate: Option<NonZeroU16>,
+    /// Whether payloads may go to all at once.
+    pub broadcast: bool,
 }
 
 impl Default for Allowed {
@@ -82,6 +87,8 @@ impl Default for Allowed {
             compression_level: level,
             chunk_size_max: chunk_size,
             airtime_max: 100,
+            fixed_rate: None,
+            broadcast: true,
         }
     }
 }
@@ -90,11 +97,18 @@ impl Allowed {
     /// What is sent, if that may be.
     fn scheme(&self, wanted: Scheme) -> Result<Scheme, RolloutError> {
         match wanted {
+            Scheme::Turbo if !self.broadcast => Err(RolloutError::Broadcast),
             _ if self.compression => Ok(wanted),
             Scheme::Auto => Ok(Scheme::Full),
             Scheme::Heatshrink | Scheme::Lzma | Scheme::Delta => Err(RolloutError::Packed),
             Scheme::Full | Scheme::Turbo | Scheme::Unicast => Ok(wanted),
         }
+    }
+
+    /// How fast what goes to all does.
+    fn tempo(&self, airtime: u8) -> Tempo {
+        let chunks_per_second = self.fixed_rate.filter(|_| self.broadcast);
+        Tempo { airtime: airtime.min(self.airtime_max), chunks_per_second }
     }
 
     fn packing(&self) -> Options {
@@ -114,6 +128,12 @@ pub enum RolloutError {
         "this gateway sends nothing packed: its configuration has ota.compression = false; take scheme auto or full"
     )]
     Packed,
+    /// The gateway's keeper wants nothing to go to all.
+    #[error(
+        "this gateway sends to one node after the other: its configuration has ota.broadcast = false; take scheme auto or \
+         unicast"
+    )]
+    Broadcast,
     /// No such image was uploaded.
     #[error("no firmware with this SHA-256 has been uploaded")]
     UnknownFirmware,
@@ -197,7 +217,8 @@ impl Gateway {
             part_size: request.part_size.min(self.allowed.chunk_size_max.into()),
             concurrency: request.concurrency.max(1),
             hold: request.hold || request.plan.is_some(),
-            airtime: request.airtime.min(self.allowed.airtime_max),
+            tempo: self.allowed.tempo(request.airtime),
+            broadcast: self.allowed.broadcast,
             confirmed: request.confirm_receiver || self.confirmed.contains(&request.firmware),
             forecast_only: false,
         };
@@ -225,5 +246,19 @@ mod tests {
             assert_eq!(bound.scheme(wanted).ok(), sent, "{wanted:?}");
             assert_eq!(free.scheme(wanted).ok(), Some(wanted));
         }
+    }
+
+    #[test]
+    fn nothing_goes_to_all_where_nothing_may() {
+        let (rate, free) = (NonZeroU16::new(20), Allowed::default());
+        let alone = Allowed { broadcast: false, fixed_rate: rate, ..free };
+        assert!(matches!(alone.scheme(Scheme::Turbo), Err(RolloutError::Broadcast)));
+        for scheme in Scheme::ALL.into_iter().filter(|scheme| *scheme != Scheme::Turbo) {
+            assert_eq!(alone.scheme(scheme).ok(), Some(scheme));
+        }
+        // A rate is of what goes to all.
+        assert_eq!(alone.tempo(40), Tempo::with_airtime(40));
+        let bound = Allowed { airtime_max: 30, fixed_rate: rate, ..free };
+        assert_eq!(bound.tempo(40), Tempo { airtime: 30, chunks_per_second: rate });
     }
 }

@@ -34,7 +34,9 @@ const CORE: [&str; 22] = [
     "join",
 ];
 /// Kinds of panels that come with Grafana.
-const PANELS: [&str; 6] = ["timeseries", "stat", "gauge", "bargauge", "table", "piechart"];
+const PANELS: [&str; 7] = ["timeseries", "stat", "gauge", "bargauge", "table", "piechart", "nodeGraph"];
+/// What reads our own interface in Grafana.
+const INFINITY: &str = "yesoreyeram-infinity-datasource";
 
 fn files(folder: &str) -> BTreeMap<String, Value> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib")).join(folder);
@@ -95,13 +97,15 @@ fn dashboard(board: &Value) -> Vec<String> {
             wrong.push(format!("brackets of {query}"));
         }
     };
-    for variable in variables.values().filter(|one| one["type"] == "query") {
-        check(text(variable, "definition"));
-    }
-    for panel in list(board, "panels") {
-        for target in list(panel, "targets") {
-            check(target[if source == "prometheus" { "expr" } else { "query" }].as_str().unwrap_or_default());
-        }
+    let queries = variables.values().filter(|one| one["type"] == "query");
+    let targets = list(board, "panels").iter().flat_map(|panel| list(panel, "targets"));
+    if source == INFINITY {
+        let asked = queries.map(|one| &one["query"]["infinityQuery"]).chain(targets);
+        wrong.extend(asked.filter_map(no_route));
+    } else {
+        let field = if source == "prometheus" { "expr" } else { "query" };
+        queries.for_each(|variable| check(text(variable, "definition")));
+        targets.for_each(|target| check(target[field].as_str().unwrap_or_default()));
     }
     for panel in list(board, "panels") {
         let (title, place) = (text(panel, "title"), &panel["gridPos"]);
@@ -118,11 +122,40 @@ fn dashboard(board: &Value) -> Vec<String> {
     wrong
 }
 
+/// What a query of our own interface asks for that there is not.
+fn no_route(query: &Value) -> Option<String> {
+    let path = text(query, "url").split('?').next().unwrap_or_default();
+    let Some(rule) = table::find(&Method::GET, path) else {
+        return Some(format!("there is no route {path}"));
+    };
+    let fields: BTreeSet<String> =
+        list(query, "columns").iter().map(|one| text(one, "selector").to_owned()).collect();
+    let rows = match rule.path {
+        "/api/v1/grafana/nodes" => {
+            json!(["id", "title", "subtitle", "mainstat", "secondarystat", "arc__good", "arc__lost", "color"])
+        }
+        "/api/v1/grafana/edges" => json!(["id", "source", "target", "mainstat"]),
+        "/api/v1/alerts" => json!(["severity", "rule", "subject", "state", "evidence"]),
+        "/api/v1/meshes" => json!(["id"]),
+        _ => return Some(format!("nobody knows the fields of {path}")),
+    };
+    let strange = fields.into_iter().find(|field| !rows.as_array().unwrap().contains(&json!(field)));
+    strange.map(|field| format!("there is no field {field} of {path}"))
+}
+
 #[test]
 fn dashboards_ask_for_what_there_is() {
     let boards = files("grafana/dashboards");
     let names: Vec<&str> = boards.keys().map(String::as_str).collect();
-    let expected = ["alerts.json", "firmware.json", "fleet.json", "gateway.json", "influx.json", "node.json"];
+    let expected = [
+        "alerts.json",
+        "firmware.json",
+        "fleet.json",
+        "gateway.json",
+        "influx.json",
+        "node.json",
+        "topology.json",
+    ];
     assert_eq!(names, expected);
     let mut uids = BTreeSet::new();
     for (name, board) in &boards {
@@ -160,6 +193,12 @@ fn a_dashboard_that_asks_for_nothing_is_found() {
     let mut board = files("grafana/dashboards").remove("influx.json").unwrap();
     board["panels"][0]["targets"][0]["query"] = json!("r._measurement == \"mesh\" r._field == \"joy\"");
     assert_eq!(dashboard(&board), ["there is no field joy of mesh"]);
+    let mut board = files("grafana/dashboards").remove("topology.json").unwrap();
+    board["panels"][0]["targets"][0]["url"] = json!("/api/v1/grafana/vertices");
+    board["panels"][0]["targets"][1]["columns"][0]["selector"] = json!("weight");
+    let found =
+        ["there is no route /api/v1/grafana/vertices", "there is no field weight of /api/v1/grafana/edges"];
+    assert_eq!(dashboard(&board), found);
 }
 
 /// What is wrong with a flow.

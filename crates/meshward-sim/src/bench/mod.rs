@@ -13,7 +13,7 @@ mod table;
 use std::sync::Arc;
 
 use meshward_core::mesh::Limits;
-use meshward_core::ota::{ImagePlan, Scheme as Means};
+use meshward_core::ota::{ImagePlan, Scheme as Means, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::{Data, NodeId, Offer};
@@ -314,7 +314,7 @@ fn begin(case: &Case, world: &mut World, image: &Arc<Image>) {
         part_size: PART as u32,
         concurrency: CONCURRENCY,
         hold: false,
-        airtime: case.airtime,
+        tempo: Tempo::with_airtime(case.airtime),
     };
     world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meshward_core::ota::ImagePlan;
+use meshward_core::ota::{ImagePlan, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
@@ -114,7 +114,7 @@ fn plan_rollout(knobs: &Knobs, world: &mut World, panel: &mut Panel, rng: &mut R
         part_size: knobs.part_size,
         concurrency: knobs.concurrency,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
     };
     panel.images.offered(image.md5, ROLE);
     panel.accounts.promised(Promise {

@@ -4,6 +4,7 @@ mod peers;
 
 use std::sync::Arc;
 
+use meshward_core::ota::Tempo;
 use meshward_core::ota::exchange::ExchangeEvent;
 use meshward_core::ota::receiver;
 use meshward_core::rng::Rng;
@@ -213,7 +214,8 @@ fn plan(world: &World, release: &Release) -> Plan {
         part_size: 1_024,
         concurrency: 12,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
+        broadcast: true,
         confirmed: true,
         forecast_only: false,
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshward_core::ota::{ImagePlan, Scheme, TargetState};
+use meshward_core::ota::{ImagePlan, Scheme, TargetState, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
@@ -62,7 +62,7 @@ pub(crate) fn plan_for_all(world: &World, image: &Arc<Image>) -> Arc<ImagePlan> 
         part_size: 1024,
         concurrency: 12,
         hold: false,
-        airtime: 100,
+        tempo: Tempo::default(),
     })
 }
 

@@ -196,6 +196,14 @@ sections! {
         /// How much of the time an update may fill the radio channel. Less is slower, and leaves more to the nodes'
         /// own messages.
         live airtime_percent: u32 = 100, Whole { range: 1..=100, multiple: 1, unit: "percent" };
+        /// How many chunks a second go to all nodes, whatever their answers say of the channel. Without it the gateway
+        /// goes as fast as these answers allow. What relays have no room for waits either way, and `airtime_percent`
+        /// still holds. A mesh whose channel is too slow for the rate loses messages.
+        live fixed_rate: Option<u32> = None, Optional(Whole { range: 1..=1_000, multiple: 1, unit: "chunks a second" });
+        /// Whether chunks go to all nodes at once. Without it each node gets its own: Meshward nodes from the nearest
+        /// that has them, C++ nodes from the gateway, which takes far more channel time in large meshes. `fixed_rate`
+        /// is then without effect: nodes ask for what they can take.
+        live broadcast: bool = true, Switch;
     }
 
     /// A broker for everybody who speaks MQTT: status, requests, Home Assistant. Topics and payloads are in

@@ -159,6 +159,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let signers = Signers::new()?;
     let keys = if args.scheme.is_stock() { None } else { Some(signers.keys()?) };
     let mut mesh = VirtualMesh::start(&args, &base, &new, keys.as_ref()).await?;
+    if !args.once {
+        // For whoever wants a gateway of their own in it: `meshward gateway --peer …`.
+        println!("mesh: {}", mesh.entry());
+    }
     let author = signers.author;
     let plan = gateway::Plan {
         entry: mesh.entry(),

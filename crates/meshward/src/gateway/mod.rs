@@ -9,6 +9,7 @@ mod reload;
 mod telling;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -271,6 +272,8 @@ fn allowed(ota: &Ota) -> Allowed {
         compression_level: ota.compression_level as u8,
         chunk_size_max: ota.max_chunk_size as u16,
         airtime_max: ota.airtime_percent as u8,
+        fixed_rate: ota.fixed_rate.and_then(|rate| NonZeroU16::new(rate as u16)),
+        broadcast: ota.broadcast,
     }
 }
 

@@ -37,7 +37,7 @@ use core::fmt;
 
 pub use report::{FailReason, TargetReport, TargetState};
 
-use super::{Md5Sum, Package};
+use super::{Md5Sum, Package, Tempo};
 use crate::time::{Duration, Instant};
 use crate::wire::{DataRequest, NodeId, Offer, Tree};
 use loss::Loss;
@@ -85,9 +85,8 @@ pub struct ImagePlan {
     pub concurrency: usize,
     /// Whether nodes are given their last part, and so restart, only after [`Distributor::activate`].
     pub hold: bool,
-    /// How much of the time the broadcast pass may fill one channel that all share, in per cent: the rest is
-    /// for others. 100 is as fast as it goes.
-    pub airtime: u8,
+    /// How fast the broadcast pass goes.
+    pub tempo: Tempo,
 }
 
 impl ImagePlan {
@@ -106,7 +105,7 @@ pub enum StartError {
     NoTargets,
     /// [`ImagePlan::part_size`] is outside [`ImagePlan::PART_SIZES`].
     PartSize(u32),
-    /// [`ImagePlan::airtime`] is not 1 to 100.
+    /// [`Tempo::airtime`] is not 1 to 100.
     Airtime(u8),
 }
 
@@ -166,8 +165,8 @@ impl Distributor {
         if !ImagePlan::PART_SIZES.contains(&plan.part_size) {
             return Err(StartError::PartSize(plan.part_size));
         }
-        if !(1..=100).contains(&plan.airtime) {
-            return Err(StartError::Airtime(plan.airtime));
+        if !plan.tempo.is_sound() {
+            return Err(StartError::Airtime(plan.tempo.airtime));
         }
         let targets: BTreeSet<NodeId> = plan.targets.iter().copied().filter(|id| *id != self.id).collect();
         if targets.is_empty() {
@@ -188,7 +187,7 @@ impl Distributor {
             targets.into_iter().map(|id| (id, Target::new(now, !plan.hold))).collect();
         let pass = (plan.scheme == Scheme::Turbo).then(|| {
             let bytes = u64::from(plan.part_size).div_ceil(3) * 4 + DATA_OVERHEAD;
-            Pass::new(offer.parts, bytes, plan.airtime, tree, |id| targets.contains_key(&id))
+            Pass::new(offer.parts, bytes, plan.tempo, tree, |id| targets.contains_key(&id))
         });
         let session = Session {
             plan,
@@ -575,7 +574,7 @@ mod tests {
             part_size: 1_024,
             concurrency: 12,
             hold: false,
-            airtime: 100,
+            tempo: Tempo::default(),
         };
         let mut distributor = Distributor::new(NodeId(1));
         distributor.start(Instant::ORIGIN, plan, &tree).unwrap();

@@ -8,6 +8,8 @@
 //! - *The delay*: what a probe takes beyond the fastest one seen is queueing. The window starts at one part;
 //!   below the target it grows, above it shrinks (RFC 6817, LEDBAT, is the model).
 //!
+//! At a fixed rate the window is as wide as relays have room, and delays move nothing.
+//!
 //! A silent leaf stops the pass until it answers, leaves the tree, or has been asked [`TRIES`] times: then it
 //! is left out of the turns, and the next one is asked.
 
@@ -16,6 +18,7 @@ use alloc::vec::Vec;
 
 use super::loss::Loss;
 use super::shape::Shape;
+use crate::ota::Tempo;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeId;
 
@@ -79,6 +82,8 @@ pub(in crate::ota) struct Pacer {
     all_links: Duration,
     /// Whether relays bound their queues themselves: then a lost answer costs no more than a little time.
     lenient: bool,
+    /// Whether delays move the window.
+    adapts: bool,
 }
 
 impl Pacer {
@@ -103,6 +108,7 @@ impl Pacer {
             target,
             all_links,
             lenient: false,
+            adapts: true,
         }
     }
 
@@ -110,6 +116,14 @@ impl Pacer {
     /// repaired over one hop: a probe without an answer counts as answered after a while.
     pub(in crate::ota) fn lenient(self) -> Self {
         Self { lenient: true, ..self }
+    }
+
+    /// A pacer for this tempo. Who asks for a rate has decided what the channel takes; what relays hold stays bounded.
+    pub(in crate::ota) fn at(self, tempo: &Tempo) -> Self {
+        if tempo.chunks_per_second.is_none() {
+            return self;
+        }
+        Self { adapts: false, window: self.window_max * 1_000, ..self }
     }
 
     /// Whether one more broadcast may go.
@@ -185,6 +199,9 @@ impl Pacer {
         let queueing = took.as_micros().saturating_sub(fastest.as_micros());
         // One window of answers moves the window by at most one part.
         let step = 1_000_000 / self.window.max(1_000);
+        if !self.adapts {
+            return;
+        }
         if queueing > self.target.as_micros() {
             self.window = self.window.saturating_sub(step).max(1_000);
         } else {
@@ -323,6 +340,23 @@ mod tests {
             round(&mut pacer, index * 5_000, 20);
         }
         assert_eq!(pacer.window, pacer.window_max * 1_000);
+    }
+
+    #[test]
+    fn at_a_fixed_rate_delays_move_nothing_and_relays_are_spared_all_the_same() {
+        let tempo = Tempo { chunks_per_second: core::num::NonZeroU16::new(5), ..Tempo::default() };
+        let mut pacer = pacer(1).at(&tempo);
+        for round in 0..20 {
+            let leaf = pacer.sent_one(at(round * 5_000)).unwrap();
+            let took = if round == 0 { 10 } else { 4_000 };
+            answered(&mut pacer, at(round * 5_000 + took), leaf, Duration::from_millis(took));
+            assert_eq!(pacer.window, pacer.window_max * 1_000);
+        }
+        let before = pacer.sent();
+        while pacer.may_send() {
+            pacer.sent_one(at(200_000));
+        }
+        assert_eq!(pacer.sent() - before, pacer.window_max);
     }
 
     #[test]

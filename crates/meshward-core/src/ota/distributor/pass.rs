@@ -20,6 +20,7 @@
 use super::loss::{Loss, Manner, best};
 use super::pacing::{Pacer, hop_time};
 use super::shape::Shape;
+use crate::ota::Tempo;
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeId, Tree};
 
@@ -72,18 +73,17 @@ pub(super) struct Pass {
     disturbed: Option<Instant>,
     /// Whether the next broadcast waits for the tree to settle.
     waits_for_tree: bool,
-    /// How much of the time it may fill the channel, in per cent.
-    airtime: u8,
+    tempo: Tempo,
     /// Until then the channel is left to others.
     rests: Option<Instant>,
 }
 
 impl Pass {
-    /// A pass over `parts` parts of `part_bytes` on the wire each, with `airtime` per cent of the channel.
+    /// A pass over `parts` parts of `part_bytes` on the wire each.
     pub(super) fn new(
         parts: u32,
         part_bytes: u64,
-        airtime: u8,
+        tempo: Tempo,
         tree: &Tree,
         targets: impl Fn(NodeId) -> bool,
     ) -> Self {
@@ -98,12 +98,12 @@ impl Pass {
             check: None,
             repeated: false,
             part_bytes,
-            pacer: Pacer::new(&shape, part_bytes),
+            pacer: Pacer::new(&shape, part_bytes).at(&tempo),
             shape,
             low: None,
             disturbed: None,
             waits_for_tree: false,
-            airtime,
+            tempo,
             rests: None,
         }
     }
@@ -183,7 +183,7 @@ impl Pass {
         if tells {
             loss.broadcast(self.shape.relayed);
         }
-        self.rests = self.rest_after(now);
+        self.rests = self.tempo.rest(self.part_bytes, self.shape.links).map(|rest| now + rest);
         self.gone += 1;
         if self.gone >= copies {
             self.gone = 0;
@@ -191,13 +191,6 @@ impl Pass {
             self.high = self.high.max(self.next);
         }
         Some(Shot { part, tells, silent: blocks, probe: self.pacer.sent_one(now) })
-    }
-
-    /// Until when the channel is others' after a broadcast that goes now.
-    fn rest_after(&self, now: Instant) -> Option<Instant> {
-        let share = u64::from(self.airtime.clamp(1, 100));
-        let takes = hop_time(self.part_bytes).saturating_mul(u64::from(self.shape.links));
-        (share < 100).then(|| now + Duration::from_micros(takes.as_micros().saturating_mul(100) / share))
     }
 
     /// After a change of the tree every link carries the news; on a channel full of parts they would come so
@@ -287,6 +280,7 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+    use core::num::NonZeroU16;
 
     use super::*;
 
@@ -307,7 +301,10 @@ mod tests {
     }
 
     fn course(parts: u32, nodes: u32) -> Course {
-        Course { pass: Pass::new(parts, 1_600, 100, &chain(nodes), |_| true), loss: Loss::default() }
+        Course {
+            pass: Pass::new(parts, 1_600, Tempo::default(), &chain(nodes), |_| true),
+            loss: Loss::default(),
+        }
     }
 
     impl Course {
@@ -386,11 +383,10 @@ mod tests {
         assert!(course.fire(1)[0].silent);
     }
 
-    #[test]
-    fn with_a_tenth_of_the_airtime_a_part_goes_every_ten_times_what_it_takes() {
+    /// Between two of the first 20 parts, when the leaf answers at once.
+    fn gap(tempo: Tempo) -> Duration {
         let mut course = course(100, 6);
-        course.pass.airtime = 10;
-        let takes = hop_time(1_600).saturating_mul(5);
+        course.pass = Pass::new(100, 1_600, tempo, &chain(6), |_| true);
         let (mut now, mut gone) = (Instant::ORIGIN, Vec::new());
         while gone.len() < 20 {
             while let Some(shot) = course.pass.next_shot(now, &mut course.loss) {
@@ -400,8 +396,20 @@ mod tests {
             }
             now = course.pass.overdue().unwrap();
         }
-        let took = gone[19].since(gone[0]).as_micros();
-        assert_eq!(took / 19, takes.as_micros() * 10);
+        Duration::from_micros(gone[19].since(gone[0]).as_micros() / 19)
+    }
+
+    #[test]
+    fn with_a_tenth_of_the_airtime_a_part_goes_every_ten_times_what_it_takes() {
+        assert_eq!(gap(Tempo::with_airtime(10)), hop_time(1_600).saturating_mul(5 * 10));
+    }
+
+    #[test]
+    fn at_a_fixed_rate_a_part_goes_as_often_as_it_says() {
+        for rate in [1, 20, 250] {
+            let tempo = Tempo { chunks_per_second: NonZeroU16::new(rate), ..Tempo::default() };
+            assert_eq!(gap(tempo), Duration::from_micros(1_000_000 / u64::from(rate)), "{rate} a second");
+        }
     }
 
     #[test]

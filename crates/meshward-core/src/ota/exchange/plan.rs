@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::source::OFFERINGS_MAX;
 use super::{About, Line};
-use crate::ota::receiver;
+use crate::ota::{Tempo, receiver};
 use crate::time::Instant;
 use crate::wire::NodeId;
 
@@ -29,8 +29,10 @@ pub struct UpdatePlan {
     pub offerings: Vec<Offering>,
     /// Who is to have it.
     pub targets: Vec<NodeId>,
-    /// How much of the time the broadcast pass may fill one channel that all share, in per cent, 1 to 100.
-    pub airtime: u8,
+    /// How fast chunks go to all.
+    pub tempo: Tempo,
+    /// Whether chunks go to all at all. If not, each node gets them over its own link, from the nearest that has them.
+    pub broadcast: bool,
 }
 
 /// Why a plan was not started.
@@ -44,7 +46,7 @@ pub enum PlanError {
     Offerings(usize),
     /// The payload of this place does not fit its descriptor, or the descriptor cannot be read.
     Payload(usize),
-    /// [`UpdatePlan::airtime`] is not 1 to 100.
+    /// [`Tempo::airtime`] is not 1 to 100.
     Airtime(u8),
 }
 

@@ -145,11 +145,11 @@ impl Exchange {
         let takers: Vec<NodeId> = self.clients.takers(tag, index).collect();
         let reached: usize = takers.iter().map(|id| mesh.reached_through(*id)).sum();
         let Some(source) = &mut self.source else { return };
-        if takers.len() > 1 && source.is_most(reached) {
+        if takers.len() > 1 && source.is_for_all(reached) {
             let wanted = self.clients.wanted(tag);
             let most = wanted.iter().filter(|chunk| {
                 let takers = self.clients.takers(tag, *chunk);
-                source.is_most(takers.map(|id| mesh.reached_through(id)).sum())
+                source.is_for_all(takers.map(|id| mesh.reached_through(id)).sum())
             });
             let most: Vec<u32> = most.collect();
             source.repeat(tag, most.iter().copied());
@@ -226,6 +226,7 @@ mod tests {
     use super::*;
     use crate::hash::Sha256Sum;
     use crate::mesh::MeshConfig;
+    use crate::ota::Tempo;
     use alloc::vec;
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
         let offerings = vec![offering(None), offering(Some(Sha256Sum([7; 32])))];
         let tags: Vec<Tag> = offerings.iter().map(|offering| Tag::of(&offering.descriptor)).collect();
         let mut exchange = Exchange::new(gateway, None);
-        let plan = UpdatePlan { offerings, targets: vec![node], airtime: 100 };
+        let plan = UpdatePlan { offerings, targets: vec![node], tempo: Tempo::default(), broadcast: true };
         exchange.start(now, plan, &mesh).unwrap();
         while exchange.poll_transmit().is_some() {}
         for tag in tags.into_iter().chain([Tag(1)]) {

@@ -13,8 +13,9 @@ use super::payload::Payload;
 use super::stage::Stage;
 use super::{ImageId, Phase, PlanError, Tag, UpdatePlan};
 use crate::mesh::Mesh;
+use crate::ota::Tempo;
 use crate::ota::distributor::loss::Loss;
-use crate::ota::distributor::pacing::{Pacer, hop_time};
+use crate::ota::distributor::pacing::Pacer;
 use crate::ota::distributor::shape::Shape;
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeId, To};
@@ -79,7 +80,8 @@ pub(super) struct Source {
     pacer: Pacer,
     links: u32,
     loss: Loss,
-    airtime: u8,
+    tempo: Tempo,
+    broadcast: bool,
     rests: Option<Instant>,
     chunk_bytes: u64,
     /// When the next question may go.
@@ -94,8 +96,8 @@ impl Source {
         if !(1..=OFFERINGS_MAX).contains(&count) {
             return Err(PlanError::Offerings(count));
         }
-        if !(1..=100).contains(&plan.airtime) {
-            return Err(PlanError::Airtime(plan.airtime));
+        if !plan.tempo.is_sound() {
+            return Err(PlanError::Airtime(plan.tempo.airtime));
         }
         let targets: BTreeSet<NodeId> =
             plan.targets.into_iter().filter(|id| *id != mesh.id() && *id != NodeId::NONE).collect();
@@ -126,10 +128,11 @@ impl Source {
             news: now,
             queue: Vec::new(),
             queued: 0,
-            pacer: Pacer::new(&shape, chunk_bytes).lenient(),
+            pacer: Pacer::new(&shape, chunk_bytes).lenient().at(&plan.tempo),
             links: shape.links,
             loss: Loss::default(),
-            airtime: plan.airtime,
+            tempo: plan.tempo,
+            broadcast: plan.broadcast,
             rests: None,
             chunk_bytes,
             ask_next: now,
@@ -279,9 +282,9 @@ impl Source {
         })
     }
 
-    /// Chunks go to all where most lack them: all, unless somebody has had some before; the payloads take turns.
+    /// Chunks go to all where most lack them: all, unless somebody has had some before, or nothing is to go to all; the payloads take turns.
     fn fill_queue(&mut self) {
-        if self.has_chunks() {
+        if self.has_chunks() || !self.broadcast {
             return;
         }
         let mut queue: Vec<(u32, usize)> = Vec::new();
@@ -311,9 +314,9 @@ impl Source {
         }
     }
 
-    /// Whether a branch is most of the mesh.
-    pub(super) fn is_most(&self, reached: usize) -> bool {
-        reached * 2 > self.links as usize
+    /// Whether what so many lack goes to all.
+    pub(super) fn is_for_all(&self, reached: usize) -> bool {
+        self.broadcast && reached * 2 > self.links as usize
     }
 
     fn shoot(&mut self, now: Instant) -> Option<Wish> {
@@ -329,11 +332,7 @@ impl Source {
         }
         let (place, chunk) = self.queue.pop()?;
         let tag = self.payloads.get(place)?.tag;
-        let share = u64::from(self.airtime.clamp(1, 100));
-        if share < 100 {
-            let takes = hop_time(self.chunk_bytes).saturating_mul(u64::from(self.links));
-            self.rests = Some(now + Duration::from_micros(takes.as_micros().saturating_mul(100) / share));
-        }
+        self.rests = self.tempo.rest(self.chunk_bytes, self.links).map(|rest| now + rest);
         Some(Wish::Chunk(tag, chunk, self.pacer.sent_one(now)))
     }
 
@@ -424,7 +423,8 @@ pub(super) mod tests {
     fn passing(present: bool) -> Source {
         let mesh = Mesh::new(MeshConfig::gateway(NodeId(1), 1));
         let targets = vec![NodeId(2), NodeId(3)];
-        let plan = UpdatePlan { offerings: vec![offering(None)], targets, airtime: 100 };
+        let plan =
+            UpdatePlan { offerings: vec![offering(None)], targets, tempo: Tempo::default(), broadcast: true };
         let mut source = Source::new(at(0), plan, &mesh).unwrap();
         let tag = Some(source.payloads[0].tag);
         for id in [2, 3] {

@@ -337,6 +337,7 @@ mod tests {
     use super::super::source::tests::offering;
     use super::*;
     use crate::mesh::{LinkId, MeshConfig};
+    use crate::ota::Tempo;
     use crate::wire::Parcel;
     use alloc::vec;
 
@@ -349,7 +350,12 @@ mod tests {
         let gateway = NodeId(1);
         let mesh = Mesh::new(MeshConfig::gateway(gateway, 1));
         let mut exchange = Exchange::new(gateway, None);
-        let plan = UpdatePlan { offerings: vec![offering(None)], targets: vec![NodeId(5)], airtime: 100 };
+        let plan = UpdatePlan {
+            offerings: vec![offering(None)],
+            targets: vec![NodeId(5)],
+            tempo: Tempo::default(),
+            broadcast: true,
+        };
         exchange.start(at(0), plan, &mesh).unwrap();
         let greetings = |exchange: &mut Exchange, now: Instant| {
             exchange.work(now, &mesh);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use meshward_core::flash::{Completion, ERASED, FlashOp, Layout, erase, program};
 use meshward_core::mesh::{Limits, LinkId, LinkRole, MeshConfig, Outgoing, Priority};
 use meshward_core::node::{Firmware, Node, NodeConfig};
-use meshward_core::ota::{ImagePlan, ReceiverConfig};
+use meshward_core::ota::{ImagePlan, ReceiverConfig, Tempo};
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 
@@ -272,7 +272,7 @@ impl<'a> Part<'a> {
             part_size: 1_024,
             concurrency: 1,
             hold: false,
-            airtime: 100,
+            tempo: Tempo::default(),
         }
     }
 

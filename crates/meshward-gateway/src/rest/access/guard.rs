@@ -104,6 +104,10 @@ fn check(post: &Post, caller: &Caller, request: &mut Request) -> Result<(), Refu
         // Nothing but this tells the page of somebody else in the same browser from a visitor.
         own_page_or_none(request)?;
     }
+    if matches!(principal.how, How::Session(_)) && is_upgrade(request.headers()) {
+        // Browsers let any page open a WebSocket anywhere, and read what comes.
+        csrf::own_page(request.headers()).map_err(|error| refuse(StatusCode::FORBIDDEN, error))?;
+    }
     if let How::Session(secret) = &principal.how
         && !csrf::is_safe(request.method())
     {
@@ -173,10 +177,16 @@ fn may(principal: &Principal, rule: &Rule) -> Result<(), Refused> {
 fn own_page_or_none(request: &Request) -> Result<(), Refused> {
     let headers = request.headers();
     let is_browser = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
-    if csrf::is_safe(request.method()) || !is_browser {
+    let harmless = csrf::is_safe(request.method()) && !is_upgrade(headers);
+    if harmless || !is_browser {
         return Ok(());
     }
     csrf::own_page(headers).map_err(|error| refuse(StatusCode::FORBIDDEN, error))
+}
+
+/// Whether a request wants to go on in another protocol, where no browser keeps one site's pages from another's.
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
 }
 
 /// What says that it is too long is not read at all; what does not say is cut off by the limit.

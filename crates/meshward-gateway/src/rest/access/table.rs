@@ -91,6 +91,11 @@ pub const TABLE: &[Rule] = &[
     viewer("GET", "/api/v1/alert-rules/{name}/test"),
     viewer("GET", "/api/v1/alerts/{fingerprint}"),
     viewer("GET", "/api/v1/events/stream"),
+    viewer("GET", "/api/v1/ws"),
+    // The audit is for admins there too.
+    viewer("GET", "/api/v1/export"),
+    viewer("GET", "/api/v1/grafana/nodes"),
+    viewer("GET", "/api/v1/grafana/edges"),
     viewer("GET", "/api/v1/maintenance-windows"),
     viewer("GET", "/api/v1/maintenance-windows/{id}"),
     viewer("GET", "/api/v1/silences"),

@@ -3,6 +3,7 @@
 //! It refuses to be reached from other machines without TLS, unless a proxy does that or the operator insists. Whoever
 //! does not finish a request's head in time is cut off, and so is a body that trickles; connections are counted.
 
+mod begin;
 mod body;
 mod connections;
 pub mod tls;
@@ -25,6 +26,7 @@ use super::access::gate::{Access, TEND_INTERVAL};
 use super::access::guard::{Post, guard};
 use super::api::Api;
 use super::{problem, routes};
+use begin::Timed;
 use connections::Counted;
 use tls::{Certificate, TlsError, TlsFiles};
 
@@ -208,14 +210,13 @@ async fn accept(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    // HTTP/1 only: with two versions to choose from, and with upgrades, nothing would time a connection's first bytes.
-    // It is said last, as another acceptor forgets it.
+    // Not `http1_only`, which lets nothing become a WebSocket: `Timed` sees to the first bytes.
     let counted = Counted::new(limits.connections_max);
     match certificate {
-        None => server.acceptor(counted).http1_only().serve(app).await,
+        None => server.acceptor(Timed::new(counted, limits.head_timeout)).serve(app).await,
         Some(certificate) => {
             let tls = RustlsAcceptor::new(certificate.config()).handshake_timeout(limits.head_timeout);
-            server.acceptor(tls.acceptor(counted)).http1_only().serve(app).await
+            server.acceptor(Timed::new(tls.acceptor(counted), limits.head_timeout)).serve(app).await
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, node ids decimal 32-bit numbers, hashes lower-case hexadecimal.
 
 mod ask;
+mod grafana;
 mod history;
 mod notify;
 mod problem;
@@ -20,6 +21,7 @@ pub use ask::{
     CommandEnd, CommandOutcome, NewCommand, NewQuery, QueryAnswer, QueryLine, QueryOutcome, QueryProgress,
     Value,
 };
+pub use grafana::{GrafanaEdge, GrafanaNode};
 pub use history::{Audit, AuditLine, History, PastEvents, Point, TopologyChange, TopologyChanges};
 pub use notify::{
     ChannelKind, ChannelSettings, ChannelTest, Delivery, DeliveryState, MailSecurity, NewNotificationChannel,

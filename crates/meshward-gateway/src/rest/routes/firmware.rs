@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
 use meshward_core::hash::Sha256Sum;
 use meshward_fleet::deployment::SignedManifest;
 use meshward_fleet::firmware::{self, ImageInfo};
@@ -19,10 +20,15 @@ use super::super::api::Api;
 use super::super::extract::{PathOf, QueryOf, RawBody};
 use super::super::model::{Firmware, Page};
 use super::super::openapi::Is;
+use super::super::page::{Paged, Paging, Place, linked};
 use super::super::problem::{Answer, Problem};
 use super::super::{FIRMWARE_MAX, convert};
-use super::{Handle, page};
+use crate::keep;
 use crate::service::{self, Gateway, RolloutError};
+use crate::store::FirmwareRow;
+
+/// Images on a page: those that are not at hand are read and looked at.
+const DESCRIBED_MAX: u16 = 50;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -32,12 +38,36 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 }
 
 /// The images that are kept, the oldest first.
-#[utoipa::path(get, path = "/api/v1/firmware", tag = "firmware", responses(
-    (status = 200, description = "Images: the last eight that were uploaded or used. Older ones stay in the database, if there is one, and can be rolled out by their SHA-256.", body = Page<Firmware>),
+///
+/// All of the database, if there is one; else the last eight that were uploaded. A page has at most 50.
+#[utoipa::path(get, path = "/api/v1/firmware", tag = "firmware", params(Paging), responses(
+    (status = 200, description = "Images.", body = Page<Firmware>,
+        headers(("Link" = String, description = "The next page, if there is one (RFC 8288)."))),
+    Is::<400>,
 ))]
-async fn list_firmware(State(gateway): Handle) -> Answer<Json<Page<Firmware>>> {
-    let list = |gateway: &crate::service::Gateway| gateway.firmware().map(convert::firmware).collect();
-    Ok(page(gateway.with(move |_, _, gateway| list(gateway)).await?))
+async fn list_firmware(State(api): State<Api>, uri: Uri, QueryOf(paging): Paged) -> Answer<Response> {
+    let at_hand = |gateway: &Gateway| gateway.firmware().map(convert::firmware).collect::<Vec<_>>();
+    let at_hand = api.gateway.with(move |_, _, gateway| at_hand(gateway)).await?;
+    let paging = paging.at_most(DESCRIBED_MAX);
+    let Some(store) = &api.store else {
+        let listed: Vec<(usize, Firmware)> = at_hand.into_iter().enumerate().collect();
+        let page = paging.cut(listed, ("at", false), |(at, _)| Place(*at as f64, String::new(), 0))?;
+        let items = page.items.into_iter().map(|(_, firmware)| firmware).collect();
+        return Ok(linked(&uri, Page { items, next_cursor: page.next_cursor }));
+    };
+    let place = |row: &FirmwareRow| Place(row.uploaded_at.as_millisecond() as f64, row.sha256.clone(), 0);
+    let page = paging.cut(store.firmware().await?, ("uploaded_at", false), place)?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for row in &page.items {
+        match at_hand.iter().find(|known| known.sha256 == row.sha256) {
+            Some(known) => items.push(known.clone()),
+            // One that was forgotten meanwhile is left out.
+            None => {
+                items.extend(keep::stored_firmware(store, row).await?.map(|found| convert::firmware(&found)))
+            }
+        }
+    }
+    Ok(linked(&uri, Page { items, next_cursor: page.next_cursor }))
 }
 
 #[derive(Deserialize, IntoParams)]

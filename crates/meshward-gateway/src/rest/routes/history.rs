@@ -171,7 +171,7 @@ struct Within {
 }
 
 /// From when to when; a day that ends now where nothing is said.
-fn within(from: Option<Timestamp>, to: Option<Timestamp>) -> Answer<(Timestamp, Timestamp)> {
+pub(super) fn within(from: Option<Timestamp>, to: Option<Timestamp>) -> Answer<(Timestamp, Timestamp)> {
     let to = to.unwrap_or_else(Timestamp::now);
     let day = to.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
     let from = from.unwrap_or(day);

@@ -3,7 +3,9 @@
 mod alerts;
 mod channels;
 mod events;
+mod export;
 mod firmware;
+mod grafana;
 mod history;
 mod mesh;
 mod nodes;
@@ -11,6 +13,7 @@ mod queries;
 mod rollouts;
 mod rules;
 mod service;
+mod socket;
 mod stream;
 mod waves;
 mod windows;
@@ -25,7 +28,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::api::Api;
-use super::model::Page;
 use super::problem::Problem;
 use super::{conditional, idempotency, kept, openapi};
 use crate::service::Gateway;
@@ -49,7 +51,10 @@ pub(super) fn described() -> (Router<Api>, OpenApi) {
         .merge(channels::router())
         .merge(events::router())
         .merge(stream::router())
+        .merge(socket::router())
         .merge(history::router())
+        .merge(export::router())
+        .merge(grafana::router())
         .merge(firmware::router())
         .merge(rollouts::router())
         .split_for_parts();
@@ -72,10 +77,6 @@ pub(super) fn router(api: Api) -> Router {
         .layer(from_fn(conditional::tag))
         .layer(from_fn_with_state(api.clone(), idempotency::once))
         .with_state(api)
-}
-
-fn page<T>(items: Vec<T>) -> Json<Page<T>> {
-    Json(Page { items, next_cursor: None })
 }
 
 fn unknown(id: NodeId) -> Problem {

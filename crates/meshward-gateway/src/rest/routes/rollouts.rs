@@ -114,6 +114,7 @@ pub(super) fn refused(error: RolloutError) -> Problem {
         RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         RolloutError::Image(_)
         | RolloutError::Packed
+        | RolloutError::Broadcast
         | RolloutError::Unconfirmed
         | RolloutError::NoRole
         | RolloutError::OtherNodes { .. }

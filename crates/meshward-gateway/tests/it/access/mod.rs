@@ -1,7 +1,7 @@
 //! Who gets what from the real sockets, and what bad clients get.
 
 mod abuse;
-mod kit;
+pub(crate) mod kit;
 mod pages;
 mod people;
 mod table;

@@ -1,10 +1,12 @@
 //! A real gateway with one real node, asked over HTTP.
 
 mod answers;
+mod export;
 mod failing;
 mod kept;
 mod lists;
 mod schema;
+mod socket;
 mod stream;
 mod waves;
 
