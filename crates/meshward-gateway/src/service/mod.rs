@@ -40,6 +40,7 @@ use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
 use outside::Outside;
+pub use outside::{Writing, Written};
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
 use resume::{Earlier, Resuming};
