@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use meshward_core::wire::NodeId;
-use meshward_gateway::mqtt::{self, Broker, BrokerAddress, Post, PostError, Settings, Tls};
+use meshward_gateway::mqtt::{
+    self, Broker, BrokerAddress, Post, PostBox, PostError, Settings, Switches, Tls,
+};
 use meshward_gateway::notify::{Notifier, Publisher, Publishing, SendError};
 use sha2::{Digest as _, Sha256};
 
@@ -42,6 +44,16 @@ pub(crate) fn of(config: &Config, id: NodeId) -> anyhow::Result<Option<(Broker, 
         seed: u64::from(id.0),
     };
     Ok(Some((broker, settings)))
+}
+
+/// What a running gateway takes up.
+pub(crate) fn switches(mqtt: &Mqtt) -> Switches {
+    Switches {
+        interval_s: mqtt.publish_interval,
+        topology: mqtt.topology,
+        metrics: mqtt.metrics,
+        alerts: mqtt.alerts,
+    }
 }
 
 fn password(file: &Path) -> anyhow::Result<String> {
@@ -100,6 +112,7 @@ impl Publisher for ByBroker {
 pub(crate) async fn serve(
     place: Option<(Broker, Settings)>,
     api: meshward_gateway::rest::Api,
+    (post, posts): (Post, PostBox),
     notifier: Option<Notifier>,
     stop: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
@@ -108,7 +121,6 @@ pub(crate) async fn serve(
         return Ok(());
     };
     let at = format!("{}:{}", broker.host, broker.port);
-    let (post, posts) = mqtt::post();
     if let Some(notifier) = notifier {
         notifier.set_publisher(Arc::new(ByBroker(post)));
     }

@@ -1,6 +1,6 @@
 //! `meshward channels`: by what people are told of alerts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
@@ -131,6 +131,9 @@ struct Add {
     /// Of email: a file whose first line is the password.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Of email: a file with certificates in PEM of those who are believed to know the server.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Of email: from whom.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
@@ -182,15 +185,17 @@ async fn list(json: bool, gateway: &GatewayArgs) -> anyhow::Result<bool> {
         println!("no channels: nobody is told of alerts; add one by `meshward channels add`");
         return Ok(true);
     }
-    let mut rows = table(&["channel", "kind", "to", "state", "waiting", "delivered", "last failure"]);
+    let mut rows = table(&["channel", "kind", "to", "from", "state", "waiting", "delivered", "last failure"]);
     for channel in &channels {
         let state = if channel.enabled { &*channel.circuit } else { "disabled" };
+        let from = if channel.configured { "configuration" } else { "REST" };
         let failure = channel.failed_at.zip(channel.failure.as_ref());
         let failure = failure.map(|(at, why)| format!("{} ago: {why}", age(at)));
         rows.add_row([
             channel.id.clone(),
             format!("{:?}", channel.kind).to_lowercase(),
             channel.target.clone(),
+            from.to_owned(),
             state.to_owned(),
             channel.waiting.to_string(),
             channel.delivered.to_string(),
@@ -206,6 +211,10 @@ fn secret(file: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
     let Some(file) = file else { return Ok(None) };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(Some(text.lines().next().unwrap_or_default().trim().to_owned()))
+}
+
+fn whole(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 async fn add(add: Add) -> anyhow::Result<bool> {
@@ -224,6 +233,7 @@ async fn add(add: Add) -> anyhow::Result<bool> {
         }),
         user: add.user,
         password: secret(add.password_file.as_ref())?,
+        ca: add.ca_file.as_deref().map(whole).transpose()?,
         from: add.from,
         to: (!add.to.is_empty()).then_some(add.to),
         topic: add.topic,

@@ -89,6 +89,11 @@ impl Writer {
     /// Takes and sends until `shutdown` is ready; then what is new is put into the queue, for the next start.
     pub async fn run(self, gateway: NodeHandle<Gateway>, shutdown: impl Future<Output = ()>) {
         let Self { interval, names, sender, queue } = self;
+        let counted = queue.clone();
+        // Without a gateway there is nobody who asks.
+        drop(
+            gateway.with(move |_, _, gateway| gateway.set_writing(Arc::new(move || counted.written()))).await,
+        );
         let news = Arc::new(Notify::new());
         let sending = tokio::spawn(drain(sender, queue.clone(), news.clone()));
         let mut taking = take::Taking::new(names);
@@ -152,10 +157,12 @@ pub async fn drain(mut sender: Sender, queue: Arc<Queue>, news: Arc<Notify>) {
                     tracing::info!(waiting = queue.len(), "InfluxDB takes values again");
                 }
                 failures = 0;
+                queue.fares(Ok(Timestamp::now()));
                 said(queue.done(&batch));
             }
             Sent::Refused(why) => {
                 tracing::warn!(why, lines = batch.lines, "InfluxDB refuses a batch for good: it is dropped");
+                queue.fares(Err(&why));
                 said(queue.give_up(&batch));
             }
             Sent::Later { why, after } => {
@@ -163,6 +170,7 @@ pub async fn drain(mut sender: Sender, queue: Arc<Queue>, news: Arc<Notify>) {
                     tracing::warn!(why, "InfluxDB takes nothing: values are queued");
                 }
                 failures = failures.saturating_add(1);
+                queue.fares(Err(&why));
                 tokio::time::sleep(delay(failures, after)).await;
             }
         }

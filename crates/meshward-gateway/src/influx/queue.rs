@@ -12,7 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
 use thiserror::Error;
+
+use crate::service::Written;
 
 /// How files of the queue end.
 const SUFFIX: &str = ".lp.gz";
@@ -53,6 +56,8 @@ pub struct Queue {
     places: Mutex<VecDeque<Place>>,
     next: AtomicU64,
     dropped: AtomicU64,
+    /// When the server has taken a batch last, and why it took none after that.
+    fate: Mutex<(Option<Timestamp>, Option<String>)>,
 }
 
 impl Queue {
@@ -86,6 +91,7 @@ impl Queue {
             places: Mutex::new(places.into()),
             next: AtomicU64::new(next),
             dropped: AtomicU64::new(0),
+            fate: Mutex::default(),
         };
         queue.make_room(0);
         Ok(queue)
@@ -188,6 +194,28 @@ impl Queue {
     pub fn give_up(&self, batch: &Batch) -> Result<(), QueueError> {
         self.dropped.fetch_add(batch.lines, Ordering::Relaxed);
         self.done(batch)
+    }
+
+    /// The server has taken a batch, or has not, and why.
+    pub(super) fn fares(&self, taken: Result<Timestamp, &str>) {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken {
+            Ok(at) => *fate = (Some(at), None),
+            Err(why) => fate.1 = Some(why.to_owned()),
+        }
+    }
+
+    /// How the writing fares.
+    pub fn written(&self) -> Written {
+        let (at, failure) = self.fate.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let places = self.places();
+        Written {
+            batches: places.len() as u64,
+            bytes: places.iter().map(|place| place.bytes).sum(),
+            dropped: self.dropped(),
+            at,
+            failure,
+        }
     }
 
     /// How many batches wait.

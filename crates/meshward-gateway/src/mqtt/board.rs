@@ -148,6 +148,13 @@ impl Board {
         }
     }
 
+    /// A topic is not wanted any more.
+    pub(crate) fn withdraw(&mut self, topic: &str) {
+        if self.slots.remove(topic).is_some() {
+            self.due.insert(topic.to_owned());
+        }
+    }
+
     /// The broker keeps something in a topic that is ours.
     pub(crate) fn found(&mut self, topic: &str) {
         if self.slots.contains_key(topic) || self.due.contains(topic) {

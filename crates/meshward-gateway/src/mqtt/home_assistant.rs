@@ -92,23 +92,31 @@ pub(crate) struct HomeAssistant {
     /// Topics to be sent once more.
     due: BTreeMap<String, Instant>,
     births: u64,
+    /// The level and the name of each node.
+    called: BTreeMap<u32, (String, Option<String>)>,
 }
 
 impl HomeAssistant {
     /// What the broker is to keep for Home Assistant.
     pub(crate) fn look(
-        &self,
+        &mut self,
         settings: &Settings,
         topics: &Topics,
         levels: &BTreeMap<u32, String>,
         seen: &Seen,
     ) -> Vec<Want> {
-        let device = |name: &str, body| Want::new(topics.device(name), body, Pace::CHANGE).bare();
-        let mut wants = vec![device(GATEWAY, gateway(settings, topics, seen))];
+        let device = |name: &str, body, pace| Want::new(topics.device(name), body, pace).bare();
+        // A node that tells more and more of itself is announced with what it tells once in an interval.
+        let coalesced = Pace { least: Duration::from_secs(settings.interval_s), refresh: None };
+        let mut wants = vec![device(GATEWAY, gateway(settings, topics, seen), coalesced)];
+        self.called.retain(|id, _| levels.contains_key(id));
         for each in told(seen).filter(|_| settings.nodes) {
-            if let Some(level) = levels.get(&each.node.id) {
-                wants.push(device(&each.node.id.to_string(), node(settings, topics, level, each)));
-            }
+            let Some(level) = levels.get(&each.node.id) else { continue };
+            // Its topics have moved, or people look for its name.
+            let called = (level.clone(), each.node.name.clone());
+            let renamed = self.called.insert(each.node.id, called.clone()).is_some_and(|was| was != called);
+            let pace = if renamed { Pace::CHANGE } else { coalesced };
+            wants.push(device(&each.node.id.to_string(), node(settings, topics, level, each), pace));
         }
         wants
     }
@@ -189,10 +197,12 @@ fn node(settings: &Settings, topics: &Topics, level: &str, each: &SeenNode) -> V
     insert(&mut device, "suggested_area", place);
     insert(&mut device, "cu", settings.url.as_ref().map(|url| format!("{url}/nodes/{id}")));
     let mut components: Map<String, Value> = Map::new();
-    components.extend(SENSORS.iter().filter(|sensor| !sensor.told || has(each, sensor.key)).map(|sensor| {
-        let rest = described(sensor, &of("state"));
-        entity(topics, &id, "sensor", sensor.key, sensor.name, rest)
-    }));
+    components.extend(
+        SENSORS
+            .iter()
+            .filter(|sensor| !sensor.told || has(each, sensor.key))
+            .map(|sensor| entity(topics, &id, "sensor", sensor.key, sensor.name, described(sensor))),
+    );
     components.extend(judged(topics, &id, &of));
     components.extend(done(settings, topics, &id, &of));
     json!({
@@ -211,9 +221,10 @@ fn has(each: &SeenNode, key: &str) -> bool {
     each.node.metrics.iter().any(|metric| metric.name == key)
 }
 
-fn described(sensor: &Sensor, topic: &str) -> Value {
+/// What there is to say of a sensor; its topic is the device's.
+fn described(sensor: &Sensor) -> Value {
     let key = sensor.key;
-    let mut rest = json!({ "state_topic": topic, "value_template": format!("{{{{ value_json.{key} }}}}") });
+    let mut rest = json!({ "value_template": format!("{{{{ value_json.{key} }}}}") });
     insert(&mut rest, "device_class", sensor.class);
     insert(&mut rest, "unit_of_measurement", sensor.unit);
     insert(&mut rest, "state_class", sensor.shape);
@@ -289,8 +300,7 @@ fn gateway(settings: &Settings, topics: &Topics, seen: &Seen) -> Value {
     .into_iter()
     .filter(|_| settings.metrics)
     {
-        let mut rest =
-            json!({ "state_topic": topic, "value_template": template(path), "state_class": "measurement" });
+        let mut rest = json!({ "value_template": template(path), "state_class": "measurement" });
         insert(&mut rest, "unit_of_measurement", unit);
         components.extend([entity(topics, GATEWAY, "sensor", key, name, rest)]);
     }

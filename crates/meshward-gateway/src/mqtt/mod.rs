@@ -28,7 +28,7 @@ mod update;
 pub use client::{Problem, probe};
 pub use post::{Post, PostBox, PostError, post};
 pub use run::{run, run_with};
-pub use settings::{AddressError, Broker, BrokerAddress, Settings, Shape, Tls, Version};
+pub use settings::{AddressError, Broker, BrokerAddress, Settings, Shape, Switches, Tls, Version};
 pub use topics::{Base, TopicError};
 
 /// The page's example, compiled.

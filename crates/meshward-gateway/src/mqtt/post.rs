@@ -3,6 +3,8 @@
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::settings::Switches;
+
 /// Messages that may wait to be looked at.
 const WAITING_MAX: usize = 64;
 
@@ -23,6 +25,14 @@ pub enum PostError {
     Topic(String),
 }
 
+/// What another part of the program wants.
+pub(super) enum Wish {
+    /// Something is to be said.
+    Say(Posted),
+    /// What is told is another from now on.
+    Switch(Switches),
+}
+
 /// A message, and who waits for what becomes of it.
 pub(super) struct Posted {
     pub(super) topic: Option<String>,
@@ -32,11 +42,11 @@ pub(super) struct Posted {
 
 /// See the module's page. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Post(mpsc::Sender<Posted>);
+pub struct Post(mpsc::Sender<Wish>);
 
 /// The other end, for [`run`](super::run()).
 #[derive(Debug)]
-pub struct PostBox(pub(super) mpsc::Receiver<Posted>);
+pub struct PostBox(pub(super) mpsc::Receiver<Wish>);
 
 /// A way to the broker, and its other end.
 pub fn post() -> (Post, PostBox) {
@@ -45,6 +55,17 @@ pub fn post() -> (Post, PostBox) {
 }
 
 impl Post {
+    /// What is told is another from now on, whether there is a broker or not.
+    ///
+    /// # Errors
+    /// [`PostError::Crowded`] or [`PostError::Down`]: nothing has changed.
+    pub fn switch(&self, switches: Switches) -> Result<(), PostError> {
+        self.0.try_send(Wish::Switch(switches)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PostError::Crowded,
+            mpsc::error::TrySendError::Closed(_) => PostError::Down,
+        })
+    }
+
     /// Publishes JSON, at QoS 1 and not retained, in this topic, or in `notification` below the base; ready when the
     /// broker has it.
     ///
@@ -53,7 +74,7 @@ impl Post {
     pub async fn publish(&self, topic: Option<&str>, payload: &str) -> Result<(), PostError> {
         let (done, known) = oneshot::channel();
         let posted = Posted { topic: topic.map(str::to_owned), payload: payload.to_owned(), done };
-        self.0.try_send(posted).map_err(|error| match error {
+        self.0.try_send(Wish::Say(posted)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PostError::Crowded,
             mpsc::error::TrySendError::Closed(_) => PostError::Down,
         })?;

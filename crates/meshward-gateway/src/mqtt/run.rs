@@ -22,7 +22,7 @@ use tokio::time::{Instant as Clock, MissedTickBehavior, interval};
 use super::bridge::{Bridge, Reply, Task, Vitals};
 use super::client::{Connection, Happened, Lost, Notice, Outcome, Problem, Secure, connect};
 use super::message::Message;
-use super::post::{PostBox, PostError, Posted, post};
+use super::post::{PostBox, PostError, Wish, post};
 use super::settings::{Broker, Settings, Shape};
 use crate::prometheus::Process;
 use crate::rest::Api;
@@ -60,7 +60,7 @@ enum What {
     Answered(Reply, u16, Value),
     Said(bool),
     Text(NodeId, Vec<u8>),
-    Posted(Posted),
+    Wished(Wish),
     Retry,
     Gone,
     Stop,
@@ -241,7 +241,7 @@ impl Runner {
                 Done::Said(sent) => What::Said(sent),
             },
             Some((from, text)) = texts.recv() => What::Text(from, text),
-            Some(posted) = posts.0.recv() => What::Posted(posted),
+            Some(wish) = posts.0.recv() => What::Wished(wish),
         }
     }
 
@@ -272,7 +272,8 @@ impl Runner {
             What::Answered(reply, code, data) => self.bridge.handle_answer(reply, code, data),
             What::Said(sent) => self.bridge.handle_said(sent),
             What::Text(from, text) => self.bridge.handle_text(from.0, &text),
-            What::Posted(posted) => {
+            What::Wished(Wish::Switch(switches)) => self.bridge.handle_switches(switches),
+            What::Wished(Wish::Say(posted)) => {
                 let post = self.next_post;
                 self.next_post += 1;
                 self.waiting.insert(post, posted.done);
@@ -403,12 +404,7 @@ impl Runner {
             }
         }
         while let Some(task) = self.bridge.poll_task() {
-            let (inside, done) = (self.inside.clone(), self.done.0.clone());
-            tokio::spawn(async move {
-                let found = carry_out(&inside, task).await;
-                // Nobody waits for it any more when we stop.
-                drop(done.send(found).await);
-            });
+            tokio::spawn(carry_out(self.inside.clone(), task, self.done.0.clone()));
         }
     }
 
@@ -470,18 +466,22 @@ fn tagged(tag: u64, notice: Notice) -> Noticed {
     Box::pin(async move { (tag, notice.await) })
 }
 
-async fn carry_out(inside: &Inside, task: Task) -> Done {
-    match task {
-        Task::Ask(call, reply) => {
-            let (code, data) = inside.ask(call).await;
-            Done::Answered(reply, code, data)
-        }
+async fn carry_out(inside: Inside, task: Task, done: mpsc::Sender<Done>) {
+    let calls = match task {
+        Task::Ask(call, reply) => vec![(call, reply)],
+        Task::Each(calls) => calls,
         Task::Say(to, text) => {
             let sent = inside.gateway().with(move |_, node, _| match to {
                 Some(to) => node.send_single(NodeId(to), text.as_bytes(), Priority::Normal).is_ok(),
                 None => node.send_broadcast(text.as_bytes(), Priority::Normal).is_ok(),
             });
-            Done::Said(sent.await.unwrap_or(false))
+            let sent = sent.await.unwrap_or(false);
+            // Nobody waits for it any more when we stop.
+            return drop(done.send(Done::Said(sent)).await);
         }
+    };
+    for (call, reply) in calls {
+        let (code, data) = inside.ask(call).await;
+        drop(done.send(Done::Answered(reply, code, data)).await);
     }
 }

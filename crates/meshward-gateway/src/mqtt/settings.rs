@@ -25,6 +25,10 @@ pub enum Shape {
     MqttBridge,
     /// `mesh/ota/…`, the proposal's own names.
     MeshOta,
+    /// `mesh/command/…`, `mesh/config/…` and `mesh/ota/ID/start`, as the library's command bridge has them.
+    MeshCommand,
+    /// `mesh/sensor/…`, `mesh/metrics/…`, `mesh/health/…`, `mesh/aggregated/…`, as its enhanced bridge has them.
+    MeshData,
 }
 
 /// Where the broker is, and how it is spoken to.
@@ -102,6 +106,19 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// Of these what a running gateway takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// Between two messages about numbers, in seconds.
+    pub interval_s: u64,
+    /// Whether the tree is told.
+    pub topology: bool,
+    /// Whether the mesh's numbers are told.
+    pub metrics: bool,
+    /// Whether alerts are told.
+    pub alerts: bool,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -126,6 +143,12 @@ impl Settings {
     /// Whether somebody may do things.
     pub(crate) fn may_act(&self) -> bool {
         self.role.is_some_and(|role| role >= Role::Operator)
+    }
+
+    /// What holds from now on.
+    pub(crate) fn switch(&mut self, switches: Switches) {
+        let Switches { interval_s, topology, metrics, alerts } = switches;
+        (self.interval_s, self.topology, self.metrics, self.alerts) = (interval_s, topology, metrics, alerts);
     }
 
     /// Whether a shape is wanted.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use meshward_core::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::board::{Pace, Want};
@@ -18,13 +19,13 @@ use crate::rest::model::{Alert, Event, NodeState};
 
 /// A node's start is another one only when it differs by more than this: it is reckoned from what the node told.
 const BOOT_SPREAD: SignedDuration = SignedDuration::from_secs(30);
-/// Changes of the tree are waited for at least and at the most so long, in seconds.
-const TREE_LEAST_S: u64 = 2;
 /// The tree without changes, nodes without changes, and the list, in seconds.
 const TREE_AGAIN_S: u64 = 60;
 const NODE_AGAIN_S: u64 = 60;
-const LIST_LEAST_S: u64 = 5;
 const LIST_AGAIN_S: u64 = 300;
+
+/// Nodes that come and go change how many there are in each state.
+const INFO: Pace = Pace { least: Duration::from_secs(5), refresh: None };
 
 /// What is remembered from one look to the next.
 #[derive(Debug, Default)]
@@ -52,6 +53,12 @@ pub(crate) const fn is_there(state: NodeState) -> Option<bool> {
 
 fn up(is_there: bool) -> Value {
     json!({ "state": if is_there { "online" } else { "offline" } })
+}
+
+/// Changes are told at once, and those that follow together, once in an interval; without any, after so many seconds.
+/// What must be known sooner is said beside it: `availability`, `topology/delta`, events.
+fn again(settings: &Settings, seconds: u64) -> Pace {
+    Pace::between(settings.interval_s, settings.interval_s.max(seconds))
 }
 
 /// Of these nodes something is said.
@@ -82,11 +89,11 @@ impl Status {
         let mut look = Look::default();
         let Look { wants, once, .. } = &mut look;
         wants.extend([
-            Want::new(topics.of("bridge/info"), info(settings, seen), Pace::CHANGE),
+            Want::new(topics.of("bridge/info"), info(settings, seen), INFO),
             Want::new(
                 topics.of("nodes"),
                 Value::Array(told(seen).map(summary).collect()),
-                Pace::between(LIST_LEAST_S, LIST_AGAIN_S),
+                again(settings, LIST_AGAIN_S),
             ),
         ]);
         if settings.metrics {
@@ -98,11 +105,7 @@ impl Status {
             wants.push(Want::new(topics.of("alerts"), json!(active), Pace::CHANGE));
         }
         if settings.topology {
-            wants.push(Want::new(
-                topics.of("topology"),
-                full(seen),
-                Pace::between(TREE_LEAST_S, TREE_AGAIN_S),
-            ));
+            wants.push(Want::new(topics.of("topology"), full(seen), again(settings, TREE_AGAIN_S)));
             let delta = self.delta(seen).map(|delta| delta.to_string());
             let message = |delta| Message::passing(topics.of("topology/delta"), delta, Qos::AtMostOnce);
             once.extend(delta.map(message));
@@ -132,12 +135,11 @@ impl Status {
             Some(is_there) => wants.push(Want::new(availability, up(is_there), Pace::CHANGE).bare()),
             None => keeps.push(availability),
         }
-        let pace = Pace::between(LIST_LEAST_S, NODE_AGAIN_S);
+        let pace = again(settings, NODE_AGAIN_S);
         wants.push(
             Want::new(topics.node(level, "health"), health(each), pace)
                 .with("observed_at", json!(each.node.last_heard_at)),
         );
-        let pace = Pace::between(settings.interval_s, settings.interval_s.max(NODE_AGAIN_S));
         let booted = self.booted(each);
         wants.push(Want::new(topics.node(level, "state"), flat(each, booted), pace).loosely());
         if let Some(body) = update::state(seen, each) {

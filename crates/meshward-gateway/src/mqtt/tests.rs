@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bridge::{Bridge, IN_FLIGHT_MAX, OUTBOX_MAX, Task, Vitals};
 use super::message::{Incoming, Message};
-use super::settings::{Settings, Shape};
+use super::settings::{Settings, Shape, Switches};
 use crate::rest::access::Role;
 use crate::rest::inside::{Content, Seen, SeenNode};
 use crate::rest::model::{
@@ -16,6 +16,7 @@ use crate::rest::model::{
     RolloutNodeState, RolloutPhase, RolloutState, Scheme, Score, Status, Transfers,
 };
 
+mod compat;
 mod discovery;
 mod requests;
 mod retained;
@@ -99,6 +100,7 @@ pub(super) fn mesh(ids: &[u32]) -> Seen {
             incidents: Vec::new(),
             alerts: Vec::new(),
             dropped: BTreeMap::new(),
+            influx: None,
         },
         revision: 1,
         nodes,

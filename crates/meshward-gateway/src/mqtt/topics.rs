@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
+use super::compat::Asked;
+
 /// Longest base, in bytes.
 const BASE_MAX: usize = 128;
 /// Longest level made of a name, in bytes.
@@ -83,6 +85,10 @@ pub(crate) enum Heard<'a> {
     Bridge(&'a str),
     /// Control of a roll-out by the proposal's own name.
     Control,
+    /// Something for a node, or for all, by the names of the library's command bridge.
+    Old(Asked, &'a str),
+    /// A command in the topic of the Alteriom documents.
+    Alteriom,
     /// One of ours that the broker has kept.
     Own,
     /// Nothing that we know.
@@ -132,6 +138,11 @@ impl Topics {
         format!("{}/{BIRTH}", self.discovery)
     }
 
+    /// Below the Alteriom documents' own base.
+    pub(crate) fn alteriom(&self, rest: &str) -> String {
+        format!("alteriom/mesh/{}/{rest}", self.mesh)
+    }
+
     /// What is listened to all the time.
     pub(crate) fn listens(&self, home_assistant: bool) -> Vec<String> {
         let mut filters = vec![self.of("request/#"), self.of("node/+/set"), self.of("node/+/update/set")];
@@ -159,6 +170,12 @@ impl Topics {
         }
         if topic == "mesh/ota/control" {
             return Heard::Control;
+        }
+        if let Some((asked, node)) = old_name(topic) {
+            return Heard::Old(asked, node);
+        }
+        if topic == self.alteriom("command") {
+            return Heard::Alteriom;
         }
         if self.is_own(topic) {
             return Heard::Own;
@@ -196,6 +213,18 @@ impl Topics {
         is_topic(topic, RESPONSE_TOPIC_MAX)
             && !below(&self.discovery)
             && (!below(&self.base) || topic.starts_with(&*self.of("response/")))
+    }
+}
+
+/// What is asked of whom by the names of the library's command bridge.
+fn old_name(topic: &str) -> Option<(Asked, &str)> {
+    let levels: Vec<&str> = topic.split('/').collect();
+    match &*levels {
+        ["mesh", "command", node] => Some((Asked::Command, node)),
+        ["mesh", "config", node, "get"] => Some((Asked::ConfigGet, node)),
+        ["mesh", "config", node, "set"] => Some((Asked::ConfigSet, node)),
+        ["mesh", "ota", node, "start"] => Some((Asked::Start, node)),
+        _ => None,
     }
 }
 
@@ -292,6 +321,13 @@ mod tests {
             ("homeassistant/device/pm_other_7/config", Heard::Nothing),
             ("painlessMesh/to/gateway", Heard::Bridge("gateway")),
             ("mesh/ota/control", Heard::Control),
+            ("mesh/ota/7/start", Heard::Old(Asked::Start, "7")),
+            ("mesh/command/broadcast", Heard::Old(Asked::Command, "broadcast")),
+            ("mesh/config/ALT-000000000007/get", Heard::Old(Asked::ConfigGet, "ALT-000000000007")),
+            ("mesh/config/7/set", Heard::Old(Asked::ConfigSet, "7")),
+            ("mesh/config/7", Heard::Nothing),
+            ("alteriom/mesh/garden__1/command", Heard::Alteriom),
+            ("alteriom/mesh/other/command", Heard::Nothing),
             ("", Heard::Nothing),
         ] {
             assert_eq!(topics.heard(topic), heard, "{topic}");

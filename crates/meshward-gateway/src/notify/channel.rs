@@ -70,6 +70,9 @@ pub struct Mail {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<String>,
+    /// Certificates in PEM of those whom we believe besides those that everybody does.
+    #[serde(default)]
+    pub ca: Option<String>,
     /// From whom.
     pub from: String,
     /// To whom.
@@ -244,6 +247,13 @@ impl Mail {
                 "`none` would show the password to everybody in between: take starttls or tls",
             ));
         }
+        let is_one = |ca: &String| {
+            ca.contains("-----BEGIN CERTIFICATE-----")
+                && lettre::transport::smtp::client::Certificate::from_pem(ca.as_bytes()).is_ok()
+        };
+        if self.ca.as_ref().is_some_and(|ca| !is_one(ca)) {
+            return Err(wrong("ca", "is no certificate in PEM: it begins with -----BEGIN CERTIFICATE-----"));
+        }
         let address = |text: &str| text.len() <= TEXT_MAX && text.parse::<lettre::message::Mailbox>().is_ok();
         if !address(&self.from) {
             return Err(wrong("from", format!("`{}` is no mail address", self.from)));
@@ -287,6 +297,7 @@ pub(super) mod tests {
             security: Security::None,
             user: None,
             password: None,
+            ca: None,
             from: "Mesh <mesh@example.org>".to_owned(),
             to: vec!["ops@example.org".to_owned()],
         }
@@ -331,6 +342,7 @@ pub(super) mod tests {
             (Kind::Email(Mail { to: vec!["a@b.org\r\nBcc: c@d.org".to_owned()], ..mail(25) }), Some("to")),
             (Kind::Email(Mail { user: Some("u".to_owned()), ..mail(25) }), Some("password")),
             (Kind::Email(Mail { security: Security::Tls, ..shown.clone() }), None),
+            (Kind::Email(Mail { ca: Some("mine".to_owned()), ..mail(25) }), Some("ca")),
             (Kind::Email(shown), Some("security")),
             (topic("mesh/alerts"), None),
             (topic("mesh/#"), Some("topic")),

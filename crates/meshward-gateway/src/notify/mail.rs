@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
 use super::channel::{Mail, Security};
@@ -39,8 +39,12 @@ pub(super) async fn send(
 
 fn transport(mail: &Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, SendError> {
     let tls = || {
-        let parameters = TlsParameters::new(mail.server.clone());
-        parameters.map_err(|error| SendError::later(format!("TLS cannot be set up: {error}")))
+        let mut builder = TlsParameters::builder(mail.server.clone());
+        if let Some(ca) = &mail.ca {
+            let ca = Certificate::from_pem(ca.as_bytes());
+            builder = builder.add_root_certificate(ca.map_err(|error| SendError::later(error.to_string()))?);
+        }
+        builder.build().map_err(|error| SendError::later(format!("TLS cannot be set up: {error}")))
     };
     let tls = match mail.security {
         Security::None => Tls::None,

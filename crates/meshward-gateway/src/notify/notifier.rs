@@ -44,6 +44,11 @@ pub enum NotifierError {
     /// There is no such channel.
     #[error("there is no channel `{0}`: take one of /api/v1/notification-channels")]
     Unknown(String),
+    /// It is the configuration's.
+    #[error(
+        "channel `{0}` is in the gateway's configuration ([[notify.channel]]): change it there, and start the gateway again"
+    )]
+    Configured(String),
     /// There are too many.
     #[error("there are {CHANNELS_MAX} channels already, the most there may be: remove one first")]
     Full,
@@ -93,6 +98,8 @@ struct Running {
 struct Entry {
     channel: Channel,
     version: u64,
+    /// Whether it is the configuration's, and not to be changed by anybody else.
+    configured: bool,
     health: Arc<Mutex<Health>>,
     worker: Option<Running>,
 }
@@ -135,6 +142,28 @@ impl Notifier {
     /// # Errors
     /// [`NotifierError`]: the database cannot be read, or there is no HTTP client.
     pub async fn open(store: Store, mesh: &str, public_url: &str) -> Result<Self, NotifierError> {
+        Self::open_with(store, mesh, public_url, Vec::new()).await
+    }
+
+    /// The same with channels of the configuration. One of these goes before a kept one of the same name.
+    ///
+    /// # Errors
+    /// [`NotifierError`]: as [`open`](Self::open), or a channel of the configuration cannot be used.
+    pub async fn open_with(
+        store: Store,
+        mesh: &str,
+        public_url: &str,
+        configured: Vec<Channel>,
+    ) -> Result<Self, NotifierError> {
+        for (at, channel) in configured.iter().enumerate() {
+            channel.check()?;
+            if configured.iter().take(at).any(|other| other.id == channel.id) {
+                return Err(NotifierError::Exists(channel.id.clone()));
+            }
+        }
+        if configured.len() > CHANNELS_MAX {
+            return Err(NotifierError::Full);
+        }
         let http = send::client().map_err(NotifierError::Http)?;
         let out = Arc::new(Out {
             http,
@@ -156,16 +185,25 @@ impl Notifier {
             dropped: AtomicU64::new(0),
         };
         let notifier = Self(Arc::new(inner));
+        let ours = |id: &str| configured.iter().any(|channel| channel.id == id);
         for channel in notifier.0.store.count_outbox().await?.into_keys() {
-            // Somebody removed it just when a message came.
-            if !rows.iter().any(|row| row.id == channel) {
+            // Somebody removed it just when a message came, or from the configuration.
+            if !rows.iter().any(|row| row.id == channel) && !ours(&channel) {
                 notifier.0.store.forget_channel(&channel).await?;
             }
         }
-        for row in rows.into_iter().take(CHANNELS_MAX) {
-            if let Some(channel) = said::<Channel>("a channel", &row.id, &row.body) {
-                notifier.enter(channel, row.version).await;
+        for row in rows.into_iter().take(CHANNELS_MAX - configured.len()) {
+            if ours(&row.id) {
+                tracing::warn!(
+                    id = row.id,
+                    "the configuration has a channel of this name: the kept one is passed over"
+                );
+            } else if let Some(channel) = said::<Channel>("a channel", &row.id, &row.body) {
+                notifier.enter(channel, row.version, false).await;
             }
+        }
+        for channel in configured {
+            notifier.enter(channel, 1, true).await;
         }
         Ok(notifier)
     }
@@ -191,6 +229,16 @@ impl Notifier {
         let book = locked(&self.0.book);
         let entry = book.channels.get(id).ok_or_else(|| NotifierError::Unknown(id.to_owned()))?;
         Ok((entry.channel.clone(), entry.version))
+    }
+
+    /// Whether a channel is the configuration's, where alone it can be changed.
+    pub fn is_configured(&self, id: &str) -> bool {
+        locked(&self.0.book).channels.get(id).is_some_and(|entry| entry.configured)
+    }
+
+    fn changeable(&self, id: &str) -> Result<(), NotifierError> {
+        self.channel(id)?;
+        if self.is_configured(id) { Err(NotifierError::Configured(id.to_owned())) } else { Ok(()) }
     }
 
     /// How a channel fares; of one that is not there, as of a new one.
@@ -225,7 +273,7 @@ impl Notifier {
     pub async fn edit(&self, channel: Channel, version: u64) -> Result<u64, NotifierError> {
         channel.check()?;
         let _alone = self.0.changing.lock().await;
-        self.channel(&channel.id)?;
+        self.changeable(&channel.id)?;
         self.keep(channel, Expected::Version(version)).await
     }
 
@@ -234,7 +282,7 @@ impl Notifier {
         let body = serde_json::to_string(&channel).unwrap_or_default();
         match self.0.store.put_document(DocumentKind::Channel, &channel.id, &body, expected).await? {
             Changed::Done(version) => {
-                self.enter(channel, version).await;
+                self.enter(channel, version, false).await;
                 Ok(version)
             }
             Changed::Otherwise(_) => Err(NotifierError::Changed),
@@ -247,7 +295,7 @@ impl Notifier {
     /// [`NotifierError`], and nothing has changed.
     pub async fn remove(&self, id: &str) -> Result<(), NotifierError> {
         let _alone = self.0.changing.lock().await;
-        self.channel(id)?;
+        self.changeable(id)?;
         if names(&locked(&self.0.book).routes, id) {
             return Err(NotifierError::Used(id.to_owned()));
         }
@@ -406,7 +454,7 @@ impl Notifier {
 
     /// A channel is as it is now: its worker begins anew. It is in the book all the while, so that no message that
     /// comes meanwhile passes it by; the new worker finds it in the outbox.
-    async fn enter(&self, channel: Channel, version: u64) {
+    async fn enter(&self, channel: Channel, version: u64, configured: bool) {
         let before = locked(&self.0.book).channels.get_mut(&channel.id).and_then(|entry| entry.worker.take());
         if let Some(running) = before {
             stopped(running).await;
@@ -417,7 +465,7 @@ impl Notifier {
         let health = Health { circuit: Circuit::default(), error: None, ..health.unwrap_or_default() };
         let health = Arc::new(Mutex::new(health));
         let worker = (channel.enabled && !book.closed).then(|| self.start(&channel, &health));
-        book.channels.insert(channel.id.clone(), Entry { channel, version, health, worker });
+        book.channels.insert(channel.id.clone(), Entry { channel, version, configured, health, worker });
     }
 
     fn start(&self, channel: &Channel, health: &Arc<Mutex<Health>>) -> Running {

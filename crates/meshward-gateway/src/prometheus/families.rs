@@ -49,6 +49,10 @@ families! {
     PARSE_ERRORS = counter("painlessmesh_gateway_parse_errors", "", "Frames from the mesh that were not read, by why.");
     OUTBOX = gauge("painlessmesh_gateway_outbox_pending", "", "Messages to people that wait to be delivered, by channel.");
     SLOW = counter("painlessmesh_gateway_slow_listeners", "", "Listeners of streams that read too slowly: `reset` began again, `cut_off` was let go.");
+    INFLUX_BATCHES = gauge("painlessmesh_gateway_influx_pending_batches", "", "Batches that wait for InfluxDB; absent where nothing is written there.");
+    INFLUX_BYTES = gauge("painlessmesh_gateway_influx_pending_bytes", "bytes", "Bytes in them, packed.");
+    INFLUX_DROPPED = counter("painlessmesh_gateway_influx_dropped_lines", "", "Lines that had no room, or that InfluxDB will never take.");
+    INFLUX_AT = gauge("painlessmesh_gateway_influx_last_write_timestamp_seconds", "seconds", "When InfluxDB has taken something last.");
     CPU = counter("process_cpu_seconds", "seconds", "Processor time of the gateway's process.");
     RESIDENT = gauge("process_resident_memory_bytes", "bytes", "Memory of the gateway's process that is in RAM.");
     VIRTUAL = gauge("process_virtual_memory_bytes", "bytes", "Memory that is mapped into the gateway's process.");

@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::notify::Notifier;
-use crate::service::Gateway;
+use crate::service::{Gateway, Written};
 use crate::shell::NodeHandle;
 pub use families::{ABSENT, names};
 pub(crate) use process::Process;
@@ -174,6 +174,16 @@ fn write_gateway(writer: &mut Writer, copy: &Snapshot) {
     copy.slow.iter().for_each(|(slow, count)| writer.sample(&[("result", slow.name())], *count as f64));
     writer.begin(families::OUTBOX);
     copy.outbox.iter().for_each(|(channel, count)| writer.sample(&[("channel", channel)], *count as f64));
+    let influx = |value: fn(&Written) -> Option<f64>| copy.written.as_ref().and_then(value);
+    for (family, value) in [
+        (families::INFLUX_BATCHES, influx(|written| Some(written.batches as f64))),
+        (families::INFLUX_BYTES, influx(|written| Some(written.bytes as f64))),
+        (families::INFLUX_DROPPED, influx(|written| Some(written.dropped as f64))),
+        (families::INFLUX_AT, influx(|written| Some(written.at?.as_millisecond() as f64 / 1e3))),
+    ] {
+        writer.begin(family);
+        value.into_iter().for_each(|value| writer.sample(&[], value));
+    }
 }
 
 #[cfg(test)]

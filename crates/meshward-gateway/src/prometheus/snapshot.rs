@@ -12,7 +12,7 @@ use meshward_fleet::overhead::Class;
 use meshward_fleet::packages::Topic;
 
 use super::families::{Read, TOLD};
-use crate::service::{Gateway, Slow, Tally};
+use crate::service::{Gateway, Slow, Tally, Written};
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -42,6 +42,10 @@ pub(super) struct Live {
     pub(super) told: [Option<f64>; TOLD.len()],
 }
 
+/// Alerts of these severities in these states are counted also where there are none.
+const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
+const RAISED: [&str; 2] = ["active_unack", "active_ack"];
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
@@ -62,6 +66,7 @@ pub(super) struct Snapshot {
     pub(super) tally: Tally,
     pub(super) broker: Option<bool>,
     pub(super) slow: [(Slow, u64); 2],
+    pub(super) written: Option<Written>,
     /// Messages that wait, by channel: the node's task does not know them.
     pub(super) outbox: BTreeMap<String, u64>,
 }
@@ -85,7 +90,9 @@ impl Snapshot {
         for (_, status) in fleet.liveness().iter() {
             *states.entry(status.state.name()).or_default() += 1;
         }
-        let mut alerts = BTreeMap::new();
+        // A series that is not there while all is well would be "no data" where somebody wants to read 0.
+        let mut alerts: BTreeMap<(&str, &str), u64> =
+            SEVERITIES.into_iter().flat_map(|severity| RAISED.map(|state| ((severity, state), 0))).collect();
         for alert in fleet.alerts().alerts() {
             *alerts.entry((alert.severity.name(), alert.state.name())).or_default() += 1;
         }
@@ -115,6 +122,7 @@ impl Snapshot {
             tally: *gateway.tally(),
             broker: gateway.broker(),
             slow: gateway.slow_listeners(),
+            written: gateway.written(),
             outbox: BTreeMap::new(),
         }
     }

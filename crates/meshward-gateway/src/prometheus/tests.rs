@@ -1,5 +1,7 @@
 //! A whole gateway scraped, read by a strict reader of both formats.
 
+mod dashboards;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -310,7 +312,8 @@ fn every_name_has_a_source_or_a_reason() {
         transmitted_packets_total dropped_packets_total received_bytes_total transmitted_bytes_total packet_loss_ratio \
         latency_seconds battery_ratio chip_temperature_celsius reboots_total health_score_ratio anomaly_score";
     let gateway = "build_info query_duration_seconds queries_total mqtt_connected outbox_pending parse_errors_total \
-         slow_listeners_total";
+         slow_listeners_total influx_pending_batches influx_pending_bytes influx_dropped_lines_total \
+         influx_last_write_timestamp_seconds";
     let process =
         "cpu_seconds_total resident_memory_bytes virtual_memory_bytes start_time_seconds open_fds max_fds";
     let link = "quality_ratio rtt_seconds";

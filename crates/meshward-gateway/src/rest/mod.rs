@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 
 pub use api::Api;
+pub use convert::configured_channel;
 pub use dashboard::Dashboard;
 pub use listen::{BindError, Bound, Http, bind, serve};
 pub use openapi::document;

@@ -73,6 +73,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// What is wrong, in words.
+    pub(crate) fn detail(&self) -> &str {
+        self.0.detail.as_deref().unwrap_or(&self.0.title)
+    }
+
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }

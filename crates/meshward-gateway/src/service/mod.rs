@@ -40,7 +40,7 @@ use meshward_fleet::registry::Registry;
 use meshward_fleet::signing::SigningKey;
 use meshward_fleet::topology::Topology;
 use outside::Outside;
-pub use outside::Slow;
+pub use outside::{Slow, Writing, Written};
 pub use preview::Previewed;
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};

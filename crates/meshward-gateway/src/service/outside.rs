@@ -1,6 +1,9 @@
 //! What the gateway knows of those outside the mesh: whether its broker has let it in, what it passes on there (texts of
-//! nodes that are no packages), and how many listeners of its streams were too slow.
+//! nodes that are no packages), how the writing to InfluxDB fares, and how many listeners of its streams were too slow.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use meshward_core::node::Event;
 use meshward_core::wire::NodeId;
 use tokio::sync::mpsc;
@@ -10,10 +13,29 @@ use super::Gateway;
 /// Texts that may wait for whoever hears them; what is more is dropped.
 const TEXTS_MAX: usize = 256;
 
+/// How the writing to InfluxDB fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Batches that wait.
+    pub batches: u64,
+    /// Bytes in them, packed.
+    pub bytes: u64,
+    /// Lines that had no room, or that the server will never take, since the start.
+    pub dropped: u64,
+    /// When the server has taken a batch last.
+    pub at: Option<Timestamp>,
+    /// Why it took none last, if it did not.
+    pub failure: Option<String>,
+}
+
+/// Says how the writing fares, at once.
+pub type Writing = Arc<dyn Fn() -> Written + Send + Sync>;
+
 /// See the module's page.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outside {
     broker: Option<bool>,
+    writing: Option<Writing>,
     texts: Option<mpsc::Sender<(NodeId, Vec<u8>)>>,
     texts_dropped: u64,
     slow: [u64; 2],
@@ -38,7 +60,23 @@ impl Slow {
     }
 }
 
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").field("broker", &self.broker).finish_non_exhaustive()
+    }
+}
+
 impl Gateway {
+    /// How the writing to InfluxDB fares; `None` where there is none.
+    pub fn written(&self) -> Option<Written> {
+        self.outside.writing.as_ref().map(|writing| writing())
+    }
+
+    /// There is something that writes to InfluxDB, and this is how it fares.
+    pub fn set_writing(&mut self, writing: Writing) {
+        self.outside.writing = Some(writing);
+    }
+
     /// Whether the broker has let us in; `None` where there is to be none.
     pub fn broker(&self) -> Option<bool> {
         self.outside.broker

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 
 use meshward_gateway::influx::Api;
 use meshward_gateway::mqtt::{Base, BrokerAddress, Shape, Version};
+use meshward_gateway::notify::CHANNELS_MAX;
 use meshward_gateway::rest::access::{Network, Role};
 
+use super::channel::{Channel, Channels};
 use super::kind::{
     Choice, File, Kind, List, Number, Optional, Parsed, PeerName, Span, Switch, Text, Whole, log_level,
 };
@@ -243,14 +245,15 @@ sections! {
         /// give this only to one that lets nobody in unasked.
         start role: Option<Role> = Some(Role::Viewer),
             Choice(&[("none", None), ("viewer", Some(Role::Viewer)), ("operator", Some(Role::Operator))]);
-        /// Between two messages with numbers, of the mesh and of each node.
-        start publish_interval: u64 = 30, Span { seconds: 5..=3_600 };
+        /// Between two messages with numbers, of the mesh and of each node, and between two changes of the list of nodes
+        /// and of the tree that the broker keeps; what has changed in between is told by small messages at once.
+        live publish_interval: u64 = 30, Span { seconds: 5..=3_600 };
         /// Whether the tree is told.
-        start topology: bool = true, Switch;
+        live topology: bool = true, Switch;
         /// Whether the mesh's numbers are told.
-        start metrics: bool = true, Switch;
+        live metrics: bool = true, Switch;
         /// Whether alerts are told.
-        start alerts: bool = true, Switch;
+        live alerts: bool = true, Switch;
         /// Whether each node has topics of its own. Home Assistant needs them.
         start nodes: bool = true, Switch;
         /// Whether these have the nodes' names in them, where a name is one node's alone, and not their ids.
@@ -265,13 +268,16 @@ sections! {
         /// Where people find the dashboard, for links in Home Assistant.
         start dashboard_url: Option<String> = None, Optional(Text { max: 256, like: "http://192.168.1.9:8080" });
         /// Shapes of messages that other programs expect, beside the usual ones: `mesh_status` (`mesh/status/…`),
-        /// `alteriom` (`alteriom/mesh/…`), `mqtt_bridge` (`painlessMesh/…`) and `mesh_ota` (`mesh/ota/…`).
+        /// `alteriom` (`alteriom/mesh/…`), `mqtt_bridge` (`painlessMesh/…`), `mesh_ota` (`mesh/ota/…`), `mesh_command`
+        /// (`mesh/command/…`, `mesh/config/…`) and `mesh_data` (`mesh/sensor/…`, `mesh/aggregated/…` and others).
         start compat: Vec<Shape> = Vec::new(), List { of: Choice(&[
             ("mesh_status", Shape::MeshStatus),
             ("alteriom", Shape::Alteriom),
             ("mqtt_bridge", Shape::MqttBridge),
             ("mesh_ota", Shape::MeshOta),
-        ]), max: 4 };
+            ("mesh_command", Shape::MeshCommand),
+            ("mesh_data", Shape::MeshData),
+        ]), max: 6 };
     }
 
     /// What outlives the program: nodes, history, alerts, images, roll-outs, users.
@@ -298,6 +304,13 @@ sections! {
         start heartbeat_url_file: Option<PathBuf> = None, Optional(File("heartbeat.url"));
         /// How often that URL is asked. Whoever is behind it must wait for longer than this.
         start heartbeat_interval: u64 = 60, Span { seconds: 10..=3_600 };
+        /// Channels by which people are told, each as a table `[[notify.channel]]`, beside those that are made by REST
+        /// or `meshward channels`; over REST these can be seen and tried, and not changed. `id` and `kind` (`webhook`,
+        /// `ntfy`, `telegram`, `email`, `mqtt`), and what the kind needs: `enabled`; `url`, or `url_file` where it is
+        /// secret, `secret_file`, `token_file`, `chat`; `server`, `port`, `security` (`starttls`, `tls`, `none`), `user`,
+        /// `password_file`, `ca_file`, `from`, `to` (a list); `topic`. Files hold a secret in their first line;
+        /// `ca_file` has certificates in PEM. [integrations](integrations.md) has examples.
+        start channel: Vec<Channel> = Vec::new(), Channels { max: CHANNELS_MAX };
     }
 
     /// Values, alerts and events for InfluxDB. Nothing is written without `url`.

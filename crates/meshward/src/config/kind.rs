@@ -24,13 +24,14 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    fn new(raw: &Raw, right: impl Into<String>) -> Self {
+    pub(super) fn new(raw: &Raw, right: impl Into<String>) -> Self {
         let found = match &raw.value {
             Value::Text(text) => format!("`{text}`"),
             Value::Whole(whole) => whole.to_string(),
             Value::Number(number) => number.to_string(),
             Value::Switch(switch) => switch.to_string(),
             Value::List(_) => "a list".to_owned(),
+            Value::Table(_) => "a table".to_owned(),
             Value::Other => "something else".to_owned(),
         };
         Self { span: None, found, right: right.into() }
@@ -62,7 +63,7 @@ pub(crate) trait Kind {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 

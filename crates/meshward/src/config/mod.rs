@@ -8,6 +8,7 @@
 //! It refuses what it does not know: an unknown key, a value of another type or out of range, each with its line and
 //! column, all of them at once, and nothing is used of a file with a mistake in it.
 
+mod channel;
 mod command;
 mod keys;
 mod kind;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 use thiserror::Error;
 
+pub(crate) use channel::Channel;
 pub(crate) use command::{Command, run};
 pub(crate) use keys::{Config, Http, LogFormat, Mqtt, Ota, Store};
 pub(crate) use kind::PeerName;

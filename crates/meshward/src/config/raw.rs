@@ -24,7 +24,9 @@ pub(crate) enum Value {
     Number(f64),
     Switch(bool),
     List(Vec<Raw>),
-    /// A table, a date, or a number that none of ours can be.
+    /// Keys, where they stand, and their values.
+    Table(Vec<(String, Range<usize>, Raw)>),
+    /// A date, or a number that none of ours can be.
     Other,
 }
 
@@ -39,7 +41,13 @@ impl Raw {
             DeValue::Float(number) => number.as_str().parse().map_or(Value::Other, Value::Number),
             DeValue::Boolean(switch) => Value::Switch(*switch),
             DeValue::Array(items) => Value::List(items.iter().map(|item| Self::of(item, folder)).collect()),
-            DeValue::Datetime(_) | DeValue::Table(_) => Value::Other,
+            DeValue::Table(table) => Value::Table(
+                table
+                    .iter()
+                    .map(|(key, value)| (key.get_ref().to_string(), key.span(), Self::of(value, folder)))
+                    .collect(),
+            ),
+            DeValue::Datetime(_) => Value::Other,
         };
         Self { value: of, span: value.span(), folder: folder.cloned() }
     }

@@ -72,6 +72,11 @@ fn a_mistake_is_said_with_its_place_and_what_would_be_right() {
         ("[ota]\nmax_chunk_size = 1023\n", ":2:18: ota.max_chunk_size is 1023", "a multiple of 4"),
         ("[log]\nlevel = \"loud\"\n", ":2:9: log.level is `loud`", "off, error, warn"),
         ("[log]\nformat = \"xml\"\n", ":2:10: log.format is `xml`", "\"text\" or \"json\""),
+        ("[notify]\nchannel = 3\n", ":2:11: notify.channel is 3", "[[notify.channel]]"),
+        ("[[notify.channel]]\nkind = \"mqtt\"\n", ":1:1: ", "give id"),
+        ("[[notify.channel]]\nid = \"a\"\nkind = \"pigeon\"\n", ":3:8: ", "\"webhook\" or \"ntfy\""),
+        ("[[notify.channel]]\nid = \"a\"\nkind = \"email\"\nport = 0\n", ":4:8: ", "1 to 65535"),
+        ("[[notify.channel]]\nid = \"a\"\nkind = \"mqtt\"\npassword = \"x\"\n", ":4:1: ", "password_file"),
         ("[mesh\n", ":1:6: ", ""),
         ("[mesh]\nname = \"ä\"\nroot = ja\n", ":3:8: ", ""),
         ("[mesh]\nid = 1\nid = 2\n", ":3:1: ", "duplicate"),
@@ -81,6 +86,26 @@ fn a_mistake_is_said_with_its_place_and_what_would_be_right() {
         assert!(said.contains(needle), "{text:?} should say {needle}: {said}");
         assert!(said.contains('^'), "{said}");
     }
+}
+
+#[test]
+fn channels_are_tables_and_what_is_shown_of_them_is_read_as_the_same() {
+    let text = "[notify]\npublic_url = \"https://mesh.example.org/\"\n\
+        [[notify.channel]]\nid = \"ops\"\nkind = \"webhook\"\nurl_file = \"hook.url\"\nsecret_file = \"hook.secret\"\n\
+        [[notify.channel]]\nid = \"mail\"\nkind = \"email\"\nserver = \"mail.example.org\"\nsecurity = \"tls\"\nport = 465\n\
+        from = \"mesh@example.org\"\nto = [\"a@example.org\", \"b@example.org\"]\nenabled = false\n";
+    let loaded = parsed(text, &[]).unwrap();
+    let channels = &loaded.config.notify.channel;
+    assert_eq!(channels.len(), 2);
+    assert_eq!(channels[0].url_file.as_deref(), Some(Path::new("/etc/meshward/hook.url")));
+    assert_eq!((channels[1].port, channels[1].enabled), (Some(465), Some(false)));
+    assert_eq!(channels[1].to.as_ref().map(Vec::len), Some(2));
+    let shown =
+        loaded.config.shown().into_iter().find(|(key, _)| key == "notify.channel").unwrap().1.unwrap();
+    let again = parsed(&format!("[notify]\nchannel = {shown}\n"), &[]).unwrap();
+    assert_eq!(again.config.notify.channel, *channels, "{shown}");
+    let wrong = parsed("", &[("MESHWARD_NOTIFY__CHANNEL", "ops")]).unwrap_err().to_string();
+    assert!(wrong.contains("in the file"), "{wrong}");
 }
 
 #[test]

@@ -145,7 +145,13 @@ impl VirtualGateway {
         let api = rest::Api::new(handle, door.access.clone()).with_store(store);
         if let Some(named) = mqtt {
             let place = serve_broker(named, seed, until(stopped.clone()), &mut tasks).await?;
-            tasks.spawn(crate::broker::serve(Some(place), api.clone(), None, until(stopped.clone())));
+            tasks.spawn(crate::broker::serve(
+                Some(place),
+                api.clone(),
+                meshward_gateway::mqtt::post(),
+                None,
+                until(stopped.clone()),
+            ));
         }
         let http = rest::serve(bound, api, until(stopped));
         tasks.spawn(async move { http.await.context("the REST service failed") });

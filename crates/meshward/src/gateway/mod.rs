@@ -4,6 +4,7 @@
 //! started, and kept until somebody wants them to end or one of them ends by itself. `manager` talks to the service
 //! manager, `reload` takes up what changes.
 
+mod channels;
 mod manager;
 mod reload;
 mod telling;
@@ -24,6 +25,7 @@ use meshward_fleet::fleet::Settings;
 use meshward_fleet::liveness;
 use meshward_fleet::signing::{SigningKey, public_to_text};
 use meshward_gateway::keep::KeepError;
+use meshward_gateway::mqtt::{self, Post};
 use meshward_gateway::rest::listen::Limits;
 use meshward_gateway::rest::listen::tls::TlsFiles;
 use meshward_gateway::service::{Allowed, Gateway, Remembered};
@@ -130,7 +132,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let capture = config.mesh.capture.as_deref().map(Capture::start).transpose()?;
     let (running, handle) = start(&config, capture.as_ref()).await?;
     let patience = std::time::Duration::from_secs(config.service.stop_timeout);
-    let reloader = Reloader::new(args, config, journal, handle.clone());
+    let reloader = Reloader::new(args, config, journal, handle.clone(), running.post.clone());
     manager::ready(&running.greeting);
     let watchdog = tokio::spawn(manager::watch(handle));
     let reloads = tokio::spawn(reloader.run());
@@ -157,6 +159,8 @@ struct Running {
     keep: tokio::task::JoinHandle<Result<(), KeepError>>,
     mqtt: tokio::task::JoinHandle<anyhow::Result<()>>,
     telling: Telling,
+    /// The way to the broker.
+    post: Post,
     _door: Door,
 }
 
@@ -192,7 +196,10 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     let api = rest::Api::new(handle.clone(), door.access.clone())
         .with_store(store)
         .with_notifier(telling.notifier());
-    let mqtt = tokio::spawn(broker::serve(place, api.clone(), telling.notifier(), until(stopped.clone())));
+    let (post, posts) = mqtt::post();
+    let served =
+        broker::serve(place, api.clone(), (post.clone(), posts), telling.notifier(), until(stopped.clone()));
+    let mqtt = tokio::spawn(served);
     let http = tokio::spawn(rest::serve(bound, api, until(stopped.clone())));
     let (kept, ends) = (handle.clone(), until(stopped));
     let keep = tokio::spawn(async move {
@@ -206,7 +213,7 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     });
     let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
     set.context("the node ended at once")?;
-    Ok((Running { greeting, stop, stop_node, node, http, keep, mqtt, telling, _door: door }, handle))
+    Ok((Running { greeting, stop, stop_node, node, http, keep, mqtt, telling, post, _door: door }, handle))
 }
 
 /// Where and how the interface is served.

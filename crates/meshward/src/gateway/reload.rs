@@ -2,11 +2,13 @@
 //! and a configuration with a mistake changes nothing.
 
 use meshward_core::time::Duration;
+use meshward_gateway::mqtt::Post;
 use meshward_gateway::service::Gateway;
 use meshward_gateway::shell::NodeHandle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Args, allowed, manager};
+use crate::broker;
 use crate::config::{self, Config};
 use crate::journal::Journal;
 
@@ -17,6 +19,7 @@ pub(super) struct Reloader {
     config: Config,
     journal: Journal,
     gateway: NodeHandle<Gateway>,
+    post: Post,
 }
 
 impl Reloader {
@@ -25,8 +28,9 @@ impl Reloader {
         config: Config,
         journal: Journal,
         gateway: NodeHandle<Gateway>,
+        post: Post,
     ) -> Self {
-        Self { args, config, journal, gateway }
+        Self { args, config, journal, gateway, post }
     }
 
     /// Until it is dropped.
@@ -72,6 +76,14 @@ impl Reloader {
         });
         if set.await.is_err() {
             return tracing::warn!("the node has ended: nothing is changed");
+        }
+        let switches = broker::switches(&new.mqtt);
+        let is_served = new.mqtt.broker.is_some() && self.config.mqtt.broker.is_some();
+        if is_served
+            && switches != broker::switches(&self.config.mqtt)
+            && let Err(error) = self.post.switch(switches)
+        {
+            tracing::warn!(%error, "what is told to the broker stays as it is");
         }
         tracing::debug!(?new, "what holds now");
         self.config = new;

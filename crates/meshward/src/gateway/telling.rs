@@ -12,6 +12,7 @@ use meshward_gateway::shell::NodeHandle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::channels;
 use crate::config::Config;
 use crate::keeping;
 
@@ -33,15 +34,18 @@ impl Telling {
         let store = keeper.as_ref().map(|keeper| keeper.store().clone());
         let notifier = match &store {
             Some(store) => {
-                let opened = Notifier::open(
-                    store.clone(),
-                    &config.mesh.name,
-                    notify.public_url.as_deref().unwrap_or_default(),
-                )
-                .await;
+                let public = notify.public_url.as_deref().unwrap_or_default();
+                let configured = channels::of(&notify.channel)?;
+                let opened = Notifier::open_with(store.clone(), &config.mesh.name, public, configured).await;
                 Some(opened.context("cannot read the notification channels")?)
             }
-            None => None,
+            None => {
+                anyhow::ensure!(
+                    notify.channel.is_empty(),
+                    "channels (notify.channel) need the database, and store.url is none: give one, or take them out"
+                );
+                None
+            }
         };
         let keeper = match (keeper, &notifier) {
             (Some(keeper), Some(notifier)) => Some(keeper.telling(notifier.clone())),
@@ -49,10 +53,7 @@ impl Telling {
         };
         let heartbeat = match &notify.heartbeat_url_file {
             Some(file) => {
-                let text = std::fs::read_to_string(file);
-                let text = text
-                    .with_context(|| format!("cannot read {} (notify.heartbeat_url_file)", file.display()))?;
-                let url = text.lines().next().unwrap_or_default().trim().to_owned();
+                let url = first_line(file, "notify.heartbeat_url_file")?;
                 let is_url =
                     reqwest::Url::parse(&url).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
                 anyhow::ensure!(
@@ -92,7 +93,8 @@ impl Telling {
     }
 }
 
-fn first_line(file: &Path, key: &str) -> anyhow::Result<String> {
+/// A secret's file.
+pub(super) fn first_line(file: &Path, key: &str) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(file);
     let text = text.with_context(|| format!("cannot read {} ({key})", file.display()))?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::program::{Gateway, text};
+use crate::program::{Gateway, run, text};
 
 /// Takes one request and says yes; its head and body.
 fn receiver() -> (String, std::thread::JoinHandle<String>) {
@@ -25,6 +25,54 @@ fn receiver() -> (String, std::thread::JoinHandle<String>) {
         text(&got)
     });
     (url, taking)
+}
+
+#[test]
+fn a_channel_of_the_configuration_tells_and_is_changed_there_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (url, taking) = receiver();
+    std::fs::write(path("hook.url"), format!("{url}\n")).unwrap();
+    std::fs::write(path("hook.secret"), "0123456789abcdef\n").unwrap();
+    let config = |more: &str| {
+        let text = format!(
+            "[mesh]\npeers = [\"127.0.0.1:9\"]\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [[notify.channel]]\nid = \"ops\"\nkind = \"webhook\"\n{more}"
+        );
+        std::fs::write(path("meshward.toml"), text).unwrap();
+    };
+    // What cannot work is said at the start, with the channel.
+    let meshward = |args: &[&str]| {
+        let output = run(args);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (file, store) = (path("meshward.toml"), path("mesh.db"));
+    let gateway = ["gateway", "--config", &file, "--store", &store];
+    for (more, why) in [
+        ("url_file = \"nowhere\"\n", "url_file"),
+        ("url = \"ftp://example.org/\"\n", "http"),
+        ("chat = \"x\"\nurl_file = \"hook.url\"\n", "chat"),
+    ] {
+        config(more);
+        let (code, _, wrong) = meshward(&gateway);
+        assert!(code != Some(0) && wrong.contains("`ops`") && wrong.contains(why), "{more}: {wrong}");
+    }
+    config("url_file = \"hook.url\"\nsecret_file = \"hook.secret\"\n");
+    let (code, shown, _) = meshward(&["config", "show", "--config", &file]);
+    assert!(
+        code == Some(0) && shown.contains("hook.secret") && !shown.contains("0123456789abcdef"),
+        "{shown}"
+    );
+    let gateway = Gateway::of(&gateway);
+    let listed = gateway.json(&["channels", "list"]);
+    assert_eq!((&listed[0]["id"], &listed[0]["configured"]), (&"ops".into(), &true.into()));
+    let tried = gateway.ask(&["channels", "test", "ops"]);
+    assert!(tried.status.success(), "{tried:?}");
+    assert!(taking.join().unwrap().contains("x-signature-256: sha256="));
+    let removed = gateway.ask(&["channels", "remove", "ops"]);
+    let wrong = text(&removed.stderr);
+    assert!(!removed.status.success() && wrong.contains("[[notify.channel]]"), "{wrong}");
+    assert_eq!(gateway.process.terminate(), Some(0));
 }
 
 #[test]

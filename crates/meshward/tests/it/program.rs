@@ -105,6 +105,11 @@ impl Running {
         line.split("listening on ").nth(1).unwrap().split(',').next().unwrap().to_owned()
     }
 
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
         let (option, pid) = (format!("-{name}"), self.child.id().to_string());

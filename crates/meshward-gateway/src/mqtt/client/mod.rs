@@ -164,6 +164,97 @@ impl Secure {
     }
 }
 
+/// What both versions' event loops come to.
+pub(crate) trait Reads: Send + 'static {
+    /// The next thing, if it is one for us.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Happened>, Lost>> + Send;
+}
+
+/// Reads and writes until the connection is lost.
+async fn drive(mut events: impl Reads, happened: mpsc::Sender<Happened>) {
+    loop {
+        let told = match events.next().await {
+            Ok(None) => continue,
+            Ok(Some(told)) => told,
+            Err(lost) => Happened::Lost(lost),
+        };
+        let over = matches!(told, Happened::Lost(_));
+        if happened.send(told).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+/// A connection of a client and what it reads.
+fn begin(client: impl Client + 'static, events: impl Reads) -> Connection {
+    let (sender, happened) = mpsc::channel(WAITING_MAX);
+    let task = tokio::spawn(drive(events, sender));
+    Connection { client: Box::new(client), happened, task }
+}
+
+/// What the two crates have in common but for their types, which have only names in common. Whoever uses it has
+/// `heard`, which makes something of a packet, and `lost`, which makes something of an error.
+macro_rules! twin {
+    ($rumqttc:ident) => {
+        const fn qos(qos: Qos) -> QoS {
+            match qos {
+                Qos::AtMostOnce => QoS::AtMostOnce,
+                Qos::AtLeastOnce => QoS::AtLeastOnce,
+            }
+        }
+
+        /// Who we are, and how it is kept from others.
+        fn introduce(
+            options: &mut $rumqttc::MqttOptions,
+            broker: &Broker,
+            secure: &Secure,
+        ) -> Result<(), Problem> {
+            use $rumqttc::{TlsConfiguration, Transport};
+            options.set_keep_alive(broker.keep_alive_s);
+            match (&broker.user, &broker.password) {
+                (Some(user), Some(password)) => {
+                    options.set_credentials(&**user, password.clone().into_bytes());
+                }
+                (Some(user), None) => {
+                    options.set_username(&**user);
+                }
+                (None, _) => {}
+            }
+            match secure {
+                Secure::No => {}
+                Secure::System => {
+                    let tls = TlsConfiguration::try_default_rustls();
+                    let tls = tls.map_err(|error| Problem::Tls(chain(&error)))?;
+                    options.set_transport(Transport::tls_with_config(tls));
+                }
+                Secure::Files { ca, client } => {
+                    options.set_transport(Transport::tls(ca.clone(), client.clone(), None));
+                }
+            }
+            Ok(())
+        }
+
+        /// A client that has not connected yet, and what will read for it.
+        fn open(
+            options: $rumqttc::MqttOptions,
+        ) -> Result<($rumqttc::AsyncClient, $rumqttc::EventLoop), Problem> {
+            let built = $rumqttc::AsyncClient::builder(options).capacity(REQUESTS_MAX).try_build();
+            built.map_err(|error| Problem::Options(chain(&error)))
+        }
+
+        impl Reads for $rumqttc::EventLoop {
+            async fn next(&mut self) -> Result<Option<Happened>, Lost> {
+                match self.poll().await {
+                    Ok($rumqttc::Event::Incoming(packet)) => Ok(heard(packet)),
+                    Ok(_) => Ok(None),
+                    Err(error) => Err(lost(&error)),
+                }
+            }
+        }
+    };
+}
+use twin;
+
 /// Begins a connection; `clean` asks the broker to forget what it kept for us.
 pub(crate) fn connect(
     broker: &Broker,

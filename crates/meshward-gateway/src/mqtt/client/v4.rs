@@ -3,26 +3,20 @@
 use rumqttc_v4::mqttbytes::QoS;
 use rumqttc_v4::mqttbytes::v4::{LastWill, SubscribeFilter};
 use rumqttc_v4::{
-    AsyncClient, ConnectionError, Event, EventLoop, Incoming as Packet, MqttOptions, NetworkOptions,
-    PublishOptions, StateError, TlsConfiguration, Transport, mqttbytes,
+    AsyncClient, ConnectionError, Incoming as Packet, MqttOptions, NetworkOptions, PublishOptions,
+    StateError, mqttbytes,
 };
-use tokio::sync::mpsc;
 
 use super::{
     CONNECT, Client, Connection, Happened, Lost, NoRoom, Notice, OUTGOING_MAX, Outcome, PACKET_MAX_V4,
-    Problem, REQUESTS_MAX, Secure, WAITING_MAX, chain,
+    Problem, REQUESTS_MAX, Reads, Secure, begin, chain, twin,
 };
 use crate::mqtt::message::{Incoming, Message, Qos};
 use crate::mqtt::settings::Broker;
 
 struct V4(AsyncClient);
 
-const fn qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-    }
-}
+twin!(rumqttc_v4);
 
 pub(super) fn connect(
     broker: &Broker,
@@ -31,58 +25,15 @@ pub(super) fn connect(
     clean: bool,
 ) -> Result<Connection, Problem> {
     let mut options = MqttOptions::new(&*broker.client_id, (&*broker.host, broker.port));
-    options.set_keep_alive(broker.keep_alive_s);
     options.set_clean_session(clean);
     options.set_max_packet_size(PACKET_MAX_V4, OUTGOING_MAX);
     options.set_last_will(LastWill::new(&*will.topic, will.payload.to_vec(), qos(will.qos), will.retain));
-    match (&broker.user, &broker.password) {
-        (Some(user), Some(password)) => {
-            options.set_credentials(&**user, password.clone().into_bytes());
-        }
-        (Some(user), None) => {
-            options.set_username(&**user);
-        }
-        (None, _) => {}
-    }
-    match secure {
-        Secure::No => {}
-        Secure::System => {
-            let tls = TlsConfiguration::try_default_rustls();
-            options
-                .set_transport(Transport::tls_with_config(tls.map_err(|error| Problem::Tls(chain(&error)))?));
-        }
-        Secure::Files { ca, client } => {
-            options.set_transport(Transport::tls(ca.clone(), client.clone(), None));
-        }
-    }
-    let built = AsyncClient::builder(options).capacity(REQUESTS_MAX).try_build();
-    let (client, mut events) = built.map_err(|error| Problem::Options(chain(&error)))?;
+    introduce(&mut options, broker, secure)?;
+    let (client, mut events) = open(options)?;
     let mut network = NetworkOptions::new();
     network.set_connection_timeout(CONNECT.as_secs());
     events.set_network_options(network);
-    let (sender, happened) = mpsc::channel(WAITING_MAX);
-    let task = tokio::spawn(drive(events, sender));
-    Ok(Connection { client: Box::new(V4(client)), happened, task })
-}
-
-/// Reads and writes until the connection is lost.
-async fn drive(mut events: EventLoop, happened: mpsc::Sender<Happened>) {
-    loop {
-        let told = match events.poll().await {
-            Ok(Event::Incoming(packet)) => heard(packet),
-            Ok(_) => None,
-            Err(error) => Some(Happened::Lost(lost(&error))),
-        };
-        let over = matches!(told, Some(Happened::Lost(_)));
-        if let Some(told) = told
-            && happened.send(told).await.is_err()
-        {
-            return;
-        }
-        if over {
-            return;
-        }
-    }
+    Ok(begin(V4(client), events))
 }
 
 fn heard(packet: Packet) -> Option<Happened> {

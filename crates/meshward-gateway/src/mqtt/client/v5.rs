@@ -3,27 +3,20 @@
 use rumqttc_v5::mqttbytes::QoS;
 use rumqttc_v5::mqttbytes::v5::{LastWill, PublishProperties, SubscribeFilter};
 use rumqttc_v5::{
-    AsyncClient, BrokerSessionResumePolicy, ConnectionError, DisconnectReasonCode, Event, EventLoop,
-    Incoming as Packet, MqttOptions, PublishNoticeError, PublishOptions, StateError, TlsConfiguration,
-    Transport,
+    AsyncClient, BrokerSessionResumePolicy, ConnectionError, DisconnectReasonCode, Incoming as Packet,
+    MqttOptions, PublishNoticeError, PublishOptions, StateError,
 };
-use tokio::sync::mpsc;
 
 use super::{
     CONNECT, Client, Connection, Happened, Lost, NoRoom, Notice, Outcome, PACKET_MAX, Problem, REQUESTS_MAX,
-    SESSION_S, Secure, WAITING_MAX, chain,
+    Reads, SESSION_S, Secure, begin, chain, twin,
 };
 use crate::mqtt::message::{Incoming, Message, Qos};
 use crate::mqtt::settings::Broker;
 
 struct V5(AsyncClient);
 
-const fn qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-    }
-}
+twin!(rumqttc_v5);
 
 pub(super) fn connect(
     broker: &Broker,
@@ -32,7 +25,6 @@ pub(super) fn connect(
     clean: bool,
 ) -> Result<Connection, Problem> {
     let mut options = MqttOptions::new(&*broker.client_id, (&*broker.host, broker.port));
-    options.set_keep_alive(broker.keep_alive_s);
     options.set_connect_timeout(CONNECT);
     options.set_clean_start(clean);
     options.set_session_expiry_interval(Some(SESSION_S));
@@ -45,51 +37,9 @@ pub(super) fn connect(
         will.retain,
         None,
     ));
-    match (&broker.user, &broker.password) {
-        (Some(user), Some(password)) => {
-            options.set_credentials(&**user, password.clone().into_bytes());
-        }
-        (Some(user), None) => {
-            options.set_username(&**user);
-        }
-        (None, _) => {}
-    }
-    match secure {
-        Secure::No => {}
-        Secure::System => {
-            let tls = TlsConfiguration::try_default_rustls();
-            options
-                .set_transport(Transport::tls_with_config(tls.map_err(|error| Problem::Tls(chain(&error)))?));
-        }
-        Secure::Files { ca, client } => {
-            options.set_transport(Transport::tls(ca.clone(), client.clone(), None));
-        }
-    }
-    let built = AsyncClient::builder(options).capacity(REQUESTS_MAX).try_build();
-    let (client, events) = built.map_err(|error| Problem::Options(chain(&error)))?;
-    let (sender, happened) = mpsc::channel(WAITING_MAX);
-    let task = tokio::spawn(drive(events, sender));
-    Ok(Connection { client: Box::new(V5(client)), happened, task })
-}
-
-/// Reads and writes until the connection is lost.
-async fn drive(mut events: EventLoop, happened: mpsc::Sender<Happened>) {
-    loop {
-        let told = match events.poll().await {
-            Ok(Event::Incoming(packet)) => heard(packet),
-            Ok(_) => None,
-            Err(error) => Some(Happened::Lost(lost(&error))),
-        };
-        let over = matches!(told, Some(Happened::Lost(_)));
-        if let Some(told) = told
-            && happened.send(told).await.is_err()
-        {
-            return;
-        }
-        if over {
-            return;
-        }
-    }
+    introduce(&mut options, broker, secure)?;
+    let (client, events) = open(options)?;
+    Ok(begin(V5(client), events))
 }
 
 fn heard(packet: Packet) -> Option<Happened> {

@@ -213,9 +213,10 @@ fn topics_and_templates_of_entities_lead_to_what_is_published() {
     for device in [NODE, GATEWAY] {
         let message = table.kept(device);
         for (key, component) in message["cmps"].as_object().unwrap() {
-            let Some(topic) = component["state_topic"].as_str().filter(|_| component["p"] != "event") else {
-                continue;
-            };
+            // A sensor without a topic of its own has the device's.
+            let own = component["state_topic"].as_str().filter(|_| component["p"] != "event");
+            let shared = message["state_topic"].as_str().filter(|_| component["p"] == "sensor");
+            let Some(topic) = own.or(shared) else { continue };
             let state = table.kept(topic);
             let Some(template) = component["value_template"].as_str() else {
                 // An update's own keys.
@@ -262,6 +263,22 @@ fn a_renamed_node_keeps_its_ids() {
     table.see(&seen);
     assert_eq!(ids(&table), before);
     assert_eq!(table.kept(NODE)["dev"]["name"], "Pump");
+}
+
+#[test]
+fn a_node_that_tells_more_and_more_is_announced_once_in_an_interval() {
+    let mut table = Table::new(settings(Role::Operator)).up();
+    let mut seen = mesh(&[7]);
+    let all = std::mem::take(&mut seen.nodes[0].node.metrics);
+    table.see(&seen);
+    table.topics();
+    for (second, announced) in (1..=31).map(|second| (second, second == 30)) {
+        seen.nodes[0].node.metrics = all.iter().take(second).cloned().collect();
+        table.pass(1_000);
+        table.see(&seen);
+        assert_eq!(table.topics().contains(&NODE.to_owned()), announced, "{second}");
+    }
+    assert!(table.kept(NODE)["cmps"]["battery_percent"].is_object());
 }
 
 #[test]

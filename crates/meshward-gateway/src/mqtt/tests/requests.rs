@@ -6,20 +6,31 @@ use meshward_core::hash::Sha256Sum;
 use super::super::bridge::CALLS_MAX;
 
 /// The calls that are to be made, with their answers given at once.
-fn calls(table: &mut Table) -> Vec<(String, Value)> {
+pub(super) fn calls(table: &mut Table) -> Vec<(String, Value)> {
     let mut calls = Vec::new();
+    answered(table, 200, &json!({ "done": true }), &mut calls);
+    calls
+}
+
+/// The same, answered with this.
+pub(super) fn answered(table: &mut Table, code: u16, data: &Value, calls: &mut Vec<(String, Value)>) {
     while let Some(task) = table.bridge.poll_task() {
-        let Task::Ask(call, reply) = task else { panic!("{task:?}") };
-        let body = match call.content {
-            Content::Json(body) => body,
-            Content::Bytes(bytes) => json!(bytes.len()),
-            Content::Nothing => Value::Null,
+        let asked = match task {
+            Task::Ask(call, reply) => vec![(call, reply)],
+            Task::Each(all) => all,
+            Task::Say(..) => panic!("{task:?}"),
         };
-        calls.push((format!("{} {}", call.method, call.target), body));
-        table.bridge.handle_answer(reply, 200, json!({ "done": true }));
+        for (call, reply) in asked {
+            let body = match call.content {
+                Content::Json(body) => body,
+                Content::Bytes(bytes) => json!(bytes.len()),
+                Content::Nothing => Value::Null,
+            };
+            calls.push((format!("{} {}", call.method, call.target), body));
+            table.bridge.handle_answer(reply, code, data.clone());
+        }
     }
     table.drain();
-    calls
 }
 
 #[test]
@@ -214,83 +225,4 @@ fn an_update_is_installed_from_home_assistant() {
     assert_eq!((&progress["state"], &progress["percent"]), (&json!("receiving"), &json!(30)));
     assert_eq!(table.kept(&of("ota/status"))["percent"], 30);
     assert_eq!(table.kept(&of("ota/announce"))["firmware"][0]["manifest"]["version"], "1.4.3");
-}
-
-fn alert() -> Alert {
-    Alert {
-        fingerprint: "0".repeat(16),
-        rule: "low_memory".to_owned(),
-        severity: "warning".to_owned(),
-        subject: "node 7".to_owned(),
-        node: Some(7),
-        state: "active_unack".to_owned(),
-        active: true,
-        since: Timestamp::UNIX_EPOCH,
-        raised_at: None,
-        times: 1,
-        value: Some(1.0),
-        evidence: "little".to_owned(),
-        known_by: None,
-        assigned_to: None,
-        suppressed_by: None,
-        comments: Vec::new(),
-    }
-}
-
-#[test]
-fn old_shapes_are_there_when_they_are_switched_on() {
-    let shapes = vec![Shape::MeshStatus, Shape::Alteriom, Shape::MqttBridge, Shape::MeshOta];
-    let settings = Settings { role: Some(Role::Operator), shapes, ..Settings::default() };
-    let mut table = Table::new(settings).up();
-    let mut seen = mesh(&[7, 8]);
-    seen.alerts = vec![alert()];
-    table.see(&seen);
-    for topic in [
-        "mesh/status/nodes",
-        "mesh/status/topology",
-        "mesh/status/metrics",
-        "mesh/status/alerts",
-        "mesh/status/node/7",
-        "mesh/status/node/7/health",
-        "alteriom/mesh/garden/topology",
-    ] {
-        let body = table.last(topic);
-        assert_eq!(
-            (&body["schema_version"], &body["device_id"].as_str().unwrap()[..4]),
-            (&json!(1), "ALT-"),
-            "{topic}"
-        );
-        assert!(body["timestamp"].as_str().unwrap().parse::<Timestamp>().is_ok());
-    }
-    let topology = table.last("alteriom/mesh/garden/topology");
-    assert!(topology.to_string().len() < 16 * 1024);
-    assert_eq!(topology["connections"][1]["from_node"], "ALT-000000000007");
-    table.bridge.handle_event(&event(1, "topology", "join", Some(8)));
-    table.drain();
-    assert_eq!(table.last("alteriom/mesh/garden/events")["event_type"], "node_join");
-    assert!(table.kept.contains_key("mesh/ota/announce"));
-    table.hear("mesh/ota/control", r#"{"action":"pause","id":4}"#);
-    assert_eq!(calls(&mut table)[0].0, "POST /api/v1/rollouts/4/pause");
-    table.hear("painlessMesh/to/gateway", "getNodes");
-    let ids = table.said.iter().rev().find(|message| message.topic == "painlessMesh/from/gateway").unwrap();
-    assert_eq!(&*ids.payload, b"7 8");
-    table.hear("painlessMesh/to/7", "hello");
-    assert_eq!(table.bridge.poll_task(), Some(Task::Say(Some(7), "hello".to_owned())));
-    table.hear("painlessMesh/to/broadcast", "all");
-    assert_eq!(table.bridge.poll_task(), Some(Task::Say(None, "all".to_owned())));
-    table.bridge.handle_said(false);
-    table.bridge.handle_text(8, b"reading 5");
-    table.drain();
-    assert!(table.said.iter().any(|message| &*message.payload == b"Client not connected!"));
-    assert!(table.said.iter().any(|message| message.topic == "painlessMesh/from/8"));
-    for (to, text) in [("x", "y"), ("7", "a\u{0}b"), ("7", &"z".repeat(2_000)), ("gateway", "other")] {
-        table.hear(&format!("painlessMesh/to/{to}"), text);
-        assert_eq!(table.bridge.poll_task(), None, "{to}");
-    }
-    // And nothing of it when they are not.
-    let mut plain = Table::operator().up();
-    plain.see(&seen);
-    plain.hear("painlessMesh/to/gateway", "getNodes");
-    let strange = |topic: &String| !topic.starts_with("painlessmesh/garden/");
-    assert_eq!(plain.topics().into_iter().filter(strange).collect::<Vec<_>>(), Vec::<String>::new());
 }

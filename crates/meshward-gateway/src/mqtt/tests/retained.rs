@@ -86,6 +86,28 @@ fn switches_leave_out_what_they_name() {
 }
 
 #[test]
+fn what_is_switched_off_while_it_runs_is_taken_away_and_comes_back() {
+    let mut table = Table::new(Settings::default()).up();
+    let seen = mesh(&[7]);
+    table.see(&seen);
+    let on = Switches { interval_s: 10, topology: true, metrics: true, alerts: true };
+    table.bridge.handle_switches(Switches { topology: false, metrics: false, alerts: false, ..on });
+    table.pass(60_000);
+    table.see(&seen);
+    for topic in ["topology", "metrics", "alerts"] {
+        assert!(!table.kept.contains_key(&of(topic)), "{topic}");
+    }
+    assert!(table.kept.contains_key(&of("nodes")) && table.kept.contains_key(&of("node/7/state")));
+    table.bridge.handle_switches(on);
+    table.see(&seen);
+    table.topics();
+    table.pass(10_000);
+    table.see(&seen);
+    assert_eq!(table.topics(), [of("metrics")], "every ten seconds now");
+    assert!(table.kept.contains_key(&of("topology")) && table.kept.contains_key(&of("alerts")));
+}
+
+#[test]
 fn a_node_is_offline_when_it_is_lost_and_not_when_the_broker_is() {
     let mut table = Table::operator().up();
     let mut seen = mesh(&[7, 8]);
@@ -282,37 +304,90 @@ fn other_parts_of_the_program_hear_what_became_of_their_messages() {
     assert_eq!(posted(&mut table), [(5, Err(PostError::NotTaken))]);
 }
 
-/// What 50 nodes that report every 30 s cost a broker, by the messages of two minutes.
+/// Bytes of topics and payloads, and messages.
+fn weight(said: &[Message]) -> (usize, usize) {
+    (said.iter().map(|message| message.topic.len() + message.payload.len()).sum(), said.len())
+}
+
+/// A table with 50 nodes that report every 30 s, and what it has cost from there on for so many seconds.
+fn settled(settings: Settings, seconds: i64) -> (usize, usize) {
+    let mut table = Table::new(settings).up();
+    let mut seen = mesh(&(2..52).collect::<Vec<_>>());
+    table.see(&seen);
+    table.topics();
+    for second in 1..=seconds {
+        table.pass(1_000);
+        let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
+        seen.at = at;
+        for each in seen.nodes.iter_mut().filter(|each| i64::from(each.node.id) % 30 == second % 30) {
+            each.node.last_heard_at = Some(at);
+            for metric in &mut each.node.metrics {
+                metric.observed_at = at;
+                metric.value += 1.0;
+            }
+        }
+        table.see(&seen);
+    }
+    weight(&table.said)
+}
+
+fn shaped(home_assistant: Option<&str>, shapes: &[Shape]) -> Settings {
+    let home_assistant = home_assistant.map(|prefix| prefix.parse().unwrap());
+    Settings { home_assistant, shapes: shapes.to_vec(), ..Settings::default() }
+}
+
+/// What 50 nodes that report every 30 s cost a broker: the table of `docs/integrations.md`, printed by
+/// `cargo test -p meshward-gateway --lib fifty -- --nocapture`.
 #[test]
 fn fifty_nodes_cost_a_broker_a_few_messages_a_second() {
+    for (what, home_assistant, shapes, most) in [
+        ("nothing else", None, &[][..], 50_000),
+        ("Home Assistant", Some("ha"), &[], 50_000),
+        ("mesh_status", None, &[Shape::MeshStatus], 160_000),
+        ("alteriom", None, &[Shape::Alteriom], 65_000),
+        ("mesh_data", None, &[Shape::MeshData], 160_000),
+    ] {
+        let (bytes, messages) = settled(shaped(home_assistant, shapes), 120);
+        let (bytes, messages) = (bytes / 2, messages / 2);
+        println!("50 nodes, with {what}: {messages} messages and {bytes} bytes a minute");
+        assert!(messages <= 600 && bytes <= most, "{what}: {messages} messages, {bytes} bytes");
+        assert!(messages > 50, "{what}: something was told");
+    }
+}
+
+/// A mesh that comes up: a node a second, each of which tells more and more of itself in its first 20 s.
+#[test]
+fn a_mesh_that_comes_up_is_told_without_telling_everything_again_and_again() {
     let ids: Vec<u32> = (2..52).collect();
     for (what, home_assistant, most) in
-        [("status", None, 60_000), ("with Home Assistant", Some("ha"), 60_000)]
+        [("nothing else", None, 90_000), ("Home Assistant", Some("ha"), 400_000)]
     {
-        let home_assistant = home_assistant.map(|prefix| prefix.parse().unwrap());
-        let mut table = Table::new(Settings { home_assistant, ..Settings::default() }).up();
-        let mut seen = mesh(&ids);
-        table.see(&seen);
-        let start: usize = table.said.iter().map(|message| message.topic.len() + message.payload.len()).sum();
-        let first = table.topics().len();
-        for second in 1..=120_i64 {
-            table.pass(1_000);
-            let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
-            seen.at = at;
-            for each in seen.nodes.iter_mut().filter(|each| i64::from(each.node.id) % 30 == second % 30) {
-                each.node.last_heard_at = Some(at);
-                for metric in &mut each.node.metrics {
-                    metric.observed_at = at;
-                    metric.value += 1.0;
-                }
+        let mut table = Table::new(shaped(home_assistant, &[])).up();
+        let whole = mesh(&ids);
+        for second in 0..60_usize {
+            let there = second.min(ids.len());
+            let mut seen = mesh(&ids[..there]);
+            seen.revision = second as u64;
+            seen.at = Timestamp::from_second(1_800_000_000 + second as i64).unwrap();
+            for (place, each) in seen.nodes.iter_mut().enumerate() {
+                let age = second - place;
+                each.node.metrics = whole.nodes[place].node.metrics.iter().take(age / 4).cloned().collect();
+                each.node.score.points = Some(60 + (age % 40) as u8);
+                each.node.state = if age < 5 { NodeState::Learning } else { NodeState::Online };
             }
             table.see(&seen);
+            table.pass(1_000);
         }
-        let bytes: usize = table.said.iter().map(|message| message.topic.len() + message.payload.len()).sum();
-        let (messages, bytes) = (table.said.len() / 2, bytes / 2);
-        println!(
-            "50 nodes, {what}: at first {first} messages, {start} bytes; then {messages} messages and {bytes} bytes a minute"
-        );
-        assert!(messages <= 200 && bytes <= most, "{what}: {messages} messages, {bytes} bytes");
+        let (bytes, messages) = weight(&table.said);
+        println!("50 nodes come up within a minute, with {what}: {messages} messages and {bytes} bytes");
+        let times = |topic: &str| table.said.iter().filter(|message| message.topic == topic).count();
+        for (topic, most) in
+            [("nodes", 2), ("topology", 2), ("metrics", 2), ("node/2/state", 2), ("node/2/health", 2)]
+        {
+            assert!(times(&of(topic)) <= most, "{topic} was sent {} times", times(&of(topic)));
+        }
+        assert!(times("ha/device/pm_garden_2/config") <= 2);
+        assert!(bytes <= most, "{what}: {bytes} bytes");
+        assert_eq!(table.kept(&of("node/2/availability"))["state"], "online");
     }
 }

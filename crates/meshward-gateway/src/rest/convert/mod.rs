@@ -22,6 +22,7 @@ use super::model::{
 use crate::service::{self, Gateway};
 pub(crate) use event::{Detail, events};
 pub(super) use event::{node_events, past_event};
+pub use notify::configured_channel;
 pub(super) use notify::{
     changed_channel, channel, delivery, empty_channel, imagined, kept_route, route, waiting,
 };

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use meshward_fleet::alert::{Matcher, Severity};
 
 use super::super::model::{
-    ChannelKind, ChannelSettings, Delivery, DeliveryState, MailSecurity, NotificationChannel,
-    NotificationRoute, RouteQuestion, Schedule,
+    ChannelKind, ChannelSettings, Delivery, DeliveryState, MailSecurity, NewNotificationChannel,
+    NotificationChannel, NotificationRoute, RouteQuestion, Schedule,
 };
 use super::super::problem::{Answer, Problem};
 use crate::notify::{
@@ -32,7 +32,7 @@ fn kind(kind: &Kind) -> ChannelKind {
 /// A channel and how it fares, without its secrets.
 pub(in super::super) fn channel(
     channel: &Channel,
-    version: u64,
+    (version, configured): (u64, bool),
     health: Health,
     waiting: u64,
     now: Timestamp,
@@ -45,6 +45,7 @@ pub(in super::super) fn channel(
         target: channel.target(),
         secrets: channel.secrets().into_iter().map(str::to_owned).collect(),
         version,
+        configured,
         circuit: health.circuit.state(now).to_owned(),
         waiting,
         delivered: health.delivered,
@@ -53,6 +54,15 @@ pub(in super::super) fn channel(
         failed_at,
         failure,
     }
+}
+
+/// A channel of the configuration.
+///
+/// # Errors
+/// In words: what is wrong with it.
+pub fn configured_channel(new: NewNotificationChannel) -> Result<Channel, String> {
+    let NewNotificationChannel { id, kind, settings } = new;
+    changed_channel(empty_channel(id, kind), settings, "").map_err(|problem| problem.detail().to_owned())
 }
 
 /// A text that may be taken away by an empty one.
@@ -79,6 +89,7 @@ pub(in super::super) fn empty_channel(id: String, kind: ChannelKind) -> Channel 
             security: Security::Starttls,
             user: None,
             password: None,
+            ca: None,
             from: String::new(),
             to: Vec::new(),
         }),
@@ -125,6 +136,7 @@ pub(in super::super) fn changed_channel(
                 security,
                 password: password.filter(|_| user.is_some()),
                 user,
+                ca: maybe(change.ca, mail.ca),
                 from: change.from.unwrap_or(mail.from),
                 to: change.to.unwrap_or(mail.to),
             })
@@ -152,6 +164,7 @@ fn foreign(kind: ChannelKind, change: &ChannelSettings, at: &str) -> Answer<()> 
         ("security", change.security.is_some(), &[Email]),
         ("user", change.user.is_some(), &[Email]),
         ("password", change.password.is_some(), &[Email]),
+        ("ca", change.ca.is_some(), &[Email]),
         ("from", change.from.is_some(), &[Email]),
         ("to", change.to.is_some(), &[Email]),
         ("topic", change.topic.is_some(), &[Mqtt]),

@@ -19,8 +19,8 @@ use meshward_fleet::reading::{Doubt, Source};
 use meshward_fleet::series::Last;
 
 use super::super::model::{
-    Alert, CommandEnd, CommandOutcome, Comment, Deduction, Fact, Finding, Health, Incident, Label, Link,
-    Mesh, Metric, Node, NodeState, Overhead, PastTopology, QueryAnswer, QueryLine, QueryOutcome,
+    Alert, CommandEnd, CommandOutcome, Comment, Deduction, Fact, Finding, Health, Incident, Influx, Label,
+    Link, Mesh, Metric, Node, NodeState, Overhead, PastTopology, QueryAnswer, QueryLine, QueryOutcome,
     QueryProgress, Score, Status, Topology, Value,
 };
 use super::{seconds, timestamp};
@@ -355,6 +355,13 @@ pub(in super::super) fn status(gateway: &mut Gateway, now: Instant, mesh: &MeshN
         incidents: fleet.incidents().open().map(|each| incident(gateway, each)).collect(),
         alerts: self::alerts(gateway).into_iter().filter(|alert| alert.active).collect(),
         dropped: dropped.into_iter().map(|(what, count)| (what.to_owned(), count)).collect(),
+        influx: gateway.written().map(|written| Influx {
+            batches_waiting: written.batches,
+            bytes_waiting: written.bytes,
+            lines_dropped: written.dropped,
+            written_at: written.at,
+            failure: written.failure,
+        }),
     }
 }
 

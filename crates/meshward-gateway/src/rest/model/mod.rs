@@ -30,9 +30,9 @@ pub use notify::{
 pub use problem::{Problem, ProblemPart};
 pub use rules::{AlertRule, Firing, Matcher, NewAlertRule, NewWindow, Purpose, Rehearsal, Schedule, Window};
 pub use state::{
-    Alert, AlertAct, Comment, Deduction, Event, Events, Fact, Finding, Health, Incident, Label, LabelPatch,
-    Mesh, Metric, NewName, Node, NodeFields, NodeOrFields, NodeState, Overhead, PastTopology, Ready, Score,
-    Status, Topology,
+    Alert, AlertAct, Comment, Deduction, Event, Events, Fact, Finding, Health, Incident, Influx, Label,
+    LabelPatch, Mesh, Metric, NewName, Node, NodeFields, NodeOrFields, NodeState, Overhead, PastTopology,
+    Ready, Score, Status, Topology,
 };
 
 pub use stream::Snapshot;

@@ -49,6 +49,9 @@ pub struct NotificationChannel {
     pub secrets: Vec<String>,
     /// 1 at first, one more with each change.
     pub version: u64,
+    /// Whether it is in the gateway's configuration (`[[notify.channel]]`), where alone it can be changed.
+    #[serde(default)]
+    pub configured: bool,
     /// `closed` when it works, `open` while it is left alone after failures, `half_open` when it is tried again.
     pub circuit: String,
     /// Messages that wait.
@@ -114,6 +117,10 @@ pub struct ChannelSettings {
     /// Of email: its password. Never returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Of email: certificates in PEM of those who are believed to know the server, besides those whom everybody
+    /// believes; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// Of email: from whom, `NAME <ADDRESS>` or an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

@@ -306,6 +306,24 @@ pub struct Status {
     pub alerts: Vec<Alert>,
     /// What was dropped for want of room, by what it was.
     pub dropped: BTreeMap<String, u64>,
+    /// How the writing to InfluxDB fares; absent where nothing is written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub influx: Option<Influx>,
+}
+
+/// How the writing to InfluxDB fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Influx {
+    /// Batches that wait for the server.
+    pub batches_waiting: u64,
+    /// Bytes in them, packed.
+    pub bytes_waiting: u64,
+    /// Lines that had no room, or that the server will never take, since the gateway's start.
+    pub lines_dropped: u64,
+    /// When the server has taken something last.
+    pub written_at: Option<Timestamp>,
+    /// Why it took nothing after that.
+    pub failure: Option<String>,
 }
 
 /// Something that happened.

@@ -44,7 +44,10 @@ impl From<NotifierError> for Problem {
             NotifierError::Channel(error) => Self::value(format!("/{}", error.field), detail),
             NotifierError::Routes(error) => Self::value(error.at(), detail),
             NotifierError::Unknown(_) => Self::not_found(detail),
-            NotifierError::Exists(_) | NotifierError::Full | NotifierError::Used(_) => Self::conflict(detail),
+            NotifierError::Exists(_)
+            | NotifierError::Configured(_)
+            | NotifierError::Full
+            | NotifierError::Used(_) => Self::conflict(detail),
             NotifierError::Changed => Self::new(StatusCode::PRECONDITION_FAILED, detail),
             NotifierError::Http(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
         }
@@ -54,7 +57,8 @@ impl From<NotifierError> for Problem {
 async fn shown(notifier: &Notifier, id: &str) -> Answer<NotificationChannel> {
     let (channel, version) = notifier.channel(id)?;
     let waiting = notifier.waiting().await?.get(id).copied().unwrap_or_default();
-    Ok(convert::channel(&channel, version, notifier.health(id), waiting, Timestamp::now()))
+    let source = (version, notifier.is_configured(id));
+    Ok(convert::channel(&channel, source, notifier.health(id), waiting, Timestamp::now()))
 }
 
 /// Channels by which people are told.
@@ -70,7 +74,8 @@ async fn list_notification_channels(
     let (waiting, now) = (notifier.waiting().await?, Timestamp::now());
     let show = |(channel, version): (notify::Channel, u64)| {
         let waits = waiting.get(&channel.id).copied().unwrap_or_default();
-        convert::channel(&channel, version, notifier.health(&channel.id), waits, now)
+        let source = (version, notifier.is_configured(&channel.id));
+        convert::channel(&channel, source, notifier.health(&channel.id), waits, now)
     };
     let all: Vec<NotificationChannel> = notifier.channels().into_iter().map(show).collect();
     let page = paging.cut(all, ("id", false), |channel| Place(0.0, channel.id.clone(), 0))?;
@@ -112,13 +117,13 @@ async fn get_notification_channel(
 /// Changes a channel.
 ///
 /// What is left out stays as it is, secrets too. What waits goes the new way. A change that somebody else made in
-/// between is not overwritten: 412.
+/// between is not overwritten: 412. One of the gateway's configuration is changed there alone: 409.
 #[utoipa::path(patch, path = "/api/v1/notification-channels/{id}", tag = "notifications",
     params(("id" = String, Path, description = "Its name."),
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the channel that was read.")),
     request_body = ChannelSettings,
     responses((status = 200, description = "The channel as it is then.", body = NotificationChannel),
-        Is::<400>, Is::<404>, Is::<412>, Is::<413>, Is::<415>, Is::<422>))]
+        Is::<400>, Is::<404>, Is::<409>, Is::<412>, Is::<413>, Is::<415>, Is::<422>))]
 async fn edit_notification_channel(
     State(api): State<Api>,
     Telling(notifier): Telling,

@@ -17,8 +17,9 @@ use meshward_fleet::signing::SigningKey;
 use meshward_gateway::influx::line::{Field, line};
 use meshward_gateway::influx::queue::Queue;
 use meshward_gateway::influx::{self, Api, Sender, Sent, Server, Settings, Writer};
-use meshward_gateway::service;
-use meshward_gateway::shell::{ShellConfig, Traffic};
+use meshward_gateway::prometheus::Format;
+use meshward_gateway::service::{self, Gateway};
+use meshward_gateway::shell::{NodeHandle, ShellConfig, Traffic};
 use proptest::prelude::*;
 use tokio::sync::{Notify, oneshot};
 
@@ -123,6 +124,42 @@ fn settings(url: String, folder: &Path) -> Settings {
     }
 }
 
+/// What the dashboards ask of these lines, they have.
+fn have_what_is_asked(lines: &[Line]) {
+    let asked = crate::contrib::flux();
+    assert!(asked.len() >= 10, "{asked:?}");
+    for (measurement, tags) in asked {
+        let mut written = lines.iter().filter(|line| line.measurement == measurement).peekable();
+        let has = |line: &Line| tags.iter().all(|tag| line.tags.contains_key(tag));
+        assert!(written.peek().is_none() || written.any(has), "{measurement} has not all of {tags:?}");
+    }
+}
+
+/// How the writing fares is known to Prometheus and to the gateway; at the end the server takes values again.
+async fn fares(sink: &Sink, asking: &NodeHandle<Gateway>) {
+    until(async || {
+        let text = meshward_gateway::prometheus::scrape(asking, None, Format::Text).await.unwrap();
+        let value = |name: &str| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("painlessmesh_gateway_influx_{name} ")));
+            line.map(|value| value.parse::<f64>().unwrap())
+        };
+        assert_eq!(value("dropped_lines_total"), Some(0.0), "{text}");
+        value("pending_batches").unwrap();
+        value("last_write_timestamp_seconds").filter(|at| *at > 1.7e9)
+    })
+    .await;
+    sink.answer(|_| Reply::Say(503, "", ""));
+    let written = until(async || {
+        let written = asking.with(|_, _, gateway| gateway.written()).await.unwrap().unwrap();
+        (written.batches > 0 && written.failure.is_some()).then_some(written)
+    })
+    .await;
+    assert!(written.bytes > 0 && written.failure.unwrap().contains("503"));
+    sink.answer(|_| Reply::Say(204, "", ""));
+}
+
 /// A whole gateway and a node that has told how it fares.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_writes_what_it_knows() {
@@ -140,8 +177,10 @@ async fn a_gateway_writes_what_it_knows() {
     tokio::spawn(shell.run(std::future::pending()));
     let writer = Writer::open(settings(sink.url("/"), folder.path())).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
+    let asking = handle.clone();
     let writing = tokio::spawn(writer.run(handle, async move { drop(stopped.await) }));
     sink.wait(1).await;
+    fares(&sink, &asking).await;
     let talk = tokio::task::spawn_blocking(move || {
         let mut peer = Peer::join(address, Tree::leaf(NodeId(7)));
         let told = Package::from(Metrics { heap: 150_000.into(), rssi: (-61).into(), ..Metrics::default() });
@@ -164,6 +203,7 @@ async fn a_gateway_writes_what_it_knows() {
             assert!(named, "{} of {} is not among the names", field, line.measurement);
         }
     }
+    have_what_is_asked(&lines);
     let node = lines.iter().find(|line| line.fields.contains_key("free_heap_bytes")).unwrap();
     assert_eq!((&*node.measurement, &*node.tags["mesh"], &*node.tags["node"]), ("mesh_node", "my mesh", "7"));
     assert_eq!(node.fields["free_heap_bytes"], Value::Int(150_000));

@@ -51,6 +51,7 @@ impl Server {
             security: Security::None,
             user: None,
             password: None,
+            ca: None,
             from: "Mesh <mesh@example.org>".to_owned(),
             to: vec!["ops@example.org".to_owned(), "Ann <ann@example.org>".to_owned()],
         }
@@ -137,11 +138,20 @@ async fn servers_that_do_not_take_mail_are_told_apart() {
         }
         kit.add(id, Kind::Email(mail)).await;
     }
+    // The port was free a moment ago.
+    let mut nobody = Server::start(Does::Takes).await.mail();
+    nobody.port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    kit.add("nobody", Kind::Email(nobody)).await;
     kit.notifier.accept(vec![message(Severity::Critical, 7)]).await;
     let dead = kit.until_ended("refuses", |_| true).await;
     assert!(!dead.delivered && dead.why.contains("no such person"), "{dead:?}");
-    for (id, why) in [("nonsense", ""), ("delays", "come again"), ("distrusts", "who are you"), ("hangs", "")]
-    {
+    for (id, why) in [
+        ("nobody", "refused"),
+        ("nonsense", ""),
+        ("delays", "come again"),
+        ("distrusts", "who are you"),
+        ("hangs", ""),
+    ] {
         let rows = kit.until_waiting(id, |rows| rows.iter().any(|row| row.attempts > 0)).await;
         assert!(rows[0].why.contains(why) && !rows[0].why.is_empty(), "{id}: {}", rows[0].why);
         assert!(!rows[0].why.contains("hunter22"));

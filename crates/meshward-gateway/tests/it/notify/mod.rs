@@ -3,6 +3,7 @@
 mod channels;
 mod end_to_end;
 mod mail;
+mod mail_tls;
 mod rest;
 
 use std::time::{Duration, Instant};

@@ -9,10 +9,12 @@ use meshward_core::wire::NodeId;
 use meshward_fleet::alert::Severity;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::signing::SigningKey;
+use meshward_gateway::notify::{Channel, Kind, Notifier, NotifierError};
 use meshward_gateway::rest::access::{self, Access};
 use meshward_gateway::rest::{self, Api, Http};
 use meshward_gateway::service;
 use meshward_gateway::shell::{ShellConfig, Traffic};
+use meshward_gateway::store::Store;
 use serde_json::{Value, json};
 
 use super::{Kit, message};
@@ -112,6 +114,48 @@ async fn a_channel_is_made_tried_changed_and_removed() {
     ] {
         assert_eq!(service.ask(method, path, None).await.0, 404, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn a_channel_of_the_configuration_is_shown_and_tried_and_changed_by_nobody() {
+    crate::sink::provider();
+    let sink = Sink::start(|_| Reply::Say(200, "", "")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&super::url(&folder)).await.unwrap();
+    let ops =
+        Channel { id: "ops".to_owned(), enabled: true, kind: Kind::Webhook(super::hook(&sink.url("/a"))) };
+    // One that was kept under this name is passed over, and is there again when the configuration has none.
+    let kept = Notifier::open(store.clone(), "home", "").await.unwrap();
+    kept.create(Channel { enabled: false, ..ops.clone() }).await.unwrap();
+    kept.close().await;
+    let notifier = Notifier::open_with(store.clone(), "home", "", vec![ops.clone()]).await.unwrap();
+    let kit = Kit { store: store.clone(), notifier: notifier.clone(), _folder: folder };
+    let service = Service::start(&kit).await;
+    let path = "/notification-channels/ops";
+    let (status, channel, _) = service.ask("GET", path, None).await;
+    assert_eq!((status, &channel["configured"], &channel["enabled"]), (200, &json!(true), &json!(true)));
+    let (status, tested, _) = service.ask("POST", &format!("{path}/test"), Some(json!({}))).await;
+    assert_eq!((status, &tested["delivered"]), (200, &json!(true)), "{tested}");
+    for (method, body) in [("PATCH", Some(json!({ "enabled": false }))), ("DELETE", None)] {
+        let (status, problem, _) = service.ask(method, path, body).await;
+        assert_eq!(status, 409, "{method}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("[[notify.channel]]"), "{problem}");
+    }
+    notifier.accept(vec![message(Severity::Critical, 7)]).await;
+    sink.wait(2).await;
+    let waits = kit.until_ended("ops", |row| row.delivered).await;
+    assert!(waits.delivered);
+    notifier.close().await;
+    let again = Notifier::open(store, "home", "").await.unwrap();
+    assert!(!again.channel("ops").unwrap().0.enabled && !again.is_configured("ops"));
+    // Two of one name, and one that cannot be used, are refused at the start.
+    let twice = Notifier::open_with(kit.store.clone(), "home", "", vec![ops.clone(), ops.clone()]).await;
+    assert!(matches!(twice, Err(NotifierError::Exists(_))));
+    let bad = Channel { id: "Ops!".to_owned(), ..ops };
+    assert!(matches!(
+        Notifier::open_with(kit.store.clone(), "home", "", vec![bad]).await,
+        Err(NotifierError::Channel(_))
+    ));
 }
 
 #[tokio::test]

@@ -7,27 +7,30 @@
 //! broker, is sent again. While there is no broker only what is said once piles up, at most [`OUTBOX_MAX`] messages,
 //! the oldest go first. A retained command is ignored: whoever sent it may have done so a year ago.
 
+mod own;
+mod requests;
+mod uploads;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::Timestamp;
 use meshward_core::hash::Sha256Sum;
 use meshward_core::time::{Duration, Instant};
 use serde_json::{Value, json};
 
-use super::board::{Board, Pace, Want};
-use super::compat::{self, Compat};
-use super::firmware::{Begin, Uploads};
+use super::board::Board;
+use super::compat::{self, Compat, Old};
+use super::firmware::Uploads;
 use super::home_assistant::HomeAssistant;
 use super::message::{Incoming, Message, Qos};
 use super::post::PostError;
-use super::request::{self, Request};
-use super::settings::Settings;
+use super::settings::{Settings, Switches};
 use super::status::{self, Look, Status};
 use super::topics::{Heard, Topics, is_topic, levels};
-use super::update::{self, Progress};
-use crate::rest::inside::{Call, Content, Seen};
+use super::update::Progress;
+use crate::rest::inside::{Call, Seen};
 use crate::rest::model::Event;
-use crate::store::AuditRow;
+
+pub(crate) use own::{Counters, Vitals};
 
 /// Messages said once that wait.
 pub(crate) const OUTBOX_MAX: usize = 1_000;
@@ -39,12 +42,8 @@ pub(crate) const CALLS_MAX: usize = 32;
 const HEARD_MAX: usize = 64;
 /// After a connection, orphans are looked for so long.
 const LOOK_FOR: Duration = Duration::from_secs(10);
-/// Orphans that are listed.
-const ORPHANS_SHOWN: usize = 100;
 /// Longest topic in which other parts of the program may say something, in bytes.
 const TOPIC_MAX: usize = 256;
-/// Between two messages about the gateway's own health, in seconds.
-const HEALTH_S: u64 = 60;
 
 /// How the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +66,8 @@ pub(crate) struct Reply {
     topic: String,
     correlation: Option<Vec<u8>>,
     transaction: Value,
+    /// In which older shape, if in one.
+    old: Option<Old>,
 }
 
 /// Something to be done, and where its answer goes.
@@ -74,33 +75,10 @@ pub(crate) struct Reply {
 pub(crate) enum Task {
     /// At the REST interface.
     Ask(Call, Reply),
+    /// The same of several, one after the other.
+    Each(Vec<(Call, Reply)>),
     /// A text for a node, or, without one, for all.
     Say(Option<u32>, String),
-}
-
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) connections: u64,
-    pub(crate) published: u64,
-    pub(crate) published_bytes: u64,
-    pub(crate) received: u64,
-    pub(crate) requests: u64,
-    pub(crate) refused: u64,
-    pub(crate) retained_ignored: u64,
-    pub(crate) repeated_ignored: u64,
-    /// Messages for which there was no room.
-    pub(crate) outbox_dropped: u64,
-    /// Messages that the broker does not take.
-    pub(crate) unsent: u64,
-    pub(crate) orphans_removed: u64,
-}
-
-/// What the system says of the process.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Vitals {
-    pub(crate) resident_bytes: Option<f64>,
-    pub(crate) cpu_seconds: Option<f64>,
 }
 
 /// See the module's page.
@@ -179,7 +157,7 @@ impl Bridge {
         let mut filters = self.topics.listens(self.settings.home_assistant.is_some());
         filters.retain(|filter| acts || !filter.starts_with(&*self.topics.of("")));
         if acts {
-            filters.extend(compat::listens(&self.settings));
+            filters.extend(compat::listens(&self.settings, &self.topics));
         }
         filters
     }
@@ -300,6 +278,18 @@ impl Bridge {
         }
     }
 
+    /// What is told is another from now on; what is not told any more is taken away.
+    pub(crate) fn handle_switches(&mut self, switches: Switches) {
+        self.settings.switch(switches);
+        for (told, topic) in
+            [(switches.topology, "topology"), (switches.metrics, "metrics"), (switches.alerts, "alerts")]
+        {
+            if !told {
+                self.board.withdraw(&self.topics.of(topic));
+            }
+        }
+    }
+
     /// Another part of the program has something to say; `post` names it.
     pub(crate) fn handle_post(&mut self, post: u64, topic: Option<String>, payload: String) {
         let topic = topic.unwrap_or_else(|| self.topics.of("notification"));
@@ -363,30 +353,6 @@ impl Bridge {
         }
     }
 
-    fn own_health(&self, seen: &Seen, vitals: Vitals) -> Want {
-        let counted = self.counters;
-        let orphans: Vec<&str> = self.board.orphans().take(ORPHANS_SHOWN).collect();
-        let body = json!({
-            "process": { "resident_bytes": vitals.resident_bytes, "cpu_seconds": vitals.cpu_seconds },
-            "queues": {
-                "outbox": self.outbox.len(), "in_flight": self.in_flight.len(), "calls": self.calls,
-                "retained_waiting": self.board.waiting(), "uploads": self.uploads.len(),
-            },
-            "mqtt": {
-                "connections": counted.connections, "published": counted.published,
-                "published_bytes": counted.published_bytes, "received": counted.received,
-                "requests": counted.requests, "refused": counted.refused,
-                "retained_ignored": counted.retained_ignored, "repeated_ignored": counted.repeated_ignored,
-                "outbox_dropped": counted.outbox_dropped, "unsent": counted.unsent,
-                "topics": self.board.len(), "topics_dropped": self.board.dropped(),
-                "uploads_given_up": self.uploads.given_up(),
-                "orphans": orphans, "orphans_removed": counted.orphans_removed,
-            },
-            "overhead": seen.status.overhead,
-        });
-        Want::new(self.topics.of("bridge/health"), body, Pace::between(HEALTH_S, HEALTH_S))
-    }
-
     /// Something has happened.
     pub(crate) fn handle_event(&mut self, event: &Event) {
         let messages = status::event(&self.settings, &self.topics, event)
@@ -395,27 +361,6 @@ impl Bridge {
             .chain(compat::event(&self.settings, &self.topics, self.seen.as_ref(), event));
         let messages: Vec<Message> = messages.collect();
         messages.into_iter().for_each(|message| self.say(message));
-    }
-
-    /// Whether it is known which rows of the audit were there before us.
-    pub(crate) const fn knows_audit(&self) -> bool {
-        self.audited.is_some()
-    }
-
-    /// The newest rows of the audit, in any order; those that are new are told.
-    pub(crate) fn handle_audit(&mut self, mut rows: Vec<AuditRow>) {
-        rows.sort_by_key(|row| row.seq);
-        let last = rows.last().map_or(0, |row| row.seq);
-        // What was written before we were there is not new.
-        let told = self.audited.replace(last.max(self.audited.unwrap_or(0))).unwrap_or(last);
-        for row in rows.into_iter().filter(|row| row.seq > told) {
-            let detail = serde_json::from_str::<Value>(&row.detail).unwrap_or_default();
-            let body = json!({
-                "seq": row.seq, "at": row.at, "actor": row.actor, "action": row.action, "subject": row.subject,
-                "detail": detail, "ts": row.at.as_millisecond(),
-            });
-            self.say(Message::passing(self.topics.of("ota/audit"), body.to_string(), Qos::AtLeastOnce));
-        }
     }
 
     /// A message has come.
@@ -434,6 +379,8 @@ impl Bridge {
             Heard::Update(level) => self.install(level, &incoming),
             Heard::Control => self.control(now, incoming),
             Heard::Bridge(to) => self.pass_on(to, &incoming),
+            Heard::Old(asked, to) => self.old(asked, to, &incoming.payload),
+            Heard::Alteriom => self.alteriom(&incoming.payload),
         }
     }
 
@@ -442,13 +389,6 @@ impl Bridge {
         let text = format!("a retained message in {topic} was ignored: commands are not to be retained");
         tracing::warn!(topic, "a retained command was ignored");
         self.note("warning", &text);
-    }
-
-    fn note(&mut self, level: &str, text: &str) {
-        let now = Timestamp::now();
-        let body =
-            json!({ "level": level, "message": text, "kind": "mqtt", "at": now, "ts": now.as_millisecond() });
-        self.say(Message::passing(self.topics.of("bridge/logging"), body.to_string(), Qos::AtMostOnce));
     }
 
     /// Whether the broker brings again what it has brought.
@@ -479,209 +419,5 @@ impl Bridge {
         };
         let states: Vec<String> = self.levels.values().flat_map(of).collect();
         self.home_assistant.birth(now, self.settings.seed, topics.into_iter().chain(states));
-    }
-
-    /// Where the answer to a message goes.
-    fn reply(&self, name: &str, incoming: &Incoming, transaction: Value) -> Reply {
-        let wanted = incoming.response_topic.as_ref().filter(|topic| self.topics.may_answer(topic));
-        let topic = wanted.cloned().unwrap_or_else(|| self.topics.of(&format!("response/{name}")));
-        let correlation = incoming.correlation.clone().filter(|data| data.len() <= 256);
-        Reply { topic, correlation, transaction }
-    }
-
-    fn answer(&mut self, reply: Reply, body: &Value) {
-        let message = Message::passing(reply.topic, body.to_string(), Qos::AtLeastOnce);
-        self.say(Message { correlation: reply.correlation, ..message });
-    }
-
-    fn refuse(&mut self, reply: Reply, code: u16, why: &str) {
-        self.counters.refused += 1;
-        let body = request::refusal(code, why, &reply.transaction);
-        self.answer(reply, &body);
-    }
-
-    fn request(&mut self, now: Instant, name: &str, incoming: Incoming) {
-        self.counters.requests += 1;
-        if let Some(rest) = name.strip_prefix("firmware/upload/") {
-            return self.upload(now, rest, incoming);
-        }
-        let request = match Request::read(&incoming.payload) {
-            Ok(request) => request,
-            Err(error) => {
-                let reply = self.reply(name, &incoming, Value::Null);
-                return self.refuse(reply, error.code(), &error.to_string());
-            }
-        };
-        let reply = self.reply(name, &incoming, request.transaction.clone());
-        match request.call(name) {
-            Ok(call) => self.ask(call, reply),
-            Err(error) => self.refuse(reply, error.code(), &error.to_string()),
-        }
-    }
-
-    fn ask(&mut self, call: Call, reply: Reply) {
-        if self.calls >= CALLS_MAX {
-            return self.refuse(
-                reply,
-                429,
-                &format!("{CALLS_MAX} requests are under way: ask again in a moment"),
-            );
-        }
-        self.calls += 1;
-        self.tasks.push_back(Task::Ask(call, reply));
-    }
-
-    /// What became of a call.
-    pub(crate) fn handle_answer(&mut self, reply: Reply, code: u16, data: Value) {
-        self.calls = self.calls.saturating_sub(1);
-        if code >= 400 {
-            self.counters.refused += 1;
-        }
-        let body = request::answer(code, data, &reply.transaction);
-        self.answer(reply, &body);
-    }
-
-    fn upload(&mut self, now: Instant, rest: &str, incoming: Incoming) {
-        let verb = rest.split('/').next().unwrap_or_default();
-        let name = format!("firmware/upload/{verb}");
-        if let (true, Some(number)) = (self.settings.may_act(), rest.strip_prefix("chunk/")) {
-            let reply = self.reply(&name, &incoming, Value::Null);
-            // A good chunk is only answered where somebody wants to hear of it.
-            let wanted = incoming.response_topic.is_some();
-            return match self.uploads.chunk(now, number, incoming.payload) {
-                Ok(report) if wanted => self.answer(reply, &request::answer(200, report, &Value::Null)),
-                Ok(_) => {}
-                Err(error) => self.refuse(reply, 422, &error.to_string()),
-            };
-        }
-        let request = Request::read(&incoming.payload);
-        let transaction = request.as_ref().map(|request| request.transaction.clone()).unwrap_or_default();
-        let reply = self.reply(&name, &incoming, transaction);
-        let fields = match request {
-            _ if !self.settings.may_act() => {
-                return self.refuse(reply, 403, "this needs the role operator: see mqtt.role");
-            }
-            Ok(request) => Value::Object(request.fields),
-            Err(error) => return self.refuse(reply, error.code(), &error.to_string()),
-        };
-        match rest {
-            "begin" => match serde_json::from_value::<Begin>(fields) {
-                Err(error) => self.refuse(reply, 422, &error.to_string()),
-                Ok(begin) => match self.uploads.begin(now, &begin) {
-                    Ok(report) => {
-                        let body = request::answer(200, report, &reply.transaction);
-                        self.answer(reply, &body);
-                    }
-                    Err(error) => self.refuse(reply, 422, &error.to_string()),
-                },
-            },
-            "end" => match self.uploads.end(now, fields.get("sha256").and_then(Value::as_str)) {
-                Ok(image) => {
-                    let target =
-                        format!("/api/v1/firmware?name={}", crate::rest::inside::encoded(&image.name));
-                    let call = Call { method: "POST", target, content: Content::Bytes(image.bytes) };
-                    self.ask(call, reply);
-                }
-                Err(error) => self.refuse(reply, 422, &error.to_string()),
-            },
-            _ => self.refuse(reply, 404, "there are begin, chunk/NUMBER and end"),
-        }
-    }
-
-    /// The node of a level.
-    fn node_of(&self, level: &str) -> Option<u32> {
-        let by_name = self.levels.iter().find(|(_, known)| *known == level).map(|(id, _)| *id);
-        by_name.or_else(|| level.parse().ok())
-    }
-
-    /// A command to a node: `restart`, `identify`, or a command of REST.
-    fn command(&mut self, level: &str, incoming: &Incoming) {
-        self.counters.requests += 1;
-        let name = format!("node/{level}/set");
-        let reply = self.reply(&name, incoming, Value::Null);
-        let Some(id) = self.node_of(level) else {
-            return self.refuse(reply, 404, "there is no such node");
-        };
-        let fields = match incoming.payload.as_slice() {
-            b"restart" => json!({ "command": 1 }),
-            b"identify" => json!({ "command": 10, "params": "{\"state\":true,\"blink\":true}" }),
-            other => match Request::read(other) {
-                Ok(request) if !request.fields.is_empty() => Value::Object(request.fields),
-                _ => {
-                    let right = "take restart, identify, or {\"command\": NUMBER, \"params\": \"…\"}";
-                    return self.refuse(reply, 422, right);
-                }
-            },
-        };
-        let call = Call {
-            method: "POST",
-            target: format!("/api/v1/nodes/{id}/commands"),
-            content: Content::Json(fields),
-        };
-        self.ask(call, reply);
-    }
-
-    /// A node is to be brought what is on offer for it.
-    fn install(&mut self, level: &str, incoming: &Incoming) {
-        self.counters.requests += 1;
-        let reply = self.reply(&format!("node/{level}/update/set"), incoming, Value::Null);
-        if incoming.payload != b"install" {
-            return self.refuse(reply, 422, "take install");
-        }
-        let found = self.node_of(level).zip(self.seen.as_ref()).and_then(|(id, seen)| {
-            let each = seen.nodes.iter().find(|each| each.node.id == id)?;
-            update::offer(seen, each)
-        });
-        let Some(offer) = found else {
-            return self.refuse(reply, 404, "there is no such node, or nothing on offer for it");
-        };
-        let content = Content::Json(json!(offer.rollout));
-        self.ask(Call { method: "POST", target: "/api/v1/rollouts".to_owned(), content }, reply);
-    }
-
-    /// `{"action": "pause", …}` is the request `rollout/pause`.
-    fn control(&mut self, now: Instant, incoming: Incoming) {
-        let read = Request::read(&incoming.payload).ok();
-        let action = read.and_then(|mut request| {
-            let action = request.fields.remove("action")?.as_str()?.to_owned();
-            let mut fields = request.fields;
-            fields.insert("transaction".to_owned(), request.transaction);
-            Some((action, Value::Object(fields)))
-        });
-        let Some((action, fields)) = action else {
-            let reply = self.reply("rollout", &incoming, Value::Null);
-            return self.refuse(reply, 422, "`action` is missing: start, pause, resume, abort or activate");
-        };
-        let incoming = Incoming { payload: fields.to_string().into_bytes(), ..incoming };
-        self.request(now, &format!("rollout/{action}"), incoming);
-    }
-
-    /// What the `mqttBridge` example does.
-    fn pass_on(&mut self, to: &str, incoming: &Incoming) {
-        self.counters.requests += 1;
-        let seen = self.seen.as_ref();
-        match compat::pass_on(&self.settings, seen, to, &incoming.payload) {
-            compat::Passed::Answer(message) => self.say(message),
-            compat::Passed::Say(node, text) if self.calls < CALLS_MAX => {
-                self.calls += 1;
-                self.tasks.push_back(Task::Say(node, text));
-            }
-            compat::Passed::Say(..) | compat::Passed::Nothing => self.counters.refused += 1,
-        }
-    }
-
-    /// A text was handed to the mesh, or could not be.
-    pub(crate) fn handle_said(&mut self, sent: bool) {
-        self.calls = self.calls.saturating_sub(1);
-        if !sent {
-            self.say(compat::not_connected());
-        }
-    }
-
-    /// A text of a node for the gateway.
-    pub(crate) fn handle_text(&mut self, from: u32, text: &[u8]) {
-        if let Some(message) = compat::text(&self.settings, from, text) {
-            self.say(message);
-        }
     }
 }
