@@ -238,10 +238,13 @@ fn deploy(world: &mut World, plan: Plan, within: Duration) {
 #[test]
 fn a_large_mesh_of_both_families_is_updated_in_one_roll_out() {
     let count = std::env::var("MESHWARD_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
-    (8..8 + count).for_each(update_large_mesh_of_both_families);
+    for seed in 8..8 + count {
+        println!("seed {seed}: {:?}", update_large_mesh_of_both_families(seed));
+    }
 }
 
-fn update_large_mesh_of_both_families(seed: u64) {
+/// How long it took.
+fn update_large_mesh_of_both_families(seed: u64) -> Duration {
     let release = release();
     let nodes = 200;
     // Syncs of so many nodes fill the channel by themselves.
@@ -263,7 +266,7 @@ fn update_large_mesh_of_both_families(seed: u64) {
     let start = world.now();
     let plan = plan(&world, &release);
     deploy(&mut world, plan, seconds(7_200));
-    println!("seed {seed}: {:?}", world.now().since(start));
+    let took = world.now().since(start);
     let (deployment, node) = world.deployment(Seat(0)).unwrap();
     for line in deployment.report(node) {
         let seat = world.seat_of(line.node).unwrap();
@@ -276,6 +279,7 @@ fn update_large_mesh_of_both_families(seed: u64) {
     }
     let held = world.seats().skip(1).map(|seat| world.held(seat).0).max().unwrap();
     assert!(held < 48 * 1024, "seed {seed}: {held} bytes in one relay");
+    took
 }
 
 #[test]
