@@ -209,10 +209,12 @@ class Reader {
     return Object.fromEntries(LISTS.map((name) => [name, this.words(object[name], `${at}.${name}`)])) as SelectorDraft;
   }
 
-  choice<T extends string>(value: unknown, at: string, known: Record<T, unknown>, usual: T): T {
+  /** One of a few words; where it is none of them, the one after which least happens by itself. */
+  choice<T extends string>(value: unknown, at: string, known: Record<T, unknown>, usual: T, careful: T): T {
     if (typeof value === 'string' && Object.hasOwn(known, value)) return value as T;
-    if (value !== undefined && value !== null) this.strange.push(at);
-    return usual;
+    if (value === undefined || value === null) return usual;
+    this.strange.push(at);
+    return careful;
   }
 
   wave(value: unknown, at: string): WaveDraft {
@@ -220,11 +222,15 @@ class Reader {
     return { size: this.text(object, 'size', at), soak_s: this.text(object, 'soak_s', at), select: this.selector(object.select, `${at}.select`) };
   }
 
-  gate(value: unknown, at: string): GateDraft {
-    const kind = this.choice<GateKind>((value as Json | null)?.kind, `${at}.kind`, GATE_FIELDS, 'faults');
-    const numbers = this.texts(value, at, GATE_FIELDS[kind], kind === 'value' ? ['kind', 'measure'] : ['kind']);
-    const measure = (value as Json | null)?.measure;
-    return emptyGate(kind, typeof measure === 'string' ? measure : undefined, numbers);
+  gate(value: unknown, at: string): GateDraft[] {
+    const { kind, measure } = (value ?? {}) as Json;
+    if (typeof kind !== 'string' || !Object.hasOwn(GATE_FIELDS, kind)) {
+      this.strange.push(at);
+      return [];
+    }
+    const known = kind as GateKind;
+    const numbers = this.texts(value, at, GATE_FIELDS[known], known === 'value' ? ['kind', 'measure'] : ['kind']);
+    return [emptyGate(known, typeof measure === 'string' ? measure : undefined, numbers)];
   }
 
   window(value: unknown, at: string): WindowDraft {
@@ -242,7 +248,7 @@ export function draftOf(plan: unknown): { draft: Draft; strange: string[] } {
   const from = reader.object(plan, '', KEYS);
   const usual = emptyDraft();
   const canary = reader.object(from.canary, 'canary', ['size', 'nodes', 'soak_s']);
-  const gates = reader.rows(from.gates, 'gates')?.map((gate, index) => reader.gate(gate, `gates[${index}]`)) ?? null;
+  const gates = reader.rows(from.gates, 'gates')?.flatMap((gate, index) => reader.gate(gate, `gates[${index}]`)) ?? null;
   const draft: Draft = {
     name: reader.text(from, 'name', 'plan'),
     select: reader.selector(from.select, 'select'),
@@ -254,13 +260,13 @@ export function draftOf(plan: unknown): { draft: Draft; strange: string[] } {
     gates: JSON.stringify(gates) === JSON.stringify(usualGates()) ? null : gates,
     confidence: reader.text(from, 'confidence', 'plan'),
     soak: reader.texts(from.soak, 'soak', ['soak_s', 'looks', 'baseline_s', 'patience_s']),
-    promotion: reader.choice(from.promotion, 'promotion', PROMOTIONS, 'automatic'),
+    promotion: reader.choice(from.promotion, 'promotion', PROMOTIONS, 'automatic', 'manual'),
     approval_s: reader.text(from, 'approval_s', 'plan'),
     restart: reader.texts(from.restart, 'restart', ['away_percent_most', 'away_s_most']),
     windows: reader.rows(from.windows, 'windows')?.map((window, index) => reader.window(window, `windows[${index}]`)) ?? [],
     power: reader.texts(from.power, 'power', ['battery_percent_least', 'supply_mv_least']),
     retry: reader.texts(from.retry, 'retry', ['attempts', 'pause_s']),
-    on_failure: reader.choice(from.on_failure, 'on_failure', FAILURES, 'rollback'),
+    on_failure: reader.choice(from.on_failure, 'on_failure', FAILURES, 'rollback', 'rollback'),
   };
   return { draft, strange: reader.strange };
 }

@@ -130,27 +130,34 @@ export function verbsOf(progress: Progress): WaveVerb[] {
   return progress.verbs.filter((verb) => Object.hasOwn(VERBS, verb));
 }
 
+/** Outcomes of nodes that a way back is for. */
 const RUNS: readonly Outcome[] = ['starting', 'trial', 'updated', 'kept'];
+
+/** So many nodes do something: `1 node keeps`, `2 nodes keep`. */
+const nodes = (many: readonly unknown[], one: string, more: string) => `${count(many.length, 'node')} ${many.length === 1 ? one : more}`;
+
+/** Nodes that run the image, or are about to. */
+export const running = (progress: Progress) => everybody(progress).filter((node) => RUNS.includes(node.outcome));
 
 /** What a verb would do, with how many nodes it concerns. */
 export function consequence(verb: WaveVerb, { progress }: Planned): string[] {
   const all = everybody(progress);
-  const runs = all.filter((node) => RUNS.includes(node.outcome));
+  const runs = running(progress);
   const open = all.filter((node) => node.outcome === 'waiting');
   switch (verb) {
     case 'approve': {
       const next = progress.waves.find((wave) => wave.state === 'pending');
-      return [next ? `${next.name} begins: ${count(next.nodes.length, 'node')} start the image.` : 'It was the last wave: the roll-out is finished.'];
+      return [next ? `${next.name} begins: ${nodes(next.nodes, 'starts', 'start')} the image.` : 'It was the last wave: the roll-out is finished.'];
     }
     case 'pause':
-      return [`Nothing more is sent or begun: ${count(open.length, 'node')} wait, ${count(runs.length, 'node')} go on with the image. After a week it is halted.`];
+      return [`Nothing more is sent or begun: ${nodes(open, 'waits', 'wait')}, ${nodes(runs, 'goes', 'go')} on with the image. After a week it is halted.`];
     case 'resume':
-      return [`It goes on where it was: ${count(open.length, 'node')} still wait for the image.`];
+      return [`It goes on where it was: ${nodes(open, 'still waits', 'still wait')} for the image.`];
     case 'abort':
-      return [`It ends here. ${count(open.length, 'node')} keep what they run; ${count(runs.length, 'node')} that have started the image stay with it.`];
+      return [`It ends here. ${nodes(open, 'keeps what it runs', 'keep what they run')}; ${nodes(runs, 'that has started the image stays', 'that have started the image stay')} with it.`];
     case 'rollback': {
       const stock = runs.filter((node) => node.family === 'stock').length;
-      const back = `${count(runs.length - stock, 'node')} are ordered back to the image before, the last wave first; no node takes this image again.`;
+      const back = `${nodes(runs.filter((node) => node.family !== 'stock'), 'is', 'are')} ordered back to the image before, the last wave first; no node takes this image again.`;
       return stock > 0 ? [back, `${count(stock, 'stock node')} cannot be taken back but by another update: ${stock === 1 ? 'it keeps' : 'they keep'} the image.`] : [back];
     }
   }
