@@ -1,10 +1,8 @@
 // A roll-out in waves, for people: where it is, what each wave came to, what a verb would do. Pure.
 
-import { count, number, plain } from '../lib/format';
+import { count, number, plain, type Tone } from '../lib/format';
 import type { Rollout } from '../lib/types';
 import type { Finding, Outcome, Phase, Planned, Progress, Wave, WaveNode, WaveState, WaveVerb } from './types';
-
-export type Tone = 'ok' | 'warn' | 'bad' | 'live' | 'quiet';
 
 export const PHASES: Record<Phase, { words: string; tone: Tone }> = {
   staging: { words: 'the image is brought to everybody', tone: 'live' },
