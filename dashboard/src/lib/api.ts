@@ -4,11 +4,9 @@
 // comes by `live`, so no page asks in a loop.
 
 import { clock } from './clock.svelte';
-import type { RolloutPaths } from '../rollouts/types';
-import type { paths as described } from './generated/api';
+import type { paths } from './generated/api';
 import type { Problem } from './types';
 
-type paths = described & RolloutPaths;
 type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 type PathsWith<M extends Method> = {
   [P in keyof paths]: paths[P] extends Record<M, { responses: unknown }> ? P : never;

@@ -1,6 +1,5 @@
 // The words of the REST interface, by the names that its description gives them.
 
-import type { Plan, Progress } from '../rollouts/types';
 import type { components } from './generated/api';
 
 type Schemas = components['schemas'];
@@ -12,7 +11,7 @@ export type Fact = Schemas['Fact'];
 export type Score = Schemas['Score'];
 export type Deduction = Schemas['Deduction'];
 export type Alert = Schemas['Alert'];
-export type Rollout = Schemas['Rollout'] & { plan?: Plan | null; progress?: Progress | null };
+export type Rollout = Schemas['Rollout'];
 export type RolloutNode = Schemas['RolloutNode'];
 export type Status = Schemas['Status'];
 export type Overhead = Schemas['Overhead'];

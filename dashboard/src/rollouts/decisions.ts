@@ -17,9 +17,21 @@ export interface Decision {
   first: boolean;
 }
 
-/** What people asked for and what the engine decided, in the order of the lines. */
-export function decided(lines: readonly AuditLine[], id: number): Decision[] {
-  return lines.filter((line) => line.action.startsWith('rollout.') && line.subject === String(id)).map(decision);
+/** The roll-out that is meant. Its start has no number yet: it is known by its image and its time. */
+export interface About {
+  id: number;
+  sha256: string;
+  startedAt: string;
+}
+
+/** How much later than the roll-out itself its row may have been written, in ms. */
+const LATE_MS = 2_000;
+
+/** What people asked for and what the engine decided, in the order of the lines, which is the newest first. */
+export function decided(lines: readonly AuditLine[], about: About): Decision[] {
+  const before = Date.parse(about.startedAt) + LATE_MS;
+  const start = lines.find((line) => line.action === 'rollout.start' && line.subject === about.sha256 && Date.parse(line.at) <= before);
+  return lines.filter((line) => line === start || (line.action.startsWith('rollout.') && line.subject === String(about.id))).map(decision);
 }
 
 function decision(line: AuditLine): Decision {

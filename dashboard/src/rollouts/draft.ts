@@ -4,7 +4,7 @@
 // the gateway names it, with the place where it is.
 
 import { seconds, span } from '../lib/span';
-import type { OnFailure, Plan, Promotion } from './types';
+import type { OnFailure, Promotion } from './types';
 
 /** Longest text that is read as a plan, in bytes: the gateway reads no longer ones either. */
 export const PLAN_MAX = 64 * 1_024;
@@ -291,7 +291,7 @@ export function planFile(draft: Draft): string {
 }
 
 /** What stands in a plan for which nobody wrote anything: for placeholders. */
-export const USUAL: Pick<Plan, 'confidence' | 'approval_s' | 'soak' | 'restart' | 'retry'> & { canary: number } = {
+export const USUAL = {
   canary: 3,
   confidence: 0.99,
   approval_s: 604_800,

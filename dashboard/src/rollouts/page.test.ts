@@ -233,7 +233,7 @@ describe('the page of a roll-out', () => {
   it('tells admins who decided what, once per decision and not in a loop', async () => {
     as('admin');
     const line = { seq: 4, at: '2026-03-01T12:00:00Z', actor: 'meshward', action: 'rollout.decision', subject: '7', hash: '', detail: { what: 'begin', wave: 0, words: EVIL, findings: [] } };
-    answers['GET /api/v1/audit'] = [200, { items: [line, { ...line, seq: 3, action: 'rollout.start', actor: 'anna', detail: {} }], next: 3 }];
+    answers['GET /api/v1/audit'] = [200, { items: [line, { ...line, seq: 3, action: 'rollout.start', subject: 'ab'.repeat(32), actor: 'anna', detail: {} }], next: 3 }];
     stream(planned());
     render(RolloutPage);
     await settled();

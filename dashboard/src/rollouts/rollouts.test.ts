@@ -104,7 +104,7 @@ function member(id: number, outcome: WaveNode['outcome'], more: Partial<WaveNode
 
 function progress(more: Partial<Progress> = {}): Progress {
   return {
-    phase: 'soaking', paused: false, why: '', wave: 0, since: null, until: null, eta_seconds: 60, verbs: ['pause', 'abort', 'rollback'], counts: {}, others: [],
+    phase: 'soaking', paused: false, why: '', wave: 0, since: '2026-03-01T12:00:00Z', until: null, eta_seconds: 60, verbs: ['pause', 'abort', 'rollback'], counts: {}, others: [],
     waves: [
       { wave: 0, name: 'the canary', state: 'soaking', began_at: '2026-03-01T12:00:00Z', batches: [], findings: [], nodes: [member(1, 'updated'), member(2, 'fault'), member(3, 'trial', { family: 'stock' })] },
       { wave: 1, name: 'wave 1', state: 'pending', began_at: null, batches: [], findings: [], nodes: [member(4, 'waiting'), member(5, 'waiting')] },
@@ -175,12 +175,15 @@ describe('decisions', () => {
     const line = (seq: number, action: string, subject: string, detail: object = {}) => ({ seq, action, subject, detail, at: '2026-03-01T12:00:00Z', actor: 'anna', hash: '' });
     const lines = [
       line(9, 'rollout.decision', '7', { what: 'roll_back', wave: 0, words: 'faults is broken', findings: [{}, {}] }),
-      line(8, 'rollout.approve', '7'), line(7, 'rollout.approve', '70'), line(6, 'user.add', '7'), line(5, 'rollout.start', '7', { wave: 'x' }),
+      line(8, 'rollout.approve', '7'), line(7, 'rollout.approve', '70'), line(6, 'user.add', '7'), line(5, 'rollout.start', 'ab', { wave: 'x' }),
+      line(4, 'rollout.start', 'ab'), line(3, 'rollout.start', 'cd'),
     ] as Parameters<typeof decided>[0];
-    expect(decided(lines, 7)).toMatchObject([
+    expect(decided(lines, { id: 7, sha256: 'ab', startedAt: '2026-03-01T12:00:00Z' })).toMatchObject([
       { seq: 9, what: 'roll_back', wave: 0, words: 'faults is broken', findings: 2, first: false },
       { seq: 8, what: 'approve', wave: null, findings: 0 },
       { seq: 5, what: 'start', wave: null, first: true },
     ]);
+    // Another start of the same image, after this one, is another roll-out's.
+    expect(decided(lines, { id: 8, sha256: 'ab', startedAt: '2026-03-01T11:00:00Z' })).toEqual([]);
   });
 });

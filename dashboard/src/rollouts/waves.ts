@@ -56,6 +56,12 @@ export function isPlanned(rollout: Rollout): rollout is Planned {
   return rollout.progress !== null && rollout.progress !== undefined;
 }
 
+/** What people call its plan, where they call it anything. */
+export function planName(rollout: Rollout): string | null {
+  const name: unknown = (rollout.plan as { name?: unknown } | null | undefined)?.name;
+  return typeof name === 'string' && name && name !== 'default' ? name : null;
+}
+
 const OVER: readonly Phase[] = ['finished', 'rolled_back', 'halted', 'aborted'];
 
 /** Whether the whole plan is over. */
