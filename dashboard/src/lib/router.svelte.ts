@@ -9,6 +9,8 @@ export type PageName =
   | 'firmware'
   | 'rollout'
   | 'alerts'
+  | 'events'
+  | 'audit'
   | 'login'
   | 'setup'
   | 'account'
@@ -27,6 +29,8 @@ const PAGES: Record<string, PageName> = {
   '/nodes': 'nodes',
   '/firmware': 'firmware',
   '/alerts': 'alerts',
+  '/events': 'events',
+  '/audit': 'audit',
   '/login': 'login',
   '/setup': 'setup',
   '/account': 'account',

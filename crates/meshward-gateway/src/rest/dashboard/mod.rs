@@ -19,7 +19,18 @@ use super::problem::Problem;
 use files::{File, Files};
 
 /// The dashboard's pages.
-const PAGES: &[&str] = &["/", "/topology", "/nodes", "/firmware", "/alerts", "/login", "/setup", "/account"];
+const PAGES: &[&str] = &[
+    "/",
+    "/topology",
+    "/nodes",
+    "/firmware",
+    "/alerts",
+    "/events",
+    "/audit",
+    "/login",
+    "/setup",
+    "/account",
+];
 /// Before a number they are pages too: `/nodes/{id}`, `/rollouts/{id}`.
 const NUMBERED: &[&str] = &["/nodes/", "/rollouts/"];
 /// Those that are also short names of resources.
