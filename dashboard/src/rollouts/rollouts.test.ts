@@ -132,6 +132,7 @@ describe('a roll-out in waves', () => {
     expect(ordered(nodes, null).map((node) => node.id)).toEqual([2, 3, 1]);
     expect(ordered(nodes, 'updated').map((node) => node.id)).toEqual([1]);
     expect(settled(progress().waves[0]!)).toBeCloseTo(2 / 3);
+    expect(settled({ ...progress().waves[0]!, state: 'skipped' })).toBe(0);
   });
 
   it('opens with the wave that somebody asked for, else with that under way', () => {

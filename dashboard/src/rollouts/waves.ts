@@ -115,8 +115,9 @@ export function chosenWave(progress: Progress, asked: string | null): Wave | nul
   return waves.find((wave) => String(wave.wave) === asked) ?? waves.find((wave) => wave.wave === progress.wave) ?? begun ?? waves[0] ?? null;
 }
 
-/** What of a wave's nodes is settled, 0 to 1. */
+/** What of a wave's nodes is settled, 0 to 1; of one that never begins nothing is. */
 export function settled(wave: Wave): number {
+  if (wave.state === 'skipped') return 0;
   const open = wave.nodes.filter((node) => ['waiting', 'starting', 'trial'].includes(node.outcome)).length;
   return wave.nodes.length > 0 ? 1 - open / wave.nodes.length : 0;
 }
