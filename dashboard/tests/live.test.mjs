@@ -78,11 +78,24 @@ test('a lost stream is said, what is shown stays, and it comes back by itself', 
 const MARKUP = '<img src=x onerror="window.hacked=1"><b>bold</b>';
 
 /** Pages whose text has the nodes' words; a canvas has none. */
-const TELLING = ['/', '/nodes', '/topology?as=table'];
+const TELLING = ['/', '/nodes', '/topology?as=table', '/rollouts/77'];
+
+/** A roll-out in waves in which every word is what others wrote. */
+function spoiltRollout(at) {
+  const finding = { gate: MARKUP, verdict: 'broken', words: MARKUP, wave: [1, 1], others: [0, 0] };
+  const node = { id: 5, family: 'meshward', wave: 0, why: MARKUP, outcome: 'fault', reason: MARKUP, tries: 1 };
+  const wave = { wave: 0, name: MARKUP, state: 'broken', began_at: at, nodes: [node], batches: [[5]], findings: [finding] };
+  return {
+    id: 77, state: 'running', phase: 'held', hold: true, role: MARKUP, hardware: MARKUP, scheme: 'auto', started_at: at, transfers: {}, nodes: [],
+    firmware: { sha256: 'ab'.repeat(32), md5: 'cd'.repeat(16), name: MARKUP, size: 1 }, plan: { name: MARKUP },
+    progress: { phase: 'approval', paused: false, why: MARKUP, wave: 0, since: at, until: null, eta_seconds: null, verbs: ['approve'], counts: { fault: 1 }, waves: [wave], others: [node] },
+  };
+}
 
 test('names, versions and messages with markup are text', async (t) => {
   const spoilt = (snapshot) => ({
     ...snapshot,
+    rollouts: [spoiltRollout(snapshot.nodes[0].since)],
     nodes: snapshot.nodes.map((node) => ({
       ...node,
       name: MARKUP,
@@ -99,8 +112,9 @@ test('names, versions and messages with markup are text', async (t) => {
   const [first] = await demo.nodes();
   // What the gateway itself keeps and gives back.
   await demo.ask('PUT', `/api/v1/nodes/${first.id}/name`, { name: MARKUP });
-  for (const path of ['/', '/nodes', '/topology', '/topology?as=table', `/nodes/${first.id}`, '/firmware', '/alerts']) {
-    for (const url of [stage.url, demo.url]) {
+  for (const path of ['/', '/nodes', '/topology', '/topology?as=table', `/nodes/${first.id}`, '/firmware', '/alerts', '/rollouts/77']) {
+    // Only the stage has that roll-out.
+    for (const url of path === '/rollouts/77' ? [stage.url] : [stage.url, demo.url]) {
       await page.goto(url + path);
       await page.locator('main h1').first().waitFor();
       if (TELLING.includes(path) && url === stage.url) {

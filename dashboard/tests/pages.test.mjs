@@ -27,6 +27,8 @@ const pages = () => [
   [`/nodes/${node.id}`, '[data-testid="node-head"]'],
   ['/firmware', '[data-testid="inventory"]'],
   ['/alerts', '[data-testid="panel-alerts"]'],
+  ['/events', '[data-testid="events"]'],
+  ['/audit', '[data-testid="panel-audit"]'],
   ['/account', 'h1'],
   ['/login', 'h1'],
   ['/setup', 'form, h1'],
@@ -93,6 +95,7 @@ test('without a mouse: to every page, to a node and back, and the help', async (
     ['n', '/nodes'],
     ['f', '/firmware'],
     ['a', '/alerts'],
+    ['e', '/events'],
     ['o', '/'],
   ]) {
     await page.keyboard.press('g');

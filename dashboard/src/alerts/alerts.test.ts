@@ -5,6 +5,7 @@ import AlertRow from './AlertRow.svelte';
 import { chosen, grouped, stateWords, suppressionWords, type Tab, tally, verbsOf } from './list';
 import { bodyOf, emptyQuiet, matching, quietOf, windowWords } from './quiet';
 import QuietDialog from './QuietDialog.svelte';
+import RuleDialog from './RuleDialog.svelte';
 import { canRehearse, formOf, ruleBody, ruleWords, scheduleWords } from './rules';
 import type { AlertRule, Matcher } from './types';
 
@@ -206,5 +207,23 @@ describe('on the page', () => {
     await fireEvent.click(screen.getByTestId('quiet-save'));
     await vi.waitFor(() => expect(opened).toHaveBeenCalled());
     expect(calls[1]).toEqual(['/api/v1/silences', { matchers: [{ field: 'rule', value: 'low_heap', equal: true }], nodes: [7], lasts_seconds: 3_600, why: '' }]);
+  });
+
+  it('a rule that is being written is tried without being kept', async () => {
+    const calls: [string, unknown][] = [];
+    vi.stubGlobal('fetch', async (url: string, init: RequestInit) => {
+      calls.push([`${init.method} ${url}`, JSON.parse(String(init.body))]);
+      const tried = { rule: 'low_heap', span_seconds: 21_600, count: 1, text: 'it would have raised 1 alert', firings: [{ from: '2026-01-01T00:00:00Z', node: 7 }] };
+      return new Response(JSON.stringify(tried), { status: 200, headers: { 'content-type': 'application/json' } });
+    });
+    const onchange = vi.fn();
+    render(RuleDialog, { open: true, rule: rule(), rules: [], onchange });
+    await fireEvent.input(document.querySelector('[name=raise]')!, { target: { value: '9000' } });
+    await fireEvent.click(screen.getByTestId('rule-try'));
+    await vi.waitFor(() => expect(screen.getByTestId('rule-tried').textContent).toContain('it would have raised 1 alert'));
+    expect(calls).toMatchObject([['POST /api/v1/alert-rule-tests?window=6h', { name: 'low_heap', raise: 9_000 }]]);
+    expect(onchange).not.toHaveBeenCalled();
+    await fireEvent.input(document.querySelector('[name=looks_at]')!, { target: { value: 'restarts_per_hour' } });
+    expect(screen.queryByTestId('rule-try'), 'there is no history of rates').toBeNull();
   });
 });

@@ -1,5 +1,8 @@
 import { cleanup, fireEvent, render, screen } from '@testing-library/svelte';
+import { tick } from 'svelte';
 import { afterEach, expect, it, vi } from 'vitest';
+import { columnsOf, switched } from '../lib/columns';
+import { prefs } from '../lib/prefs.svelte';
 import { node } from '../test/things';
 import NodeTable from './NodeTable.svelte';
 
@@ -38,4 +41,19 @@ it('chooses one, or all, or with Shift all between', async () => {
   expect(choose).toHaveBeenLastCalledWith([2, 3, 4, 5], true);
   await fireEvent.click(screen.getByLabelText('Choose all 2000'));
   expect(choose.mock.lastCall?.[0]).toHaveLength(2_000);
+});
+
+it('has the columns that somebody chose, also after a reload, and the node itself always', async () => {
+  const usual = columnsOf(null).map((column) => column.key);
+  expect(usual).not.toContain('battery');
+  const more = switched(null, 'battery');
+  expect(columnsOf(more).map((column) => column.key)).toEqual([...usual, 'battery']);
+  expect(switched(more, 'battery'), 'as usual again').toBeNull();
+  expect(columnsOf([]).map((column) => column.key)).toEqual(['name']);
+  show();
+  prefs.setColumns(['hops', 'battery', 'no such']);
+  await tick();
+  expect(screen.getAllByRole('columnheader').map((head) => head.textContent?.trim())).toEqual(['', 'Node', 'Hops', 'Battery']);
+  expect(JSON.parse(localStorage.getItem('meshward.prefs') ?? '{}').columns).toEqual(['hops', 'battery', 'no such']);
+  prefs.setColumns(null);
 });

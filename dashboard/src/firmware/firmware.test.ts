@@ -5,7 +5,7 @@ import type { Firmware, Node, Rollout, RolloutNode } from '../lib/types';
 import Deploy from './Deploy.svelte';
 import { columnName, inventory } from './inventory';
 import InventoryMatrix from './InventoryMatrix.svelte';
-import { bodyOf, emptyPlan, idsOf, missing, sums } from './plan';
+import { bodyOf, emptyForm, idsOf, missing, sums } from './form';
 import { consequence, counts, failedOf, foremost, ordered, percentOf, verbs } from './progress';
 import { digitsOf, imageName, running } from './running';
 import type { Forecast } from './types';
@@ -134,18 +134,18 @@ describe('a roll-out', () => {
   });
 });
 
-describe('a plan', () => {
+describe('the form of a roll-out', () => {
   it('asks for what is written, and leaves the rest to the gateway', () => {
-    expect(bodyOf({ ...emptyPlan(), firmware: 'ab' })).toEqual({ firmware: 'ab', scheme: 'auto' });
-    const full = { ...emptyPlan(), firmware: 'ab', nodes: [1], role: ' lamp ', hold: true, airtime: '20', part_size: 'many' };
+    expect(bodyOf({ ...emptyForm(), firmware: 'ab' })).toEqual({ firmware: 'ab', scheme: 'auto' });
+    const full = { ...emptyForm(), firmware: 'ab', nodes: [1], role: ' lamp ', hold: true, airtime: '20', part_size: 'many' };
     expect(bodyOf(full)).toEqual({ firmware: 'ab', scheme: 'auto', nodes: [1], role: 'lamp', hold: true, airtime: 20, part_size: 'many' });
   });
 
   it('says what is missing', () => {
-    expect(missing(emptyPlan(), null)).toBe('Choose an image');
-    expect(missing({ ...emptyPlan(), nodes: [] }, NEW)).toMatch(/at least one/);
-    expect(missing(emptyPlan(), { ...NEW, manifest: null } as Firmware)).toMatch(/no manifest/);
-    expect(missing({ ...emptyPlan(), role: 'x' }, { ...NEW, manifest: null } as Firmware)).toBeNull();
+    expect(missing(emptyForm(), null)).toBe('Choose an image');
+    expect(missing({ ...emptyForm(), nodes: [] }, NEW)).toMatch(/at least one/);
+    expect(missing(emptyForm(), { ...NEW, manifest: null } as Firmware)).toMatch(/no manifest/);
+    expect(missing({ ...emptyForm(), role: 'x' }, { ...NEW, manifest: null } as Firmware)).toBeNull();
   });
 
   it('reads ids, and names what is none', () => {

@@ -58,7 +58,8 @@ export type Verb = 'pause' | 'resume' | 'abort' | 'activate';
 
 /** What can be done with a roll-out as it is. */
 export function verbs(rollout: Rollout): Verb[] {
-  if (rollout.state === 'finished') return [];
+  // One in waves is led by its plan: its own page has the verbs.
+  if (rollout.state === 'finished' || rollout.progress) return [];
   const paused = rollout.state === 'paused';
   const held = rollout.hold && rollout.nodes.some((line) => line.state === 'ready');
   return [...(held && !paused ? (['activate'] as const) : []), paused ? 'resume' : 'pause', 'abort'];

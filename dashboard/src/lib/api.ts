@@ -25,6 +25,8 @@ export interface Sent<O> {
   query?: Part<Named<O>, 'query'>;
   /** JSON, or bytes as they are. */
   body?: unknown;
+  /** The kind of answer, where there is more than one. */
+  accept?: string;
   signal?: AbortSignal;
 }
 
@@ -44,6 +46,11 @@ export class ApiError extends Error {
   /** What is wrong with one field of the body, by its JSON pointer. */
   at(pointer: string): string | null {
     return this.problem?.errors?.find((part) => part.pointer === pointer)?.detail ?? null;
+  }
+
+  /** What is wrong with one field or with something in it. */
+  within(pointer: string): string | null {
+    return this.at(pointer) ?? this.problem?.errors?.find((part) => part.pointer?.startsWith(`${pointer}/`))?.detail ?? null;
   }
 }
 
@@ -111,7 +118,7 @@ export async function call<M extends Method, P extends PathsWith<M>>(
   try {
     response = await fetch(url, {
       method: method.toUpperCase(),
-      headers: { accept: 'application/json', ...headers, ...headersFor(method) },
+      headers: { accept: sent.accept ?? 'application/json', ...headers, ...headersFor(method) },
       credentials: 'same-origin',
       body,
       signal: sent.signal,

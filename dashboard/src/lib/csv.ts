@@ -3,6 +3,9 @@
 // Names come from the mesh: a text that a spreadsheet would take for a formula gets an apostrophe before it, so that
 // nobody's node can make somebody's computer do something. Numbers stay numbers, negative ones too.
 
+/** What kind of file it is. */
+export const CSV = 'text/csv;charset=utf-8';
+
 export type Cell = string | number | null | undefined;
 
 /** One cell. */
@@ -17,15 +20,4 @@ export function cell(value: Cell): string {
 /** A table with its heads. */
 export function csv(heads: string[], rows: Cell[][]): string {
   return [heads, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
-}
-
-/** Gives a text to the browser as a file. */
-export function save(name: string, text: string, type = 'text/csv;charset=utf-8'): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  const anchor = document.createElement('a');
-  anchor.href = url;
-  anchor.download = name;
-  anchor.click();
-  // The download has begun by then; what is not given back stays until the page goes.
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -3,6 +3,9 @@
 /** What is written where nothing is known. */
 export const NOTHING = '–';
 
+/** How a state is meant, beside its word. */
+export type Tone = 'ok' | 'warn' | 'bad' | 'live' | 'quiet';
+
 const UNITS: [number, string][] = [
   [86_400, 'd'],
   [3_600, 'h'],
@@ -140,4 +143,9 @@ export function nodeName(node: { id: number; name?: string | null }): string {
 /** Whether it is one or more: `1 node`, `3 nodes`. */
 export function count(amount: number, one: string, more = `${one}s`): string {
   return `${number(amount, 0)} ${amount === 1 ? one : more}`;
+}
+
+/** How grave a severity is. */
+export function gravity(severity: string): Tone {
+  return severity === 'critical' ? 'bad' : severity === 'warning' ? 'warn' : 'quiet';
 }

@@ -72,6 +72,30 @@ export function summary(points: readonly Point[]): { last: number; min: number; 
   };
 }
 
+/** Something that happened, at its place in a chart. */
+export interface Mark {
+  /** Seconds since 1970. */
+  at: number;
+  text: string;
+  bad: boolean;
+}
+
+/** Marks that are drawn in a span, the newest: more would be a wall. */
+export function marksIn<M extends Mark>(marks: readonly M[], from: number, to: number, most = 60): M[] {
+  return marks.filter((mark) => mark.at >= from && mark.at <= to).sort((a, b) => a.at - b.at).slice(-most);
+}
+
+/** Marks that are as near to a place as `reach`, by their places. */
+export function near<M extends { x: number }>(marks: readonly M[], x: number, reach = 5): M[] {
+  return marks.filter((mark) => Math.abs(mark.x - x) <= reach);
+}
+
+/** To which of `all` marks a key leads; `null` for any other key. */
+export function stepped(key: string, at: number, all: number): number | null {
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all - 1 }[key];
+  return to === undefined ? null : Math.min(Math.max(to, 0), all - 1);
+}
+
 /** What the address says of the time that is shown; a zoom has both ends, a range ends now. */
 export function readSpan(query: URLSearchParams): { range: Range; zoom: { from: number; to: number } | null } {
   const range = RANGES.find((one) => one.name === query.get('range')) ?? RANGES[0]!;

@@ -12,12 +12,13 @@ export const KEYS: Key[] = [
   { keys: 'g n', what: 'Nodes' },
   { keys: 'g f', what: 'Firmware' },
   { keys: 'g a', what: 'Alerts' },
+  { keys: 'g e', what: 'Events' },
   { keys: '/', what: 'Find a node' },
   { keys: '?', what: 'This list' },
   { keys: 'Esc', what: 'Close what is open' },
 ];
 
-const PAGES: Record<string, string> = { o: '/', t: '/topology', n: '/nodes', f: '/firmware', a: '/alerts' };
+const PAGES: Record<string, string> = { o: '/', t: '/topology', n: '/nodes', f: '/firmware', a: '/alerts', e: '/events' };
 /** How long after `g` the second key may come, in ms. */
 const SECOND_MS = 1_500;
 

@@ -160,7 +160,6 @@ class Live {
     this.eventAt = clock.read();
     if (message.event === 'reset') this.#eventsLoaded = false;
     if (message.event === 'snapshot') {
-      this.known = true;
       void this.#loadEvents();
     }
     this.#later();
@@ -198,6 +197,8 @@ class Live {
     if (this.#dirty.has('rollouts')) this.rollouts = new Map(facts.rollouts);
     if (this.#dirty.has('mesh')) this.mesh = facts.mesh;
     if (this.#dirty.has('events')) this.events = facts.events;
+    // With what it brought, and not before: a page would take the wait for a mesh that has nothing.
+    if (facts.whole) this.known = true;
     this.#dirty.clear();
   }
 }

@@ -63,6 +63,14 @@ it('shows what a snapshot and patches say, and the events of before', async () =
   expect(live.children.get(5)).toEqual([6]);
 });
 
+it('is known together with what it knows, never before', async () => {
+  await settled();
+  gateway.say('snapshot', snapshot([5]), 'e-1');
+  for (let turn = 0; !live.known && turn < 200; turn += 1) await vi.advanceTimersByTimeAsync(1);
+  expect(live.known).toBe(true);
+  expect(live.list.map((one) => one.id)).toEqual([5]);
+});
+
 it('goes on where it was after a loss, and keeps showing what it knew', async () => {
   await settled();
   gateway.say('snapshot', snapshot([5]), 'e-1');

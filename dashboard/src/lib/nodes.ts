@@ -58,9 +58,11 @@ export type SortKey =
   | 'heap'
   | 'rtt'
   | 'uptime'
+  | 'battery'
+  | 'loss'
   | 'id';
 
-const SORTS: SortKey[] = ['name', 'state', 'score', 'heard', 'fw', 'hops', 'parent', 'rssi', 'heap', 'rtt', 'uptime', 'id'];
+const SORTS: SortKey[] = ['name', 'state', 'score', 'heard', 'fw', 'hops', 'parent', 'rssi', 'heap', 'rtt', 'uptime', 'battery', 'loss', 'id'];
 export const LEVELS = ['critical', 'warning', 'ok', 'unknown'];
 
 /** Reads the query of an address. What it does not know it leaves out: an old link still shows something. */
@@ -138,6 +140,10 @@ function value(node: Node, sort: SortKey): Comparable {
       return metric(node, 'round_trip_ms');
     case 'uptime':
       return metric(node, 'uptime_s');
+    case 'battery':
+      return metric(node, 'battery_percent');
+    case 'loss':
+      return metric(node, 'loss_percent');
     case 'id':
       return node.id;
   }

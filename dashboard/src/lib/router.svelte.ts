@@ -7,7 +7,10 @@ export type PageName =
   | 'nodes'
   | 'node'
   | 'firmware'
+  | 'rollout'
   | 'alerts'
+  | 'events'
+  | 'audit'
   | 'login'
   | 'setup'
   | 'account'
@@ -16,7 +19,7 @@ export type PageName =
 /** A page with what its path says. */
 export interface Route {
   page: PageName;
-  /** Of `/nodes/{id}`. */
+  /** Of `/nodes/{id}` and `/rollouts/{id}`. */
   id: number | null;
 }
 
@@ -26,6 +29,8 @@ const PAGES: Record<string, PageName> = {
   '/nodes': 'nodes',
   '/firmware': 'firmware',
   '/alerts': 'alerts',
+  '/events': 'events',
+  '/audit': 'audit',
   '/login': 'login',
   '/setup': 'setup',
   '/account': 'account',
@@ -39,8 +44,8 @@ export function route(path: string): Route {
   const clean = path.length > 1 ? path.replace(/\/+$/, '') || '/' : path;
   const page = PAGES[clean];
   if (page) return { page, id: null };
-  const id = /^\/nodes\/(\d{1,10})$/.exec(clean)?.[1];
-  if (id !== undefined && Number(id) <= ID_MAX) return { page: 'node', id: Number(id) };
+  const [, of, id] = /^\/(nodes|rollouts)\/(\d{1,10})$/.exec(clean) ?? [];
+  if (id !== undefined && Number(id) <= ID_MAX) return { page: of === 'nodes' ? 'node' : 'rollout', id: Number(id) };
   return { page: 'unknown', id: null };
 }
 

@@ -16,6 +16,8 @@ describe('addresses', () => {
       ['/nodes/4294967296', 'unknown', null],
       ['/nodes/abc', 'unknown', null],
       ['/nodes/1/2', 'unknown', null],
+      ['/rollouts/7', 'rollout', 7],
+      ['/rollouts', 'unknown', null],
       ['/setup', 'setup', null],
       ['/api/v1/docs', 'unknown', null],
       ['//evil.example', 'unknown', null],

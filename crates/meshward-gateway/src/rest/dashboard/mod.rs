@@ -18,8 +18,21 @@ use super::conditional::{every, lists};
 use super::problem::Problem;
 use files::{File, Files};
 
-/// The dashboard's pages. `/nodes/{id}` is one too.
-const PAGES: &[&str] = &["/", "/topology", "/nodes", "/firmware", "/alerts", "/login", "/setup", "/account"];
+/// The dashboard's pages.
+const PAGES: &[&str] = &[
+    "/",
+    "/topology",
+    "/nodes",
+    "/firmware",
+    "/alerts",
+    "/events",
+    "/audit",
+    "/login",
+    "/setup",
+    "/account",
+];
+/// Before a number they are pages too: `/nodes/{id}`, `/rollouts/{id}`.
+const NUMBERED: &[&str] = &["/nodes/", "/rollouts/"];
 /// Those that are also short names of resources.
 const SHARED: &[&str] = &["/topology"];
 /// The file that every page is.
@@ -99,7 +112,8 @@ fn is_page(path: &str) -> bool {
     let is_id = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse::<u32>().is_ok();
     path.starts_with('/')
         && !path.starts_with("//")
-        && (PAGES.contains(&clean) || clean.strip_prefix("/nodes/").is_some_and(is_id))
+        && (PAGES.contains(&clean)
+            || NUMBERED.iter().any(|before| clean.strip_prefix(before).is_some_and(is_id)))
 }
 
 /// Whether a request wants a page rather than data. Browsers name HTML first; programs name JSON, or anything.
@@ -199,6 +213,9 @@ mod tests {
             ("/nodes/4294967296", false),
             ("/nodes/+1", false),
             ("/nodes/1/2", false),
+            ("/rollouts/7", true),
+            ("/rollouts", false),
+            ("/rollouts/seven", false),
             ("/login", true),
             ("/setup", true),
             ("/favicon.svg", true),

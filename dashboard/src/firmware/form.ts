@@ -19,7 +19,7 @@ export const SCHEME_WORDS: Record<Scheme, string> = {
 };
 
 /** As fields of a form are: text. What is empty is left to the gateway. */
-export interface Plan {
+export interface Form {
   firmware: string;
   /** `null` is every node in the mesh. */
   nodes: number[] | null;
@@ -35,7 +35,7 @@ export interface Plan {
   confirm_receiver: boolean;
 }
 
-export function emptyPlan(): Plan {
+export function emptyForm(): Form {
   return {
     firmware: '', nodes: null, scheme: 'auto', role: '', hardware: '', hold: false, airtime: '', concurrency: '',
     part_size: '', slot_size: '', force_image: false, confirm_receiver: false,
@@ -45,23 +45,23 @@ export function emptyPlan(): Plan {
 const NUMBERS = ['airtime', 'concurrency', 'part_size', 'slot_size'] as const;
 
 /** The body of a request. Texts that are no numbers go as they are, so that the gateway names them. */
-export function bodyOf(plan: Plan): NewRollout {
-  const body: Record<string, unknown> = { firmware: plan.firmware, scheme: plan.scheme };
-  if (plan.nodes) body.nodes = plan.nodes;
-  for (const name of ['role', 'hardware'] as const) if (plan[name].trim()) body[name] = plan[name].trim();
-  for (const name of ['hold', 'force_image', 'confirm_receiver'] as const) if (plan[name]) body[name] = true;
+export function bodyOf(form: Form): NewRollout {
+  const body: Record<string, unknown> = { firmware: form.firmware, scheme: form.scheme };
+  if (form.nodes) body.nodes = form.nodes;
+  for (const name of ['role', 'hardware'] as const) if (form[name].trim()) body[name] = form[name].trim();
+  for (const name of ['hold', 'force_image', 'confirm_receiver'] as const) if (form[name]) body[name] = true;
   for (const name of NUMBERS) {
-    const text = String(plan[name] ?? '').trim();
+    const text = String(form[name] ?? '').trim();
     if (text) body[name] = /^-?\d+$/.test(text) ? Number(text) : text;
   }
   return body as unknown as NewRollout;
 }
 
 /** What is missing before anything can be asked; `null` when nothing is. */
-export function missing(plan: Plan, image: Firmware | null): string | null {
+export function missing(form: Form, image: Firmware | null): string | null {
   if (!image) return 'Choose an image';
-  if (plan.nodes !== null && plan.nodes.length === 0) return 'Choose at least one node';
-  if (!image.manifest && !plan.role.trim()) return 'This image has no manifest: say for which role it is';
+  if (form.nodes !== null && form.nodes.length === 0) return 'Choose at least one node';
+  if (!image.manifest && !form.role.trim()) return 'This image has no manifest: say for which role it is';
   return null;
 }
 
