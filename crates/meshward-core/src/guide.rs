@@ -236,7 +236,7 @@
 //! let offering = release::offering(&new, 2)?; // LZMA, in chunks of 1 024 bytes, for role "sensor"
 //! assert!(offering.payload.len() < new.len() * 6 / 10);
 //! let plan =
-//!     UpdatePlan { offerings: vec![offering], targets, tempo: Tempo::default(), broadcast: true };
+//!     UpdatePlan { offerings: vec![offering], targets: vec![NodeId(2), NodeId(3)], tempo: Tempo::default(), broadcast: true };
 //! table.hosts[gateway].node.start_update(table.now, plan)?;
 //! # table.drain(gateway);
 //! let confirmed = |table: &Table| {

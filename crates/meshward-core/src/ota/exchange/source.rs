@@ -282,7 +282,8 @@ impl Source {
         })
     }
 
-    /// Chunks go to all where most lack them: all, unless somebody has had some before, or nothing is to go to all; the payloads take turns.
+    /// Chunks go to all where most lack them: all, unless somebody has had some before, or nothing is to go to all;
+    /// the payloads take turns.
     fn fill_queue(&mut self) {
         if self.has_chunks() || !self.broadcast {
             return;
