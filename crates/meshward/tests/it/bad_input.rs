@@ -126,7 +126,7 @@ fn force_image_sends_it_all_the_same_and_abort_ends_it() {
     assert!(gateway.ask(&["ota", "pause", "1"]).status.success());
     assert_eq!(gateway.json(&["ota", "status"])[0]["state"], "paused");
     let second = gateway.ask(&["ota", "deploy", &path, "--role", "sensor", "--force-image"]);
-    assert!(text(&second.stderr).contains("another roll-out is under way"), "{}", text(&second.stderr));
+    assert!(text(&second.stderr).contains("roll-out 1 is under way"), "{}", text(&second.stderr));
     assert!(gateway.ask(&["ota", "resume", "1"]).status.success());
     assert!(gateway.ask(&["ota", "abort", "1"]).status.success());
     let output = deploying.join().unwrap();
