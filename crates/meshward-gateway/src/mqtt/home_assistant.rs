@@ -293,6 +293,7 @@ fn gateway(settings: &Settings, topics: &Topics, seen: &Seen) -> Value {
     for (key, name, path, unit) in [
         ("nodes_online", "Nodes online", "nodes_online", None),
         ("nodes_offline", "Nodes offline", "nodes_offline", None),
+        ("weak_links", "Weak links", "weak_links", None),
         ("points", "Mesh health", "points", Some("%")),
         ("overhead", "Status overhead", "overhead.share_percent", Some("%")),
         ("alerts", "Active alerts", "alerts_active", None),

@@ -247,6 +247,7 @@ fn metrics(seen: &Seen) -> Value {
         "nodes_offline": told(seen).filter(|each| is_there(each.node.state) == Some(false)).count(),
         "states": seen.status.states,
         "links": seen.links.len(),
+        "weak_links": told(seen).filter(|each| is_heard_weakly(each)).count(),
         "hops_max": seen.nodes.iter().filter_map(|each| each.node.hops).max().unwrap_or(0),
         "points": seen.status.score.points,
         "level": seen.status.score.level,
@@ -256,6 +257,11 @@ fn metrics(seen: &Seen) -> Value {
         "alerts_active": alerts.values().sum::<u32>(),
         "dropped": seen.status.dropped,
     })
+}
+
+/// Whether its link costs it points.
+fn is_heard_weakly(each: &SeenNode) -> bool {
+    each.node.score.deductions.iter().any(|lost| lost.rule == "weak_link")
 }
 
 fn health(each: &SeenNode) -> Value {

@@ -73,23 +73,17 @@ impl Store {
         let file = |source| StoreError::File { doing: format!("read the backup {}", from.display()), source };
         std::fs::metadata(from).map_err(file)?;
         // A copy of our own: an older schema is brought to ours in it, and the backup stays as it is.
-        let mut copy = self
-            .url
-            .path()
-            .map_or_else(std::env::temp_dir, |path| path.parent().map(Path::to_owned).unwrap_or_default());
-        copy.push(format!("meshward-restore-{}.db", std::process::id()));
-        remove(&copy);
-        let done = match Database::copy_file(from, &copy).await {
-            Ok(()) => self.replace_by(&copy).await,
-            Err(error) => Err(error),
-        };
-        remove(&copy);
-        for ending in ["-wal", "-shm"] {
-            let mut side = copy.clone().into_os_string();
-            side.push(ending);
-            remove(Path::new(&side));
-        }
-        done
+        let folder = self.url.path().and_then(Path::parent).map_or_else(std::env::temp_dir, Path::to_owned);
+        // `""` is the parent of a name alone.
+        let folder = if folder.as_os_str().is_empty() { ".".into() } else { folder };
+        let own = tempfile::Builder::new().prefix("meshward-restore-").tempdir_in(&folder);
+        let own = own.map_err(|source| StoreError::File {
+            doing: format!("make a folder for a copy of the backup in {}", folder.display()),
+            source,
+        })?;
+        let copy = own.path().join("copy.db");
+        Database::copy_file(from, &copy).await?;
+        self.replace_by(&copy).await
     }
 
     async fn replace_by(&self, copy: &Path) -> Result<(), StoreError> {

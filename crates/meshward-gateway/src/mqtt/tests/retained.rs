@@ -3,6 +3,7 @@
 use super::*;
 
 use super::super::post::PostError;
+use crate::rest::model::Deduction;
 
 #[test]
 fn nothing_is_published_before_the_birth_is_acknowledged() {
@@ -66,6 +67,23 @@ fn every_topic_of_the_status_bridge_is_there_and_retained_as_it_should_be() {
     assert_eq!(delta["added"]["links"], json!([{ "from": 8, "to": 9 }]));
     assert_eq!(delta["added"]["nodes"][0]["id"], 9);
     assert_eq!(table.kept(&of("nodes"))[0]["device_id"], "ALT-000000000007");
+}
+
+#[test]
+fn links_that_cost_points_are_counted() {
+    let mut table = Table::new(Settings::default()).up();
+    let mut seen = mesh(&[7, 8, 9]);
+    let lost = |rule: &str| Deduction {
+        rule: rule.to_owned(),
+        points: 4.0,
+        node: None,
+        evidence: String::new(),
+        advice: String::new(),
+    };
+    seen.nodes[1].node.score.deductions = vec![lost("heap"), lost("weak_link")];
+    seen.nodes[2].node.score.deductions = vec![lost("heap")];
+    table.see(&seen);
+    assert_eq!(table.kept(&of("metrics"))["weak_links"], 1);
 }
 
 #[test]
