@@ -169,7 +169,13 @@ fn killed_in_the_middle_of_a_plan_it_goes_on_where_it_was_and_nobody_starts_earl
     assert_eq!(running(&over), 2, "{over}");
     assert_eq!(bench.boots(), [2, 2], "nobody is updated twice");
 
-    // Back again, after its end and another restart; which nobody ends half way.
+    // Back again, after its end and another restart; which nobody ends half way. An end that is not written yet would
+    // be decided once more.
+    let deadline = Instant::now() + PATIENCE;
+    while !decisions(&bench.path("mesh.db")).iter().any(|one| one == "finished") {
+        assert!(Instant::now() < deadline, "the end is not written");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     kill(gateway);
     let gateway = bench.gateway();
     gateway.sees(2);
