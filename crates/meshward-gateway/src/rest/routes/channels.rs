@@ -61,23 +61,29 @@ async fn shown(notifier: &Notifier, id: &str) -> Answer<NotificationChannel> {
     Ok(convert::channel(&channel, source, notifier.health(id), waiting, Timestamp::now()))
 }
 
-/// Channels by which people are told.
-#[utoipa::path(get, path = "/api/v1/notification-channels", tag = "notifications", params(Paging), responses(
-    (status = 200, description = "In order of their names.", body = Page<NotificationChannel>), Is::<400>,
-    Is::<404>,
-))]
-async fn list_notification_channels(
-    Telling(notifier): Telling,
-    uri: Uri,
-    QueryOf(paging): Paged,
-) -> Answer<Response> {
+async fn shown_channels(notifier: &Notifier) -> Answer<Vec<NotificationChannel>> {
     let (waiting, now) = (notifier.waiting().await?, Timestamp::now());
     let show = |(channel, version): (notify::Channel, u64)| {
         let waits = waiting.get(&channel.id).copied().unwrap_or_default();
         let source = (version, notifier.is_configured(&channel.id));
         convert::channel(&channel, source, notifier.health(&channel.id), waits, now)
     };
-    let all: Vec<NotificationChannel> = notifier.channels().into_iter().map(show).collect();
+    Ok(notifier.channels().into_iter().map(show).collect())
+}
+
+/// Channels by which people are told; none where the gateway keeps nothing (`store.url` is `none`) and tells nobody.
+#[utoipa::path(get, path = "/api/v1/notification-channels", tag = "notifications", params(Paging), responses(
+    (status = 200, description = "In order of their names.", body = Page<NotificationChannel>), Is::<400>,
+))]
+async fn list_notification_channels(
+    State(api): State<Api>,
+    uri: Uri,
+    QueryOf(paging): Paged,
+) -> Answer<Response> {
+    let all = match &api.notifier {
+        Some(notifier) => shown_channels(notifier).await?,
+        None => Vec::new(),
+    };
     let page = paging.cut(all, ("id", false), |channel| Place(0.0, channel.id.clone(), 0))?;
     Ok(linked(&uri, page))
 }
