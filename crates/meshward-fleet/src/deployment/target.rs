@@ -248,6 +248,8 @@ impl Target {
             // On trial, confirmed, or asked for something else by now.
             _ if runs => return self.set(now, State::Updated),
             Some(Stage::Failed) => return self.fail(now, Why::Ended(reason)),
+            // It held the image when it was ordered, and holds it no more: it will not start it.
+            Some(Stage::Refused) => return self.fail(now, Why::Refused(reason)),
             _ => {}
         }
         let fresh = member.is_some_and(|member| member.heard >= self.since);
@@ -269,5 +271,23 @@ impl Target {
         if waited >= most || now.since(ordered) >= ACTIVATION_MAX {
             self.fail(now, why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_ordered_and_holds_the_image_no_more_is_not_waited_for() {
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        let mut target = Target { state: State::Finishing, ..Target::new(at(0)) };
+        target.ordered = Some((at(10), 0));
+        let line = |stage, reason| Line { tag: None, stage, reason, done: 0 };
+        let said = |heard, line| Member { about: None, line: Some(line), heard: at(heard) };
+        target.follow(at(11), Some(&said(9, line(Stage::Refused, 21))), true, false);
+        assert_eq!(target.state, State::Finishing, "that was before the order");
+        target.follow(at(12), Some(&said(12, line(Stage::Refused, 21))), true, false);
+        assert_eq!(target.state, State::Failed(Why::Refused(21)));
     }
 }

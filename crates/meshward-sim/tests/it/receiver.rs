@@ -163,6 +163,11 @@ fn a_crash_on_trial_goes_back_for_good() {
         assert_ne!(board.receiver().running(), Some(kit.image()));
         let refused = board.receiver().offer(&kit.manifest, &kit.descriptor);
         assert_eq!(refused, Err(Refusal::Quarantined(kit.image())));
+        assert_eq!(
+            board.receiver().state(),
+            State::Reverted { quarantined: true, why: Some(Ended::Crashed) },
+            "a neighbour that offers it again does not hide why it went back"
+        );
     }
 }
 

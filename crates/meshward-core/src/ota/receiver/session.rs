@@ -148,8 +148,13 @@ impl Receiver {
     /// goes on. What is being received is not disturbed.
     pub fn offer(&mut self, manifest: &[u8], descriptor: &[u8]) -> Result<(), Refusal> {
         let outcome = self.try_offer(manifest, descriptor);
-        // What is occupied with something else shows that.
-        self.refused = outcome.err().filter(|refusal| *refusal != Refusal::Occupied);
+        self.refused = outcome.err().filter(|refusal| match refusal {
+            // What is occupied with something else shows that.
+            Refusal::Occupied => false,
+            // Why the image was taken back says more, and whoever ordered it to start may not have heard that yet.
+            Refusal::Quarantined(image) => !self.is_reverted(*image),
+            _ => true,
+        });
         outcome
     }
 
