@@ -1,11 +1,14 @@
 //! A flash chip in a file, byte for byte as a dump of a chip would be, with the rules of NOR flash.
 //!
-//! Writes go to the operating system at once; a killed process loses nothing, a host that loses power may.
+//! Writes go to the operating system at once; a killed process loses nothing, a host that loses power may. A node reads
+//! some hundred bytes at a time, as a small chip must: the few sectors that it is at are remembered, so that not each of
+//! its reads is a call of the operating system.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use meshward_core::flash::{self, ERASED, FlashOp, NorError, SECTOR};
 use thiserror::Error;
@@ -39,11 +42,16 @@ pub enum FlashError {
     Nor(NorError),
 }
 
-/// A flash chip in a file.
+/// Sectors that are remembered: an update reads a payload and the image before, and writes the new one.
+const SECTORS_MAX: usize = 3;
+
+/// A flash chip in a file, which nobody else writes meanwhile.
 #[derive(Debug)]
 pub struct FlashFile {
     file: File,
     size: u32,
+    /// Sectors as they are in the file, each with its address; the one that was used last comes first.
+    sectors: Mutex<Vec<(u32, Vec<u8>)>>,
 }
 
 impl FlashFile {
@@ -72,7 +80,7 @@ impl FlashFile {
         } else if found != u64::from(size) {
             return Err(FlashError::Size { path: path.to_owned(), found, expected: u64::from(size) });
         }
-        Ok(Self { file, size })
+        Ok(Self { file, size, sectors: Mutex::default() })
     }
 
     /// Executes a command; what a read found, empty for the others.
@@ -97,9 +105,43 @@ impl FlashFile {
         if address.checked_add(len).is_none_or(|end| end > self.size) {
             return Err(FlashError::Nor(NorError::OutOfRange));
         }
+        if let Some(bytes) = self.within(address, len, |cells| cells.to_vec())? {
+            return Ok(bytes);
+        }
         let mut bytes = vec![0; len as usize];
         self.file.read_exact_at(&mut bytes, u64::from(address))?;
         Ok(bytes)
+    }
+
+    /// What `look` makes of `len` bytes at `address`; `None` where they are not in one sector.
+    fn within<T>(
+        &self,
+        address: u32,
+        len: u32,
+        look: impl FnOnce(&mut [u8]) -> T,
+    ) -> Result<Option<T>, FlashError> {
+        let offset = (address % SECTOR) as usize;
+        let start = address - address % SECTOR;
+        if offset + len as usize > SECTOR as usize
+            || start.checked_add(SECTOR).is_none_or(|end| end > self.size)
+        {
+            return Ok(None);
+        }
+        // Whoever panicked while it held this changed nothing by halves.
+        let mut sectors = self.sectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sectors.iter().position(|(known, _)| *known == start);
+        let sector = match known {
+            Some(place) => sectors.remove(place),
+            None => {
+                sectors.truncate(SECTORS_MAX - 1);
+                let mut cells = vec![0; SECTOR as usize];
+                self.file.read_exact_at(&mut cells, u64::from(start))?;
+                (start, cells)
+            }
+        };
+        sectors.insert(0, sector);
+        let cells = sectors.first_mut().and_then(|(_, cells)| cells.get_mut(offset..offset + len as usize));
+        Ok(cells.map(look))
     }
 
     fn change(
@@ -114,8 +156,19 @@ impl FlashFile {
         }
         let mut cells = self.read(address, len)?;
         act(&mut cells).map_err(FlashError::Nor)?;
-        self.file.write_all_at(&cells, u64::from(address))?;
+        if let Err(error) = self.file.write_all_at(&cells, u64::from(address)) {
+            // Nobody knows how much of it was written.
+            self.forget();
+            return Err(error.into());
+        }
+        if self.within(address, len, |known| known.copy_from_slice(&cells))?.is_none() {
+            self.forget();
+        }
         Ok(Vec::new())
+    }
+
+    fn forget(&self) {
+        self.sectors.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -142,5 +195,44 @@ mod tests {
         assert_eq!(chip.read(8, 4).unwrap(), [0xFF; 4]);
         let error = FlashFile::open(&path, 128 * 1024).unwrap_err().to_string();
         assert!(error.contains("65536") && error.contains("131072"), "{error}");
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_is_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flash.bin");
+        let size = 16 * SECTOR;
+        let chip = FlashFile::open(&path, size).unwrap();
+        let mut expected = vec![ERASED; size as usize];
+        let mut rng = meshward_core::rng::Rng::new(3);
+        for step in 0..4_000_u32 {
+            let address = (rng.next_u64() % u64::from(size)) as u32 / 4 * 4;
+            let len = ((rng.next_u64() % 6_000) as u32 / 4 * 4).min(size - address);
+            let op = match step % 3 {
+                0 => FlashOp::Erase { address: address / SECTOR * SECTOR },
+                1 => FlashOp::Program {
+                    address,
+                    data: vec![rng.next_u64() as u8; len.min(300) as usize / 4 * 4],
+                },
+                _ => FlashOp::Read { address, len },
+            };
+            let found = chip.execute(&op);
+            let (mut cells, at) = (&mut expected[..], address as usize);
+            match &op {
+                FlashOp::Erase { address } => flash::erase(cells, *address).unwrap(),
+                FlashOp::Program { data, .. } => {
+                    assert_eq!(
+                        found.is_ok(),
+                        flash::program(&mut cells, address, data).is_ok(),
+                        "step {step}"
+                    );
+                }
+                FlashOp::Read { .. } => {
+                    assert_eq!(found.unwrap(), cells[at..at + len as usize], "step {step}")
+                }
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+        assert!(chip.sectors.lock().unwrap().len() <= SECTORS_MAX);
     }
 }

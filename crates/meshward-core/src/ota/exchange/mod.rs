@@ -310,10 +310,14 @@ impl Exchange {
     }
 
     pub(crate) fn handle_flash(&mut self, now: Instant, completion: Completion<'_>) {
-        if let Some(receiver) = &mut self.receiver {
-            receiver.handle_flash(now, completion);
+        let Some(receiver) = &mut self.receiver else { return };
+        let before = Stage::of(&receiver.state());
+        receiver.handle_flash(now, completion);
+        // Of the thousands of pieces of an image that are read and written, only the last changes anything for others.
+        let long = matches!(before, Stage::Verifying | Stage::Installing);
+        if !long || self.fetching.is_some() || Stage::of(&receiver.state()) != before {
+            self.stir(now);
         }
-        self.stir(now);
     }
 
     pub(crate) fn poll_flash(&mut self) -> Option<FlashOp> {
