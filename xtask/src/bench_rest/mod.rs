@@ -136,7 +136,7 @@ fn whole(scene: &mut Scene, connection: &mut Connection, nodes: usize) -> Result
         {
             return Ok(id);
         }
-        scene.lives()?;
+        scene.live()?;
         if Instant::now() >= deadline {
             let seen = items.len();
             return Err(Failure::Missing(format!(

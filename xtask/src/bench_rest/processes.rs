@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// See the module's page.
 pub(super) struct Scene {
     gateway: Started,
-    _mesh: Started,
+    mesh: Started,
     address: SocketAddr,
     /// Behind the programs, which have files in it.
     folder: Folder,
@@ -58,9 +58,10 @@ impl Scene {
         let cannot = |error| Failure::Missing(format!("cannot make {}: {error}", path.display()));
         fs::create_dir_all(&path).map_err(cannot)?;
         let folder = Folder(path.clone());
-        // The defaults, whatever this machine's own configuration says.
+        // The defaults, whatever this machine's own configuration says; and a budget with which 500 nodes tell about
+        // themselves within a minute: no radio is waited for here.
         let configuration = path.join("meshward.toml");
-        fs::write(&configuration, "").map_err(cannot)?;
+        fs::write(&configuration, "[status]\nbudget_percent = 50\n").map_err(cannot)?;
         let program = meshward.program();
         let start = |what, arguments: &[&str], begins: &str| start(program, (what, arguments), &path, begins);
         let nodes = nodes.to_string();
@@ -85,7 +86,7 @@ impl Scene {
             greeting.rsplit("http://").next().and_then(|address| address.trim_end_matches('/').parse().ok());
         let address = address
             .ok_or_else(|| Failure::Missing(format!("the gateway does not say where it is: {greeting}")))?;
-        Ok(Self { gateway, _mesh: mesh, address, folder })
+        Ok(Self { gateway, mesh, address, folder })
     }
 
     /// A connection with the token that the gateway has left for its own user.
@@ -97,13 +98,16 @@ impl Scene {
         Connection::open(self.address, token.trim().to_owned())
     }
 
-    /// Whether the gateway is still there.
-    pub(super) fn lives(&mut self) -> Result<(), Failure> {
-        match self.gateway.child.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Failure::Missing(format!("{} has ended: {status}", self.gateway.what))),
-            Err(error) => Err(Failure::Missing(format!("cannot look after {}: {error}", self.gateway.what))),
+    /// Whether the mesh and the gateway are still there.
+    pub(super) fn live(&mut self) -> Result<(), Failure> {
+        for Started { what, child } in [&mut self.mesh, &mut self.gateway] {
+            match child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return Err(Failure::Missing(format!("{what} has ended: {status}"))),
+                Err(error) => return Err(Failure::Missing(format!("cannot look after {what}: {error}"))),
+            }
         }
+        Ok(())
     }
 
     /// What the gateway's process has in memory, and what it had at most, in MiB.
