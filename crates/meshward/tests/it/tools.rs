@@ -80,6 +80,61 @@ fn a_new_build_is_rolled_out() {
 }
 
 #[test]
+fn what_the_gateway_knows_comes_as_a_file_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodes.csv");
+    let node = Running::start(&["node", "--id", "31", "--listen", "127.0.0.1:0"]);
+    let gateway = Gateway::start(&node.port());
+    gateway.sees(1);
+    let lines = text(&gateway.ask(&["export", "nodes"]).stdout);
+    let line: serde_json::Value = serde_json::from_str(lines.trim_end()).unwrap();
+    assert_eq!(line["id"], 31, "{lines}");
+    let csv = ["export", "nodes", "--format", "csv", "--output", file.to_str().unwrap()];
+    assert!(gateway.ask(&csv).status.success());
+    let table = std::fs::read_to_string(&file).unwrap();
+    assert!(table.starts_with("id,name,state,") && table.contains("\r\n31,"), "{table}");
+    // What was there before stays when nothing comes instead.
+    let times = ["--from", "2026-03-02T00:00:00Z", "--to", "2026-03-01T00:00:00Z"];
+    let refused =
+        gateway.ask(&[&["export", "events", "--output", file.to_str().unwrap()], &times[..]].concat());
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    assert!(!text(&refused.stderr).is_empty());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), table);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half is left");
+}
+
+/// Brings an image to a C++ node by a gateway with these `[ota]` options: the seconds from the announcement until it had
+/// all parts but the last, or why not.
+fn sent_with(options: &str, scheme: &str) -> Result<f64, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("meshward.toml"), format!("[ota]\n{options}\n")).unwrap();
+    let image = testdata("firmware/node-c3-v1.4.2.bin");
+    let node = ["node", "--id", "31", "--listen", "127.0.0.1:0", "--role", "sensor"];
+    let files = ["--flash", &path("31.flash"), "--image", image.to_str().unwrap()];
+    let node = Running::start(&[&node[..], &files].concat());
+    let gateway = Gateway::start_with(&node.port(), &["--config", &path("meshward.toml")]);
+    gateway.sees(1);
+    let new = testdata("firmware/node-c3-v1.4.3.bin");
+    let deploy = ["ota", "deploy", new.to_str().unwrap(), "--role", "sensor", "--confirm-receiver"];
+    let deployed = gateway.ask(&[&deploy[..], &["--scheme", scheme]].concat());
+    if !deployed.status.success() {
+        return Err(text(&deployed.stderr));
+    }
+    Ok(gateway.json(&["ota", "show", "1"])["transfers"]["stock_seconds"].as_f64().unwrap())
+}
+
+#[test]
+fn an_operator_says_how_many_parts_a_second_go_and_whether_to_all() {
+    // 517 parts.
+    let seconds = sent_with("fixed_rate = 150", "auto").unwrap();
+    assert!(seconds > 3.4, "{seconds}");
+    let refused = sent_with("broadcast = false", "turbo").unwrap_err();
+    assert!(refused.contains("ota.broadcast = false"), "{refused}");
+    sent_with("broadcast = false", "auto").unwrap();
+}
+
+#[test]
 fn shells_and_readers_of_manuals_are_served() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);

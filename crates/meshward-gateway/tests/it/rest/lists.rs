@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
+use super::kept::store;
 use super::{NODE, Service};
 
 #[tokio::test]
@@ -12,12 +13,18 @@ async fn lists_come_in_pages() {
     let all: Vec<&str> =
         rules["items"].as_array().unwrap().iter().map(|rule| rule["name"].as_str().unwrap()).collect();
     assert!(rules["next_cursor"].is_null() && all.len() > 3 && all.is_sorted(), "{all:?}");
-    let (mut seen, mut path) = (Vec::new(), Some("/api/v1/alert-rules?limit=3".to_owned()));
+    assert_eq!(names(&service, "/api/v1/alert-rules?limit=3").await, all);
+    service.stop().await;
+}
+
+/// The names on all pages from here on, by the links from each to the next.
+async fn names(service: &Service, first: &str) -> Vec<String> {
+    let (mut seen, mut path) = (Vec::new(), Some(first.to_owned()));
     while let Some(next) = path {
         let page = service.get(&next).await;
         let body = page.json();
         let items = body["items"].as_array().unwrap();
-        seen.extend(items.iter().map(|rule| rule["name"].as_str().unwrap().to_owned()));
+        seen.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
         path = page.header("link").map(|link| {
             let (link, relation) = link.split_once('>').unwrap();
             assert_eq!(relation, "; rel=\"next\"");
@@ -25,8 +32,30 @@ async fn lists_come_in_pages() {
         });
         assert_eq!(path.is_some(), body["next_cursor"].is_string());
     }
-    assert_eq!(seen, all);
-    service.stop().await;
+    seen
+}
+
+#[tokio::test]
+async fn all_images_of_the_database_are_listed_and_the_last_eight_without_one() {
+    let upload = async |service: &Service, index: u8| {
+        let path = format!("/api/v1/firmware?name=build-{index:02}");
+        let answer = service.send(service.request(Method::POST, &path).body(vec![index; 1_000])).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    };
+    let names_of =
+        |range: std::ops::Range<u8>| range.map(|index| format!("build-{index:02}")).collect::<Vec<_>>();
+    let (_folder, store) = store().await;
+    for (store, expected) in [(Some(store), names_of(0..11)), (None, names_of(3..11))] {
+        let service = Service::start_on(store).await;
+        for index in 0..11 {
+            upload(&service, index).await;
+        }
+        let mut listed = names(&service, "/api/v1/firmware?limit=4").await;
+        // Those of one millisecond have no order.
+        listed.sort();
+        assert_eq!(listed, expected);
+        service.stop().await;
+    }
 }
 
 #[tokio::test]
