@@ -6,6 +6,7 @@
 mod begin;
 mod body;
 mod connections;
+mod stream;
 pub mod tls;
 
 use std::io;
