@@ -1,8 +1,8 @@
 //! A flash chip in a file, byte for byte as a dump of a chip would be, with the rules of NOR flash.
 //!
 //! Writes go to the operating system at once; a killed process loses nothing, a host that loses power may. A node reads
-//! some hundred bytes at a time, as a small chip must: the few sectors that it is at are remembered, so that not each of
-//! its reads is a call of the operating system.
+//! some hundred bytes at a time, as a small chip must: for one that runs the few sectors that it is at are remembered, so
+//! that not each of its reads is a call of the operating system.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -45,13 +45,13 @@ pub enum FlashError {
 /// Sectors that are remembered: an update reads a payload and the image before, and writes the new one.
 const SECTORS_MAX: usize = 3;
 
-/// A flash chip in a file, which nobody else writes meanwhile.
+/// A flash chip in a file.
 #[derive(Debug)]
 pub struct FlashFile {
     file: File,
     size: u32,
-    /// Sectors as they are in the file, each with its address; the one that was used last comes first.
-    sectors: Mutex<Vec<(u32, Vec<u8>)>>,
+    /// Sectors as they are in the file, each with its address, the one that was used last first; if they are remembered.
+    sectors: Option<Mutex<Vec<(u32, Vec<u8>)>>>,
 }
 
 impl FlashFile {
@@ -80,7 +80,13 @@ impl FlashFile {
         } else if found != u64::from(size) {
             return Err(FlashError::Size { path: path.to_owned(), found, expected: u64::from(size) });
         }
-        Ok(Self { file, size, sectors: Mutex::default() })
+        Ok(Self { file, size, sectors: None })
+    }
+
+    /// For a node that runs: as nobody else writes the file meanwhile, the sectors that it is at are remembered.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { sectors: Some(Mutex::default()), ..self }
     }
 
     /// Executes a command; what a read found, empty for the others.
@@ -113,13 +119,14 @@ impl FlashFile {
         Ok(bytes)
     }
 
-    /// What `look` makes of `len` bytes at `address`; `None` where they are not in one sector.
+    /// What `look` makes of `len` bytes at `address`; `None` where they are not in one sector, or nothing is remembered.
     fn within<T>(
         &self,
         address: u32,
         len: u32,
         look: impl FnOnce(&mut [u8]) -> T,
     ) -> Result<Option<T>, FlashError> {
+        let Some(sectors) = &self.sectors else { return Ok(None) };
         let offset = (address % SECTOR) as usize;
         let start = address - address % SECTOR;
         if offset + len as usize > SECTOR as usize
@@ -128,7 +135,7 @@ impl FlashFile {
             return Ok(None);
         }
         // Whoever panicked while it held this changed nothing by halves.
-        let mut sectors = self.sectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sectors = sectors.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sectors.iter().position(|(known, _)| *known == start);
         let sector = match known {
             Some(place) => sectors.remove(place),
@@ -168,7 +175,9 @@ impl FlashFile {
     }
 
     fn forget(&self) {
-        self.sectors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(sectors) = &self.sectors {
+            sectors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 }
 
@@ -202,7 +211,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("flash.bin");
         let size = 16 * SECTOR;
-        let chip = FlashFile::open(&path, size).unwrap();
+        let chip = FlashFile::open(&path, size).unwrap().remembering();
+        let watcher = FlashFile::open(&path, size).unwrap();
         let mut expected = vec![ERASED; size as usize];
         let mut rng = meshward_core::rng::Rng::new(3);
         for step in 0..4_000_u32 {
@@ -233,6 +243,6 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read(&path).unwrap(), expected);
-        assert!(chip.sectors.lock().unwrap().len() <= SECTORS_MAX);
+        assert!(chip.sectors.unwrap().lock().unwrap().len() <= SECTORS_MAX);
     }
 }

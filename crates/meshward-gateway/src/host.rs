@@ -234,7 +234,7 @@ pub async fn run(
         let reset = core::mem::replace(&mut reset, ResetReason::Software);
         let (flash, choice) = match &firmware {
             Some(firmware) => {
-                let flash = FlashFile::open(&firmware.flash, firmware.layout.size)?;
+                let flash = FlashFile::open(&firmware.flash, firmware.layout.size)?.remembering();
                 let choice = boot::boot(&flash, &firmware.layout, firmware.manner.books())?;
                 (Some(flash), choice)
             }
