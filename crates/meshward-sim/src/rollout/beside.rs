@@ -157,7 +157,11 @@ pub fn run_beside(n: usize, sides: &[Side], seed: u64) -> BesideRun {
     let percent = sides.iter().map(|side| side.plan.restart.away_percent_most).min().unwrap_or(0);
     let (mut away, mut both_sent) = (Away::allowing(n * percent as usize / 100), 0);
     let mut waited = vec![0; sides.len()];
-    while keepers.iter().any(|keeper| !keeper.rollout.phase().is_over()) {
+    let open = |keeper: &Keeper| {
+        let phase = keeper.rollout.phase();
+        !phase.is_over() && phase != Phase::Approval
+    };
+    while keepers.iter().any(open) {
         world.run_for(LOOK);
         let _seen = world.records().count();
         for number in 0..keepers.len() {
