@@ -5,16 +5,19 @@
 //! staging until the roll-out is over and the mesh has settled. What became of each node is read off its chip, and
 //! not off what anybody says. The world judges nothing: that is for tests.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use beside::{BesideRun, Side, SideRun, run_beside};
 use meshward_core::mesh::Limits;
 use meshward_core::ota::Tempo;
 use meshward_core::rng::Rng;
 use meshward_core::telemetry;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Plan, SignedManifest};
+use meshward_fleet::deployment::{OrderCounter, Plan, SignedManifest};
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::forecast::Scheme;
 use meshward_fleet::memory::Stamp;
@@ -123,7 +126,7 @@ fn staged(world: &World, release: &Release) -> Plan {
         manifest: SignedManifest::read(release.manifest.clone(), release.sha256).ok(),
         bases: vec![Arc::from(&release.base.bytes[..])],
         operator: Arc::new(Signers::default().operator),
-        last_counter: 0,
+        counter: OrderCounter::default(),
         targets: Some(world.seats().skip(1).map(|seat| world.id(seat)).collect()),
         scheme: Scheme::Auto,
         packing: Options::default(),
@@ -136,12 +139,39 @@ fn staged(world: &World, release: &Release) -> Plan {
         broadcast: true,
         confirmed: true,
         forecast_only: false,
+        takes_turns: false,
+        named: false,
     }
 }
 
-/// Somebody who looks after a roll-out.
+/// Who is away, and whether that is more than may be.
+struct Away {
+    allowed: usize,
+    most: usize,
+    /// Since when more are than are allowed, and for how long at the longest.
+    more: Option<Instant>,
+    beyond: Duration,
+}
+
+impl Away {
+    const fn allowing(allowed: usize) -> Self {
+        Self { allowed, most: 0, more: None, beyond: Duration::ZERO }
+    }
+
+    fn look(&mut self, world: &World, n: usize) {
+        let now = world.now();
+        let there = world.machine(GATEWAY).map_or(0, |machine| machine.mesh().tree().len());
+        let away = (n + 1).saturating_sub(there);
+        self.most = self.most.max(away);
+        self.more = (away > self.allowed).then(|| self.more.unwrap_or(now));
+        self.beyond = self.beyond.max(self.more.map_or(Duration::ZERO, |since| now.since(since) + LOOK));
+    }
+}
+
+/// Somebody who looks after a roll-out, the one of this number.
 struct Keeper {
     rollout: Rollout,
+    number: usize,
     facts: BTreeMap<NodeId, Facts>,
     read: Instant,
     looks: u32,
@@ -149,16 +179,26 @@ struct Keeper {
     /// When the first node was told, and when a gate was broken.
     began: Option<Instant>,
     broke: Option<Instant>,
-    away_most: usize,
-    /// How many may be away, since when more are, and for how long at the longest.
-    allowed: usize,
-    more: Option<Instant>,
-    beyond: Duration,
     killed_every: Option<u32>,
 }
 
 impl Keeper {
-    fn look(&mut self, world: &mut World, n: usize) {
+    fn new(rollout: Rollout, number: usize, now: Instant, killed_every: Option<u32>) -> Self {
+        Self {
+            rollout,
+            number,
+            facts: BTreeMap::new(),
+            read: now,
+            looks: 0,
+            decisions: Vec::new(),
+            began: None,
+            broke: None,
+            killed_every,
+        }
+    }
+
+    /// `elsewhere` is another roll-out that restarts nodes.
+    fn look(&mut self, world: &mut World, elsewhere: Option<String>) {
         let now = world.now();
         if self.looks == 0 || now.since(self.read) >= FACTS {
             (self.facts, self.read) = (world.facts(GATEWAY), now);
@@ -169,7 +209,8 @@ impl Keeper {
             self.kill(world);
         }
         let decisions = &mut self.decisions;
-        world.steer(GATEWAY, moment, &mut self.rollout, &self.facts, |rollout| {
+        let of = (GATEWAY, self.number);
+        world.steer(of, moment, &mut self.rollout, (&self.facts, elsewhere), |rollout| {
             decisions.extend(core::iter::from_fn(|| rollout.poll_decision()));
         });
         if self.rollout.phase() == Phase::Activating {
@@ -177,13 +218,6 @@ impl Keeper {
         }
         if self.decisions.iter().any(|one| one.what == "broken") {
             self.broke.get_or_insert(now);
-        }
-        if self.began.is_some() {
-            let there = world.machine(GATEWAY).map_or(0, |machine| machine.mesh().tree().len());
-            let away = (n + 1).saturating_sub(there);
-            self.away_most = self.away_most.max(away);
-            self.more = (away > self.allowed).then(|| self.more.unwrap_or(now));
-            self.beyond = self.beyond.max(self.more.map_or(Duration::ZERO, |since| now.since(since) + LOOK));
         }
     }
 
@@ -210,31 +244,23 @@ pub fn run(case: &Case, seed: u64) -> Run {
     world.perform(Step::Deploy(GATEWAY, Arc::new(plan)));
     let rollout = Rollout::start(world.moment(GATEWAY, CIVIL), case.plan.clone(), "sim");
     let rollout = rollout.unwrap_or_else(|mistakes| panic!("a case's plan: {}", mistakes[0]));
-    let mut keeper = Keeper {
-        rollout,
-        facts: BTreeMap::new(),
-        read: start,
-        looks: 0,
-        decisions: Vec::new(),
-        began: None,
-        broke: None,
-        away_most: 0,
-        allowed: case.n * case.plan.restart.away_percent_most as usize / 100,
-        more: None,
-        beyond: Duration::ZERO,
-        killed_every: case.killed_every,
-    };
+    let mut keeper = Keeper::new(rollout, 0, start, case.killed_every);
+    let mut away = Away::allowing(case.n * case.plan.restart.away_percent_most as usize / 100);
     while !keeper.rollout.phase().is_over() && keeper.rollout.phase() != Phase::Approval {
         world.run_for(LOOK);
         let _seen = world.records().count();
-        keeper.look(&mut world, case.n);
+        keeper.look(&mut world, None);
+        if keeper.began.is_some() {
+            away.look(&world, case.n);
+        }
         let last = keeper.decisions.last().map(|one| one.words.clone());
         assert!(world.now().since(start) <= LIMIT, "{:?}: {last:?}", keeper.rollout.phase());
     }
     let took = world.now().since(start);
     world.run_for(AFTER);
-    keeper.look(&mut world, case.n);
-    finish(&world, &release, keeper, took)
+    keeper.look(&mut world, None);
+    away.look(&world, case.n);
+    finish(&world, &release, keeper, (away, took))
 }
 
 /// The most nodes that one takes away by itself.
@@ -244,7 +270,7 @@ fn branch_most(world: &World) -> usize {
     world.seats().skip(1).map(|seat| behind(&seat)).max().unwrap_or(0)
 }
 
-fn finish(world: &World, release: &Release, keeper: Keeper, took: Duration) -> Run {
+fn finish(world: &World, release: &Release, keeper: Keeper, (away, took): (Away, Duration)) -> Run {
     let runs = |seat: &Seat| world.running(*seat).is_some_and(|record| record.md5 == release.image.md5);
     let report = keeper.rollout.report();
     let broken = keeper.decisions.iter().find(|one| one.what == "broken");
@@ -255,8 +281,8 @@ fn finish(world: &World, release: &Release, keeper: Keeper, took: Duration) -> R
         there: world.machine(GATEWAY).map_or(0, |machine| machine.mesh().tree().len()),
         detected: keeper.began.zip(keeper.broke).map(|(began, broke)| broke.since(began)),
         broken: broken.map(|one| (one.wave, one.findings.iter().map(|found| found.gate.clone()).collect())),
-        away_most: keeper.away_most,
-        beyond: keeper.beyond,
+        away_most: away.most,
+        beyond: away.beyond,
         branch_most: branch_most(world),
         decisions: keeper.decisions,
         report,

@@ -83,5 +83,5 @@ pub fn roomy(nodes: usize) -> Limits {
 
 /// Whether a node's own roll-out, if it has one, has come to its end.
 pub fn rollout_done(node: &Node) -> bool {
-    !node.distributor().is_active()
+    !node.distributors().is_active()
 }

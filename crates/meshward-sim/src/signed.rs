@@ -262,6 +262,15 @@ impl Release {
         Self::new(&base, &Image::new("new", &new, behaviour), 2)
     }
 
+    /// One for boards of a role, upon the same base as all of them.
+    pub fn for_role(role: &str, len: usize, seed: u64, behaviour: Behaviour) -> Self {
+        let old = image(len, 1);
+        let (base, new) = (Image::new("base", &old, Behaviour::Healthy), successor(&old, 10, 2 + seed));
+        let release = Self::new(&base, &Image::new(role, &new, behaviour), 2);
+        let manifest = Manifest { role: role.to_owned(), ..manifest(&new, 2) };
+        Self { manifest: release.signers.manifest(&manifest), ..release }
+    }
+
     /// What boards that run the base are told at their birth.
     pub fn setup(&self) -> Setup {
         Setup::new(&self.signers)

@@ -265,11 +265,12 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
         };
         // Of one in waves that says more.
         let state = rollout.progress.as_ref().map_or(state, |progress| &progress.phase);
+        let turn = rollout.waits_for.map(|other| format!(", after {other}")).unwrap_or_default();
         rows.add_row([
             rollout.id.to_string(),
             rollout.firmware.name.clone(),
             rollout.role.clone(),
-            state.to_owned(),
+            format!("{state}{turn}"),
             rollout.count(RolloutNodeState::Updated).to_string(),
             rollout.count(RolloutNodeState::Declined).to_string(),
             rollout.count(RolloutNodeState::Failed).to_string(),

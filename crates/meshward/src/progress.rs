@@ -118,6 +118,7 @@ impl Progress {
 const fn phase_text(phase: RolloutPhase) -> &'static str {
     match phase {
         RolloutPhase::Surveying => "asking nodes what they are",
+        RolloutPhase::Queued => "waiting for its turn to send",
         RolloutPhase::Packing => "packing",
         RolloutPhase::Delivering => "sending to Meshward nodes",
         RolloutPhase::Sending => "sending to stock nodes",

@@ -223,9 +223,15 @@ pub(crate) fn news(rollout: &Rollout) -> Vec<String> {
             lines.push(format!("{}: gate {} is broken: {}", wave.name, broken.gate, broken.words));
         }
     }
+    lines.extend(rollout.waits_for.map(turn));
     let why = if progress.why.is_empty() { String::new() } else { format!(": {}", progress.why) };
     lines.push(format!("{}{why}", words(&progress.phase)));
     lines
+}
+
+/// What a roll-out waits for that has to wait for its turn.
+fn turn(other: u64) -> String {
+    format!("it sends when roll-out {other} has sent what it has to")
 }
 
 fn words(name: &str) -> String {
@@ -248,9 +254,10 @@ fn head(rollout: &Rollout, progress: &Progress) -> String {
         words(&progress.phase),
         counts.join(", ")
     );
-    if !progress.why.is_empty() {
+    let why = (!progress.why.is_empty()).then(|| progress.why.clone());
+    for line in why.into_iter().chain(rollout.waits_for.map(turn)) {
         // Writing into a string does not fail.
-        let _written = write!(text, "\n{}", progress.why);
+        let _written = write!(text, "\n{line}");
     }
     text
 }

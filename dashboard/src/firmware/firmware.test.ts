@@ -130,6 +130,9 @@ describe('a roll-out', () => {
     const all = [rollout(1, OLD, [], { state: 'paused' }), rollout(2, NEW, [])];
     expect(foremost(all)?.id).toBe(1);
     expect(foremost([rollout(1, OLD, []), rollout(2, NEW, [])])?.id).toBe(2);
+    const waiting = rollout(3, NEW, [], { state: 'running', waits_for: 1 });
+    expect(foremost([...all, waiting])?.id, 'what waits for its turn comes after what goes on').toBe(1);
+    expect(foremost([rollout(2, NEW, []), waiting])?.id).toBe(3);
     expect(foremost([])).toBeNull();
   });
 });

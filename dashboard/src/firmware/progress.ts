@@ -86,8 +86,9 @@ export function failedOf(rollout: Rollout): number[] {
   return rollout.nodes.filter((line) => line.state === 'failed').map((line) => line.id).sort((a, b) => a - b);
 }
 
-/** The roll-out that a page opens with: what runs; else the newest. */
+/** The roll-out that a page opens with: what runs, before what waits for its turn; else the newest. */
 export function foremost(rollouts: Iterable<Rollout>): Rollout | null {
   const all = [...rollouts].sort((a, b) => b.id - a.id);
-  return all.find((each) => each.state !== 'finished') ?? all[0] ?? null;
+  const going = all.filter((each) => each.state !== 'finished');
+  return going.find((each) => !each.waits_for) ?? going[0] ?? all[0] ?? null;
 }

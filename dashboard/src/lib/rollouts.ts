@@ -11,6 +11,17 @@ export interface Progress {
   share: number;
 }
 
+/** Roll-outs that are shown in short, with those under way always. */
+const SHOWN = 3;
+
+/** All that are under way, and as many of the newest as there is room for. */
+export function inShort(rollouts: Iterable<Rollout>): Rollout[] {
+  const newest = [...rollouts].sort((a, b) => b.id - a.id);
+  const going = newest.filter((each) => each.state !== 'finished');
+  const over = newest.filter((each) => each.state === 'finished');
+  return [...going, ...over.slice(0, Math.max(0, SHOWN - going.length))];
+}
+
 export function progress(rollout: Rollout): Progress {
   const so: Progress = { all: rollout.nodes.length, updated: 0, failed: 0, declined: 0, share: 0 };
   let done = 0;

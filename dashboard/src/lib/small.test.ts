@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { rollout } from '../test/things';
 import { columns, graphable, readSpan, summary, unitOf } from './graph';
 import { Keys } from './keys';
-import { progress } from './rollouts';
+import { inShort, progress } from './rollouts';
 import { route } from './router.svelte';
 import { pieces } from './words';
 
@@ -92,6 +92,13 @@ describe('graphs', () => {
 
 it('knows how far a roll-out is', () => {
   const at = (state: 'updated' | 'receiving' | 'failed' | 'waiting', done = 0, parts = 0) => ({ id: 1, state, done, parts });
+  const over = (id: number) => rollout(id, { state: 'finished' });
+  const ids = (...all: Parameters<typeof inShort>[0][]) => all.map((each) => inShort(each).map((one) => one.id));
+  expect(ids([over(1), over(2), over(3), over(4)], [rollout(1), over(2), over(3), over(4)], [1, 2, 3, 4].map((id) => rollout(id)))).toEqual([
+    [4, 3, 2],
+    [1, 4, 3],
+    [4, 3, 2, 1],
+  ]);
   expect(progress(rollout(1)).share).toBe(0);
   const so = progress(rollout(1, { nodes: [at('updated', 10, 10), at('receiving', 5, 10), at('failed'), at('waiting')] }));
   expect(so).toMatchObject({ all: 4, updated: 1, failed: 1, declined: 0 });

@@ -107,6 +107,18 @@ describe('firmware', () => {
     expect(screen.getByTestId('rollout-list').querySelectorAll('li')).toHaveLength(2);
   });
 
+  it('shows two at once, and for which the second waits', async () => {
+    at('/firmware?rollout=4');
+    live.rollouts = new Map([[3, rollout({ phase: 'delivering' })], [4, rollout({ id: 4, phase: 'queued', waits_for: 3, role: 'door' })]]);
+    render(Firmware);
+    await settled();
+    expect(screen.getByTestId('rollout-phase').textContent).toBe('queued');
+    const waits = screen.getByTestId('rollout-waits');
+    expect(waits.textContent).toContain('roll-out 3');
+    expect(waits.querySelector('a')?.getAttribute('href')).toBe('/firmware?rollout=3');
+    expect(screen.getByTestId('rollout-list').querySelectorAll('li')).toHaveLength(2);
+  });
+
   it('lets a viewer look', async () => {
     as('viewer');
     at('/firmware');

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use super::{EVENTS_MAX, Event};
 use crate::mesh::Inbound;
 use crate::ota::exchange::Exchange;
-use crate::ota::{Distributor, StockReceiver};
+use crate::ota::{Distributors, StockReceiver};
 use crate::telemetry::Telemetry;
 use crate::time::Instant;
 use crate::wire::{Announce, Data, DataRequest, NodeId, Parcel, Routing, User, kind};
@@ -22,7 +22,7 @@ pub(super) fn push_bounded(events: &mut VecDeque<Event>, dropped: &mut u64, even
 pub(super) struct Inbox<'a> {
     pub(super) now: Instant,
     pub(super) receiver: &'a mut Option<StockReceiver>,
-    pub(super) distributor: &'a mut Distributor,
+    pub(super) distributors: &'a mut Distributors,
     pub(super) exchange: &'a mut Exchange,
     pub(super) id: NodeId,
     pub(super) telemetry: &'a mut Option<alloc::boxed::Box<Telemetry>>,
@@ -58,7 +58,7 @@ impl Inbox<'_> {
     fn announce(&mut self, inbound: &Inbound<'_>) -> Option<()> {
         let announce = Announce::decode(inbound.bytes).ok()?;
         let offer = &announce.offer;
-        self.distributor.handle_sender(self.now, announce.from, &offer.role, &offer.hardware);
+        self.distributors.handle_sender(self.now, announce.from, &offer.role, &offer.hardware);
         if let Some(receiver) = self.receiver {
             receiver.handle_announce(self.now, &announce);
         }
@@ -67,18 +67,18 @@ impl Inbox<'_> {
 
     fn request(&mut self, inbound: &Inbound<'_>) -> Option<()> {
         let request = DataRequest::decode(inbound.bytes).ok()?;
-        self.distributor.handle_request(self.now, &request);
+        self.distributors.handle_request(self.now, &request);
         Some(())
     }
 
     fn data(&mut self, inbound: &Inbound<'_>) -> Option<()> {
         // Most relays neither send nor receive: they need not decode what they pass on.
         let wanted = self.receiver.as_ref().is_some_and(StockReceiver::wants_data);
-        if !wanted && !self.distributor.is_active() {
+        if !wanted && !self.distributors.is_active() {
             return Some(());
         }
         let data = Data::decode(inbound.bytes).ok()?;
-        self.distributor.handle_sender(self.now, data.from, &data.offer.role, &data.offer.hardware);
+        self.distributors.handle_sender(self.now, data.from, &data.offer.role, &data.offer.hardware);
         if let Some(receiver) = self.receiver {
             receiver.handle_data(self.now, &data);
         }

@@ -14,8 +14,8 @@ use crate::flash::{Completion, FlashOp};
 use crate::mesh::{self, LinkId, LinkRole, Mesh, MeshConfig, MeshEvent, Outgoing, Priority, SendError};
 use crate::ota::exchange::{Exchange, ExchangeEvent, PlanError, UpdatePlan};
 use crate::ota::{
-    Distributor, DistributorEvent, ImagePlan, ReceiverConfig, ReceiverEvent, ReceiverState, StartError,
-    StockReceiver, TargetReport, receiver,
+    DistributorEvent, Distributors, ImagePlan, ReceiverConfig, ReceiverEvent, ReceiverState, SessionId,
+    StartError, StockReceiver, TargetReport, receiver,
 };
 use crate::telemetry::{self, Metric, Telemetry};
 use crate::time::Instant;
@@ -87,7 +87,7 @@ pub enum Event {
     },
     /// The node's own update, by the stock protocol.
     Update(ReceiverEvent),
-    /// The roll-out to stock nodes that this node runs.
+    /// A roll-out to stock nodes that this node runs.
     Rollout(DistributorEvent),
     /// Meshward updates: the node's own, and that of others.
     Exchange(ExchangeEvent),
@@ -114,7 +114,7 @@ pub enum Timer {
     Mesh(mesh::Timer),
     /// The node's own update.
     Update,
-    /// The roll-out to stock nodes that this node runs.
+    /// A roll-out to stock nodes that this node runs.
     Rollout,
     /// Meshward updates.
     Exchange,
@@ -127,7 +127,7 @@ pub enum Timer {
 pub struct Node {
     mesh: Mesh,
     receiver: Option<StockReceiver>,
-    distributor: Distributor,
+    distributors: Distributors,
     exchange: Exchange,
     telemetry: Option<Box<Telemetry>>,
     events: VecDeque<Event>,
@@ -149,7 +149,7 @@ impl Node {
         let MeshConfig { id, seed, .. } = config.mesh;
         Self {
             telemetry: config.telemetry.map(|config| Box::new(Telemetry::new(id, seed, config))),
-            distributor: Distributor::new(config.mesh.id),
+            distributors: Distributors::new(config.mesh.id),
             exchange: Exchange::new(config.mesh.id, signed),
             receiver: stock.map(StockReceiver::new),
             mesh: Mesh::new(config.mesh),
@@ -170,9 +170,9 @@ impl Node {
         &self.mesh
     }
 
-    /// The roll-out that this node runs or ran last, for reading.
-    pub fn distributor(&self) -> &Distributor {
-        &self.distributor
+    /// The roll-outs to stock nodes that this node runs or ran last, for reading.
+    pub fn distributors(&self) -> &Distributors {
+        &self.distributors
     }
 
     /// Where the node's own update is.
@@ -209,10 +209,10 @@ impl Node {
     pub fn handle_data(&mut self, now: Instant, link: LinkId, data: &[u8]) {
         self.input();
         let id = self.id();
-        let Self { mesh, receiver, distributor, exchange, telemetry, events, .. } = self;
+        let Self { mesh, receiver, distributors, exchange, telemetry, events, .. } = self;
         let (events_dropped, malformed) = (&mut self.events_dropped, &mut self.malformed);
         let mut inbox =
-            Inbox { now, receiver, distributor, exchange, id, telemetry, events, events_dropped, malformed };
+            Inbox { now, receiver, distributors, exchange, id, telemetry, events, events_dropped, malformed };
         mesh.handle_data(now, link, data, &mut |inbound| inbox.take(&inbound));
         self.settle(now);
     }
@@ -224,7 +224,7 @@ impl Node {
         if let Some(receiver) = &mut self.receiver {
             receiver.handle_timeout(now);
         }
-        self.distributor.handle_timeout(now);
+        self.distributors.handle_timeout(now);
         self.exchange.handle_timeout(now);
         self.settle(now);
     }
@@ -243,7 +243,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let mesh = self.mesh.poll_timeout().map(|(due, timer)| (due, Timer::Mesh(timer)));
         let update = self.receiver.as_ref().and_then(StockReceiver::poll_timeout);
-        let rollout = self.distributor.poll_timeout();
+        let rollout = self.distributors.poll_timeout();
         let exchange = self.exchange.poll_timeout().map(|due| (due, Timer::Exchange));
         let telemetry = self.telemetry.as_ref().and_then(|telemetry| telemetry.poll_timeout(&self.mesh));
         let (update, rollout) =
@@ -323,43 +323,50 @@ impl Node {
         self.mesh.probe(now, dest, Priority::Normal)
     }
 
-    /// Starts to bring an image to other nodes.
+    /// Starts to bring an image to stock nodes of a role; several roles may have one at the same time. Its name, for
+    /// what is to be done with it alone.
     ///
     /// # Errors
     /// [`StartError`], and nothing has changed.
-    pub fn start_rollout(&mut self, now: Instant, plan: ImagePlan) -> Result<(), StartError> {
+    pub fn start_rollout(&mut self, now: Instant, plan: ImagePlan) -> Result<SessionId, StartError> {
         let tree = self.mesh.tree();
-        self.distributor.start(now, plan, &tree)?;
+        let session = self.distributors.start(now, plan, &tree)?;
         self.settle(now);
-        Ok(())
+        Ok(session)
     }
 
-    /// Stops sending until [`Node::resume_rollout`].
-    pub fn pause_rollout(&mut self) {
-        self.distributor.pause();
+    /// Stops sending of this roll-out until [`Node::resume_rollout`].
+    pub fn pause_rollout(&mut self, session: SessionId) {
+        if let Some(distributor) = self.distributors.get_mut(session) {
+            distributor.pause();
+        }
     }
 
     /// Goes on after [`Node::pause_rollout`].
-    pub fn resume_rollout(&mut self, now: Instant) {
-        self.distributor.resume(now);
+    pub fn resume_rollout(&mut self, now: Instant, session: SessionId) {
+        if let Some(distributor) = self.distributors.get_mut(session) {
+            distributor.resume(now);
+        }
         self.settle(now);
     }
 
-    /// Lets these targets of a roll-out with [`ImagePlan::hold`] restart into the image.
+    /// Lets these nodes restart into the image, of roll-outs with [`ImagePlan::hold`] that have them as targets.
     pub fn activate_rollout(&mut self, now: Instant, nodes: &[NodeId]) {
-        self.distributor.activate(now, nodes);
+        self.distributors.activate(now, nodes);
         self.settle(now);
     }
 
-    /// Ends the roll-out where it is.
-    pub fn abort_rollout(&mut self, now: Instant) {
-        self.distributor.abort(now);
+    /// Ends this roll-out where it is.
+    pub fn abort_rollout(&mut self, now: Instant, session: SessionId) {
+        if let Some(distributor) = self.distributors.get_mut(session) {
+            distributor.abort(now);
+        }
         self.settle(now);
     }
 
-    /// A line per target of the roll-out.
+    /// A line per target of all roll-outs to stock nodes.
     pub fn rollout_report(&self) -> Vec<TargetReport> {
-        self.distributor.report()
+        self.distributors.report()
     }
 
     /// Meshward updates, for reading: this node's own receiver, what is known of others, the roll-out.

@@ -26,7 +26,7 @@ impl Node {
         loop {
             let own = self.receiver.as_mut().and_then(StockReceiver::poll_transmit);
             let own = own.or_else(|| self.exchange.poll_transmit());
-            let Some(package) = own.or_else(|| self.distributor.poll_transmit()) else { return moved };
+            let Some(package) = own.or_else(|| self.distributors.poll_transmit()) else { return moved };
             moved = true;
             // A package that cannot be sent is lost like one that a relay drops: every sender repeats.
             let _lost = match package {
@@ -57,8 +57,8 @@ impl Node {
                 MeshEvent::LinkUp { link, .. } => self.exchange.handle_link_up(now, *link),
                 MeshEvent::LinkDown { link, .. } => self.exchange.handle_link_down(now, *link),
                 MeshEvent::TopologyChanged { .. } => {
-                    if self.distributor.is_active() {
-                        self.distributor.handle_topology(now, &self.mesh.tree());
+                    if self.distributors.is_active() {
+                        self.distributors.handle_topology(now, &self.mesh.tree());
                     }
                     self.exchange.handle_topology(now, &self.mesh);
                     if let Some(telemetry) = &mut self.telemetry {
@@ -66,7 +66,7 @@ impl Node {
                     }
                 }
                 MeshEvent::Delay { from, round_trip } => {
-                    self.distributor.handle_delay(now, *from, *round_trip);
+                    self.distributors.handle_delay(now, *from, *round_trip);
                     self.exchange.handle_delay(now, *from, *round_trip);
                 }
                 MeshEvent::TimeAdjusted { .. } => {}
@@ -76,7 +76,7 @@ impl Node {
         while let Some(event) = self.receiver.as_mut().and_then(StockReceiver::poll_event) {
             self.push(Event::Update(event));
         }
-        while let Some(event) = self.distributor.poll_event() {
+        while let Some(event) = self.distributors.poll_event() {
             self.push(Event::Rollout(event));
         }
         while let Some(event) = self.exchange.poll_event() {

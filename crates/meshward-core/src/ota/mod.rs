@@ -1,12 +1,13 @@
 //! Firmware updates: who sends an image, who takes it, and what the boot loader starts.
 //!
 //! [`StockReceiver`] takes an image by the stock protocol (types 10, 11, 12) into the inactive slot;
-//! [`Distributor`] brings an image to many nodes; [`BootRecord`] tells the boot loader what to run; [`trust`] is
+//! [`Distributor`] brings an image to many nodes, and [`Distributors`] several to nodes of several roles; [`BootRecord`] tells the boot loader what to run; [`trust`] is
 //! whom a node believes. All are machines without IO: flash is commanded through [`crate::flash::FlashOp`], frames go out through
 //! [`Package`].
 
 mod boot;
 mod distributor;
+mod distributors;
 pub mod exchange;
 pub mod journal;
 mod pair;
@@ -23,6 +24,7 @@ pub use boot::{BootRecord, write_record};
 pub use distributor::{
     Distributor, DistributorEvent, FailReason, ImagePlan, Scheme, StartError, TargetReport, TargetState,
 };
+pub use distributors::{Distributors, SessionId};
 pub use stock::{ReceiverConfig, ReceiverEvent, ReceiverState, StockReceiver, UpdateError};
 pub use tag::{ImageId, Tag};
 pub use tempo::Tempo;

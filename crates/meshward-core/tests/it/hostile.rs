@@ -305,7 +305,7 @@ fn requests_for_parts_that_do_not_exist_are_counted() {
     ] {
         victim.says(link, &request(md5, from, part));
     }
-    assert_eq!(victim.node.distributor().bad_requests(), 5);
+    assert_eq!(victim.node.distributors().bad_requests(), 5);
     assert!(!victim.written(link).contains("\"type\":12"));
     victim.says(link, "{\"type\":11,\"routing\":1,\"dest\":7,\"from\":100}");
     assert_eq!(victim.node.malformed_packages(), 1);

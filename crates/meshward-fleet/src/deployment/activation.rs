@@ -18,6 +18,7 @@ use meshward_core::wire::NodeId;
 
 use super::reasons::Why;
 use super::target::State;
+use super::turns::OrderCounter;
 use super::{Deployment, Family, Phase, STOCK_SILENCE};
 
 /// Between two looks.
@@ -45,7 +46,7 @@ struct Signed {
 /// What was ordered.
 #[derive(Debug)]
 pub(super) struct Orders {
-    last: u64,
+    counter: OrderCounter,
     signed: Vec<Signed>,
     repeated: Instant,
     surveyed: Instant,
@@ -54,9 +55,9 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    pub(super) const fn new(last_counter: u64) -> Self {
+    pub(super) fn new(counter: OrderCounter) -> Self {
         let never = Instant::ORIGIN;
-        Self { last: last_counter, signed: Vec::new(), repeated: never, surveyed: never, changed: never }
+        Self { counter, signed: Vec::new(), repeated: never, surveyed: never, changed: never }
     }
 
     /// Whether the mesh has changed since `last`, and then has not for a while.
@@ -67,10 +68,6 @@ impl Orders {
     /// The mesh has changed.
     pub(super) const fn mesh_changed(&mut self, now: Instant) {
         self.changed = now;
-    }
-
-    pub(super) const fn last_counter(&self) -> u64 {
-        self.last
     }
 
     /// The counter of the order in this place.
@@ -119,6 +116,11 @@ impl Deployment {
             self.targets.iter().filter(ready).map(|(id, _)| *id).collect::<Vec<NodeId>>()
         };
         let (stock, mut ours) = (waits(Family::Stock), waits(Family::Meshward));
+        if self.held_back && !self.is_restarting() {
+            // It is not the nodes' fault that nothing moves.
+            self.moved = now;
+            return;
+        }
         if !stock.is_empty() || self.is_finishing(now) {
             ours.clear();
         }
@@ -126,7 +128,7 @@ impl Deployment {
             // The distributor says what becomes of them.
             self.targets.get_mut(id).into_iter().for_each(|target| target.ordered = Some((now, 0)));
         }
-        if !stock.is_empty() && self.stock {
+        if !stock.is_empty() && self.stock.is_some() {
             node.activate_rollout(now, &stock);
         }
         if !ours.is_empty() {
@@ -186,7 +188,7 @@ impl Deployment {
         let key = self.plan.operator.id();
         let members = node.exchange().members().values();
         let told = members.filter_map(|member| member.about.as_ref()?.counter(key)).max().unwrap_or(0);
-        let counter = self.orders.last.max(told).saturating_add(1);
+        let counter = self.orders.counter.next(told);
         let order = Order {
             counter,
             verb,
@@ -200,7 +202,6 @@ impl Deployment {
             }),
         };
         let bytes = self.plan.operator.order(&order).map_err(|error| Why::NotStarted(error.to_string()))?;
-        self.orders.last = counter;
         self.orders.signed.push(Signed { counter, bytes });
         Ok(self.orders.signed.len() - 1)
     }

@@ -11,6 +11,8 @@
 //! [`Plan::hold`] they do so when they are [activated](Deployment::activate), in as many waves as are wanted, and
 //! Meshward nodes can be [sent back](Deployment::revert).
 //!
+//! Several may run beside one node, for nodes that are not the same: they [take turns](take_turns) on the channel.
+//!
 //! Every wait has an end: each node is updated, has declined, or has failed with a reason.
 
 mod activation;
@@ -21,13 +23,14 @@ mod revert;
 mod survey;
 mod target;
 mod transfer;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshward_core::mesh::MeshEvent;
 use meshward_core::node::{Event, Node};
 use meshward_core::ota::exchange::{self, ExchangeEvent, Offering, Tag};
-use meshward_core::ota::{DistributorEvent, ImagePlan, StartError};
+use meshward_core::ota::{DistributorEvent, ImagePlan, SessionId, StartError};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -41,6 +44,7 @@ pub use revert::{Revert, Standing};
 use survey::Survey;
 use target::Target;
 pub use target::{Family, State, TargetReport};
+pub use turns::{OrderCounter, holder, take_turns};
 
 /// Between two looks at what goes on without events.
 const LOOK: Duration = Duration::from_secs(10);
@@ -53,6 +57,8 @@ const STOCK_SILENCE: Duration = Duration::from_secs(60 * 60);
 pub enum Phase {
     /// Nodes are asked what they are.
     Surveying,
+    /// Another one has the channel.
+    Queued,
     /// Payloads are made.
     Packing,
     /// Payloads go to Meshward nodes.
@@ -93,8 +99,13 @@ pub struct Deployment {
     offerings: Vec<Offering>,
     tags: Vec<Tag>,
     orders: Orders,
-    /// Whether stock nodes are under way by the distributor.
-    stock: bool,
+    /// What brings it to stock nodes.
+    stock: Option<SessionId>,
+    /// Whether payloads are with the Meshward nodes.
+    delivered: bool,
+    /// Whether it is its turn to send, and whether it may let nobody start because others restart.
+    granted: bool,
+    held_back: bool,
     paused: bool,
     /// When anything moved, and what the exchange's phase was then.
     moved: Instant,
@@ -134,8 +145,11 @@ impl Deployment {
             forecast: None,
             offerings: Vec::new(),
             tags: Vec::new(),
-            orders: Orders::new(plan.last_counter),
-            stock: false,
+            orders: Orders::new(plan.counter.clone()),
+            stock: None,
+            delivered: false,
+            granted: false,
+            held_back: false,
             paused: false,
             moved: now,
             seen: None,
@@ -163,16 +177,18 @@ impl Deployment {
     /// Something happened on the node.
     pub fn handle_event(&mut self, now: Instant, node: &mut Node, event: &Event) {
         match event {
-            Event::Exchange(ExchangeEvent::Phase(
-                exchange::Phase::Passing { .. } | exchange::Phase::Repairing,
-            )) => {
+            Event::Exchange(ExchangeEvent::Phase(phase)) if self.is_source(node) => {
                 self.moved = now;
-                if self.phase == Phase::Delivering {
+                let sends = matches!(phase, exchange::Phase::Passing { .. } | exchange::Phase::Repairing);
+                if sends && self.phase == Phase::Delivering {
                     self.pace.transfers.first_chunk.get_or_insert(now);
                 }
             }
-            Event::Exchange(ExchangeEvent::Member(_) | ExchangeEvent::Phase(_)) => self.moved = now,
-            Event::Rollout(DistributorEvent::Target(_) | DistributorEvent::Finished) => self.moved = now,
+            Event::Exchange(ExchangeEvent::Member(id)) if self.targets.contains_key(id) => self.moved = now,
+            Event::Rollout(DistributorEvent::Target(line)) if self.targets.contains_key(&line.node) => {
+                self.moved = now;
+            }
+            Event::Exchange(_) | Event::Rollout(DistributorEvent::Finished) => {}
             Event::Mesh(MeshEvent::Delay { .. }) if self.phase == Phase::Surveying => {
                 return self.survey.probe_answered();
             }
@@ -229,8 +245,8 @@ impl Deployment {
             if self.phase == Phase::Delivering {
                 node.stop_update(now);
             }
-            if self.stock {
-                node.pause_rollout();
+            if let Some(session) = self.stock {
+                node.pause_rollout(session);
             }
         }
     }
@@ -245,11 +261,16 @@ impl Deployment {
             target.since = now;
             target.ordered = target.ordered.map(|(_, order)| (now, order));
         }
-        if self.phase == Phase::Delivering {
-            self.send_payloads(now, node);
-        }
-        if self.stock {
-            node.resume_rollout(now);
+        // Somebody else may have the channel by now.
+        self.granted = false;
+        match self.phase {
+            Phase::Delivering | Phase::Sending => self.transfer(now, node),
+            Phase::Held | Phase::Activating => {
+                if let Some(session) = self.stock {
+                    node.resume_rollout(now, session);
+                }
+            }
+            Phase::Surveying | Phase::Queued | Phase::Packing | Phase::Finished => {}
         }
         self.step(now, node);
     }
@@ -257,8 +278,8 @@ impl Deployment {
     /// Ends it where it is: nodes that are not done keep running what they run, and keep what they have.
     pub fn abort(&mut self, now: Instant, node: &mut Node) {
         self.paused = false;
-        if self.stock {
-            node.abort_rollout(now);
+        if let Some(session) = self.stock {
+            node.abort_rollout(now, session);
             self.hear_stock(now, node);
         }
         self.fail_all(now, &Why::Aborted);
@@ -297,9 +318,9 @@ impl Deployment {
         self.pace.transfers
     }
 
-    /// The counter of the last order that was signed.
-    pub const fn last_counter(&self) -> u64 {
-        self.orders.last_counter()
+    /// The counter of the last order that was signed, by whichever shares the counter.
+    pub fn last_counter(&self) -> u64 {
+        self.plan.counter.last()
     }
 
     /// A line per node, their ids rising.
@@ -338,6 +359,9 @@ impl Deployment {
 
     fn go(&mut self, now: Instant, phase: Phase) {
         (self.phase, self.since, self.moved, self.seen) = (phase, now, now, None);
+        if !matches!(phase, Phase::Queued | Phase::Packing | Phase::Delivering | Phase::Sending) {
+            self.granted = false;
+        }
     }
 
     fn fail_all(&mut self, now: Instant, why: &Why) {
@@ -355,7 +379,7 @@ impl Deployment {
         self.due = match self.phase {
             _ if self.paused => None,
             Phase::Surveying => Some(self.survey.due(now, node)),
-            Phase::Packing | Phase::Held | Phase::Finished => None,
+            Phase::Queued | Phase::Packing | Phase::Held | Phase::Finished => None,
             Phase::Delivering | Phase::Sending => Some(now + LOOK),
             Phase::Activating => Some(now + activation::LOOK),
         };
@@ -370,13 +394,16 @@ impl Deployment {
         let over = self.targets.values().all(|target| target.state.is_final());
         if over && self.phase != Phase::Finished {
             // Nobody would order those who come late: what they get is of no use.
-            node.stop_update(now);
+            if self.is_source(node) {
+                node.stop_update(now);
+            }
             self.offerings = Vec::new();
             self.go(now, Phase::Finished);
             return false;
         }
         match self.phase {
             Phase::Surveying => self.look_at_survey(now, node),
+            Phase::Queued => self.look_at_queue(now, node),
             Phase::Packing => self.take_packed(now, node),
             Phase::Delivering => self.look_at_delivery(now, node),
             Phase::Sending => self.look_at_stock(now, node),
@@ -399,16 +426,21 @@ impl Deployment {
         if !self.plan.scheme.is_stock() && !self.survey.is_over(now, node, self.targets.keys()) {
             return false;
         }
+        self.go(now, Phase::Queued);
+        true
+    }
+
+    /// Has made what those are sent who are meant.
+    fn begin_packing(&mut self, now: Instant, node: &Node) {
         let members = node.exchange().members().iter();
         let told = members.filter_map(|(id, member)| Some((*id, member.about.clone()?)));
         self.job = Some(Job {
             plan: self.plan.clone(),
             tree: node.mesh().tree(),
-            targets: self.targets.keys().copied().collect(),
+            targets: self.open_targets(),
             members: told.collect(),
         });
         self.go(now, Phase::Packing);
-        false
     }
 
     fn take_packed(&mut self, now: Instant, node: &mut Node) -> bool {
@@ -441,13 +473,12 @@ impl Deployment {
             self.go(now, Phase::Finished);
             return false;
         }
-        if self.is_open(Family::Meshward) {
-            self.go(now, Phase::Delivering);
-            self.send_payloads(now, node);
-        } else {
-            self.begin_sending(now, node);
-        }
+        self.transfer(now, node);
         true
+    }
+
+    fn open_targets(&self) -> Vec<NodeId> {
+        self.targets.iter().filter(|(_, target)| !target.state.is_final()).map(|(id, _)| *id).collect()
     }
 
     /// Everybody has the image, or was given up.

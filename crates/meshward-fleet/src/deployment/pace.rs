@@ -68,7 +68,7 @@ impl Pace {
         let factor = self.factor.unwrap_or(1.0);
         let (install, restart) = (seconds(forecast.install()), seconds(forecast.restart()));
         let left = match phase {
-            Phase::Surveying | Phase::Packing | Phase::Held => return None,
+            Phase::Surveying | Phase::Queued | Phase::Packing | Phase::Held => return None,
             Phase::Delivering => {
                 let left = rest(payloads, 1.0);
                 // The stock nodes' share goes as fast as this did.

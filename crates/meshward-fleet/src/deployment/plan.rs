@@ -10,6 +10,8 @@ use meshward_core::ota::trust::{Manifest, Refusal};
 use meshward_core::wire::{NodeId, Tree};
 use thiserror::Error;
 
+use super::turns::OrderCounter;
+
 use crate::forecast::{Board, Channel, Fleet, Forecast, Scheme, Terms, forecast};
 use crate::payload::{Options, PayloadError};
 use crate::signing::{SigningError, SigningKey};
@@ -74,8 +76,8 @@ pub struct Plan {
     pub bases: Vec<Arc<[u8]>>,
     /// Signs payloads and orders.
     pub operator: Arc<SigningKey>,
-    /// The counter of the last order that this key has signed here.
-    pub last_counter: u64,
+    /// Counts the orders that this key signs here.
+    pub counter: OrderCounter,
     /// Whom; `None` is every node in the mesh.
     pub targets: Option<Vec<NodeId>>,
     /// What is sent.
@@ -100,6 +102,10 @@ pub struct Plan {
     pub confirmed: bool,
     /// Nothing is sent: only the forecast is wanted.
     pub forecast_only: bool,
+    /// Others may run beside it: it sends when it is its [turn](super::take_turns).
+    pub takes_turns: bool,
+    /// Its targets were chosen by somebody, so nobody else may have them; not just everybody who is there.
+    pub named: bool,
 }
 
 /// Why nothing was packed.

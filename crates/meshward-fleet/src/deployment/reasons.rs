@@ -86,6 +86,8 @@ pub enum Why {
     Aborted,
     /// The roll-out could not be started for it.
     NotStarted(String),
+    /// The roll-out of this number has it.
+    Elsewhere(u64),
 }
 
 impl fmt::Display for Why {
@@ -114,6 +116,7 @@ impl fmt::Display for Why {
             Self::Recorded(words) => f.write_str(words),
             Self::Unproven => f.write_str("came back and does not say that it runs the image"),
             Self::Aborted => f.write_str("the roll-out was aborted"),
+            Self::Elsewhere(id) => write!(f, "is in roll-out {id}, which is under way"),
             Self::NotStarted(why) => write!(f, "the roll-out could not be started: {why}"),
         }
     }

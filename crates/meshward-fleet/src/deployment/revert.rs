@@ -117,7 +117,10 @@ impl Deployment {
         let image = ImageId::from(self.sum());
         match (running, stage) {
             (_, Some(Stage::Reverted)) => Standing::WentBack(line.map_or(0, |line| line.reason)),
-            (Some(running), None | Some(Stage::Confirmed | Stage::Idle)) if running == image => {
+            // Who is on trial says so, whatever it is offered: who has refused something else by now is not.
+            (Some(running), None | Some(Stage::Confirmed | Stage::Idle | Stage::Refused))
+                if running == image =>
+            {
                 Standing::Confirmed
             }
             // What it said just after its start says nothing of the trial yet.

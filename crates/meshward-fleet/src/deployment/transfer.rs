@@ -2,7 +2,7 @@
 
 use meshward_core::node::Node;
 use meshward_core::ota::exchange::{self, UpdatePlan};
-use meshward_core::ota::{ImagePlan, Scheme, TargetState};
+use meshward_core::ota::{Distributor, ImagePlan, Scheme, TargetReport as StockReport, TargetState};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
@@ -56,6 +56,7 @@ impl Deployment {
         for (id, target) in self.targets.iter_mut().filter(|(_, target)| target.is_open(Family::Meshward)) {
             target.judge_delivery(now, said(id), node.mesh().knows(*id), &self.tags);
         }
+        self.delivered = true;
         self.pace.delivered(now.since(self.since), self.forecast.as_ref(), self.plan.tempo);
         self.begin_sending(now, node);
         true
@@ -103,7 +104,7 @@ impl Deployment {
         };
         self.go(now, Phase::Sending);
         match node.start_rollout(now, plan) {
-            Ok(()) => self.stock = true,
+            Ok(session) => self.stock = Some(session),
             Err(error) => {
                 let why = Why::NotStarted(error.to_string());
                 let open = self.targets.values_mut().filter(|target| target.is_open(Family::Stock));
@@ -116,10 +117,15 @@ impl Deployment {
         self.targets.iter().filter(move |(_, target)| target.is_open(family)).map(|(id, _)| *id)
     }
 
+    fn stock_report(&self, node: &Node) -> Vec<StockReport> {
+        let distributor = self.stock.and_then(|session| node.distributors().get(session));
+        distributor.map(Distributor::report).unwrap_or_default()
+    }
+
     /// Hears what the distributor says of its targets. Where messages are lost it may be wrong about a silent one,
     /// and that one may ask later.
     pub(super) fn hear_stock(&mut self, now: Instant, node: &Node) {
-        for report in node.rollout_report() {
+        for report in self.stock_report(node) {
             let target = self.targets.get_mut(&report.node);
             let target =
                 target.filter(|target| target.is_open(Family::Stock) || target.is_judged_by_silence());
@@ -135,7 +141,7 @@ impl Deployment {
         };
         if now.since(self.moved) >= STOCK_SILENCE {
             self.give_up_stock(now, node);
-        } else if node.rollout_report().iter().any(|report| comes(report.state)) {
+        } else if self.stock_report(node).iter().any(|report| comes(report.state)) {
             return false;
         }
         self.pace.sent(now.since(self.since));
@@ -144,7 +150,9 @@ impl Deployment {
     }
 
     pub(super) fn give_up_stock(&mut self, now: Instant, node: &mut Node) {
-        node.abort_rollout(now);
+        if let Some(session) = self.stock {
+            node.abort_rollout(now, session);
+        }
         self.hear_stock(now, node);
     }
 }

@@ -51,6 +51,8 @@ pub fn told(node: &Node, facts: &mut BTreeMap<NodeId, Facts>) {
 }
 
 /// What is now.
+///
+/// Other roll-outs in the mesh are not in it: whoever knows of them [says](Seen::elsewhere) so.
 pub fn see(moment: Moment, deployment: &Deployment, node: &Node, facts: &BTreeMap<NodeId, Facts>) -> Seen {
     let released: BTreeSet<NodeId> = deployment.activated().collect();
     let nodes = deployment.report(node).into_iter().map(|line| {
@@ -73,6 +75,7 @@ pub fn see(moment: Moment, deployment: &Deployment, node: &Node, facts: &BTreeMa
         phase: deployment.phase(),
         paused: deployment.is_paused(),
         quarantined: deployment.is_quarantined(node),
+        elsewhere: None,
         nodes,
         shape: Shape::of(&node.mesh().tree()),
         facts,
@@ -98,16 +101,18 @@ pub fn carry_out(now: Instant, effect: &Effect, deployment: &mut Deployment, nod
     }
 }
 
-/// One round: looks, decides, and does it. `keep` writes the decided down before anything is done.
+/// One round: looks, decides, and does it. `elsewhere` is another roll-out that restarts nodes; `keep` writes the
+/// decided down before anything is done.
 pub fn round(
     moment: Moment,
     rollout: &mut Rollout,
     deployment: &mut Deployment,
     node: &mut Node,
     (facts, evidence): (&BTreeMap<NodeId, Facts>, &dyn Evidence),
+    elsewhere: Option<String>,
     keep: impl FnOnce(&mut Rollout),
 ) {
-    let seen = see(moment, deployment, node, facts);
+    let seen = Seen { elsewhere, ..see(moment, deployment, node, facts) };
     rollout.handle(&seen, evidence);
     keep(rollout);
     while let Some(effect) = rollout.poll_effect() {

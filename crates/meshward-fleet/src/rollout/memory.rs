@@ -178,6 +178,7 @@ impl Rollout {
             decided,
             approved: memory.approved,
             why: memory.why,
+            waits_for: None,
             due: Some(moment.now),
             staged: memory.staged.map(at),
             probed: Instant::ORIGIN,

@@ -22,6 +22,8 @@
 //!   waited for, and then named.
 //! - An approval counts for the wave that waits; another finds nothing that waits, and is refused.
 //! - A rollback is not paused and not aborted: what half a mesh runs is then nobody's plan.
+//! - Others may be under way in the same mesh. A wave or a batch begins when none of them [restarts](Rollout::restarts)
+//!   nodes: so however many there are, no more of the mesh is away than one batch takes. The way back waits for nobody.
 //! - While it is paused nothing begins, a rollback neither; its time does not count. Gates that are broken by then
 //!   break when it goes on.
 
@@ -220,6 +222,8 @@ pub struct Seen {
     pub paused: bool,
     /// Whether all who are there know that the image is in quarantine.
     pub quarantined: bool,
+    /// Another roll-out, by its name, that restarts nodes now or waits for some that it did.
+    pub elsewhere: Option<String>,
     /// Its nodes.
     pub nodes: BTreeMap<NodeId, NodeSeen>,
     /// How the mesh hangs together.
@@ -325,6 +329,8 @@ pub struct Rollout {
     approved: Option<usize>,
     /// Why it waits for somebody, goes back or has ended.
     why: String,
+    /// The other roll-out for which it waits.
+    waits_for: Option<String>,
     due: Option<Instant>,
     /// When the image was with everybody.
     staged: Option<Instant>,
@@ -359,6 +365,7 @@ impl Rollout {
             decided: vec![None; plan.gates.len()],
             approved: None,
             why: String::new(),
+            waits_for: None,
             due: Some(now),
             staged: None,
             probed: Instant::ORIGIN,

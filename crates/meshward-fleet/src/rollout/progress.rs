@@ -106,7 +106,7 @@ impl Rollout {
         Progress {
             phase: self.phase,
             paused: self.paused.is_some(),
-            why: self.why.clone(),
+            why: self.why_now(),
             wave: self.wave,
             since: self.since,
             until: self.until(moment),
@@ -115,6 +115,12 @@ impl Rollout {
             waves: self.waves.iter().enumerate().map(wave).collect(),
             others: of(None),
         }
+    }
+
+    /// Why it waits, for somebody or for another roll-out, goes back or has ended.
+    fn why_now(&self) -> String {
+        let other = self.waits_for.as_ref().map(|other| format!("waits for {other}, which restarts nodes"));
+        other.unwrap_or_else(|| self.why.clone())
     }
 
     fn stage(&self, at: usize, wave: &WaveState) -> WaveStage {

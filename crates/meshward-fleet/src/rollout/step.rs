@@ -33,6 +33,7 @@ impl Rollout {
     pub fn handle(&mut self, seen: &Seen, evidence: &dyn Evidence) {
         let now = seen.moment.now;
         self.take_states(seen);
+        self.waits_for = None;
         if let Some(paused) = self.paused {
             if now.since(paused) >= PAUSED_MAX && !self.phase.is_over() {
                 self.resume_clock(now);
@@ -43,13 +44,15 @@ impl Rollout {
             self.due = Some(paused + PAUSED_MAX).filter(|_| self.paused.is_some());
             return;
         }
-        if seen.paused && !self.phase.is_over() {
+        // Who was told and has not obeyed is told again then: that is as good as a batch that begins.
+        if seen.paused && !self.phase.is_over() && !(self.is_starting() && self.waits_for_others(seen)) {
             self.want(Effect::Resume);
         }
         while self.advance(seen, evidence) {}
         self.measure(seen);
         self.due = match self.phase {
             _ if self.phase.is_over() => None,
+            _ if self.waits_for.is_some() => Some(now + LOOK),
             Phase::Activating | Phase::RollingBack => Some(now + LOOK),
             Phase::Staging => Some(now + WATCH),
             Phase::Approval => Some(self.approval_ends()),
@@ -200,6 +203,10 @@ impl Rollout {
             return self.broken(seen, vec![found]);
         }
         if self.waits(seen.moment).0 > Duration::ZERO {
+            return false;
+        }
+        // Who is away because of them would be put off.
+        if self.waits_for_others(seen) {
             return false;
         }
         self.begin_wave(seen, evidence);

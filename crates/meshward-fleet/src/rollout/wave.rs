@@ -8,7 +8,10 @@ use meshward_core::wire::NodeId;
 use super::choose::too_weak;
 use super::gate::{self, Finding, Tally, Verdict, View};
 use super::order::batches;
-use super::{ENGINE, Effect, Evidence, Family, OnFailure, Outcome, Phase, Rollout, Seen, Watch, wave_name};
+use super::{
+    ENGINE, Effect, Evidence, Family, OnFailure, Outcome, Phase, Rollout, Seen, Shape, Watch, wave_name,
+};
+use crate::deployment::Phase as Staged;
 
 /// So long a batch may take; the deployment's own waits end before.
 pub const BATCH_MAX: Duration = Duration::from_secs(25 * 60);
@@ -77,6 +80,10 @@ impl Rollout {
         let Some(batch) = all.cloned() else {
             return self.begin_soak(seen);
         };
+        if !self.is_begun(&batch) && self.waits_for_others(seen) {
+            self.since = now;
+            return self.judge_plainly(seen);
+        }
         for id in &batch {
             if let Some(member) = self.nodes.get_mut(id).filter(|member| member.told.is_none()) {
                 (member.told, member.tries, member.outcome) = (Some(now), 1, Outcome::Starting);
@@ -90,6 +97,11 @@ impl Rollout {
         }
         if self.judge_plainly(seen) {
             return true;
+        }
+        // After a restart of the gateway the image comes once more, and may wait for its turn: that is not the nodes'
+        // time.
+        if !matches!(seen.phase, Staged::Held | Staged::Activating | Staged::Finished) {
+            self.since = now;
         }
         let late = now.since(self.since) >= BATCH_MAX;
         let open = |id: &&NodeId| self.nodes.get(id).is_some_and(|member| !member.outcome.is_settled());
@@ -112,6 +124,36 @@ impl Rollout {
         (self.batch, self.settled) = (self.batch + 1, None);
         self.since = now;
         true
+    }
+
+    fn is_begun(&self, batch: &[NodeId]) -> bool {
+        batch.iter().any(|id| self.nodes.get(id).is_some_and(|member| member.told.is_some()))
+    }
+
+    /// Whether a batch is under way.
+    pub(super) fn is_starting(&self) -> bool {
+        let batch = self.waves.get(self.wave).and_then(|wave| wave.batches.get(self.batch));
+        self.phase == Phase::Activating && batch.is_some_and(|batch| self.is_begun(batch))
+    }
+
+    /// Whether others have to be waited for, before more nodes are told to start the image.
+    pub(super) fn waits_for_others(&mut self, seen: &Seen) -> bool {
+        self.waits_for.clone_from(&seen.elsewhere);
+        self.waits_for.is_some()
+    }
+
+    /// Whether nodes restart by it now, or are away since they did, with all behind them: for as long as the plan waits
+    /// for such. While they do, no other roll-out of the mesh lets nodes start an image.
+    pub fn restarts(&self, now: Instant, shape: &Shape) -> bool {
+        let goes_back = self.phase == Phase::RollingBack && self.settled.is_none();
+        let is_away =
+            |(id, since): (&NodeId, Instant)| !shape.knows(*id) && now.since(since) < self.away_most();
+        let told = self.nodes.iter().filter(|(_, member)| member.told.is_some());
+        let mut away = told.filter_map(|(id, member)| Some((id, member.away?)));
+        let mut cut_off = self.cut_off.iter().map(|(id, since)| (id, *since));
+        (self.paused.is_none() && (self.is_starting() || goes_back))
+            || away.any(is_away)
+            || cut_off.any(is_away)
     }
 
     /// Whether somebody of the batch is let start it once more, or soon will be.

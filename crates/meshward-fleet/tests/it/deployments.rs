@@ -8,38 +8,40 @@ use meshward_core::ota::{StartError, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Deployment, Phase, Plan, Revert, SignedManifest, Standing, State, Why};
+use meshward_fleet::deployment::{
+    Deployment, OrderCounter, Phase, Plan, Revert, SignedManifest, Standing, State, Why,
+};
 use meshward_fleet::forecast::{Scheme, Service};
 use meshward_fleet::payload::Options;
 use meshward_fleet::signing::SigningKey;
 
 use crate::net::{Kind, Net};
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
-fn key(kind: KeyKind) -> SigningKey {
+pub(crate) fn key(kind: KeyKind) -> SigningKey {
     SigningKey::from_seed(kind, [kind.number(); 32]).unwrap()
 }
 
-fn keys() -> KeyStore {
+pub(crate) fn keys() -> KeyStore {
     KeyStore::new(&[key(KeyKind::Author).key(), key(KeyKind::Operator).key()]).unwrap()
 }
 
 /// Bytes that pack a little, as code does.
-fn image(seed: u64) -> Vec<u8> {
+pub(crate) fn image(seed: u64) -> Vec<u8> {
     let mut rng = Rng::new(7);
     let mut image: Vec<u8> = (0..40_000).map(|_| (rng.next_u64() % 100) as u8).collect();
     (0..20).for_each(|at| image[at * 1_999] = seed as u8);
     image
 }
 
-fn manifest(image: &[u8], sequence: u64) -> SignedManifest {
+fn manifest(image: &[u8], role: &str, sequence: u64) -> SignedManifest {
     let manifest = Manifest {
         sha256: Sha256Sum::of(image),
         md5: Md5Sum::of(image),
         size: image.len() as u32,
         hardware: "ESP32".to_owned(),
-        role: "sensor".to_owned(),
+        role: role.to_owned(),
         version: sequence.to_string(),
         sequence,
         protocol: (1, 1),
@@ -50,16 +52,20 @@ fn manifest(image: &[u8], sequence: u64) -> SignedManifest {
 }
 
 fn plan(image: &[u8], sequence: u64) -> Plan {
+    plan_for("sensor", image, sequence)
+}
+
+pub(crate) fn plan_for(role: &str, image: &[u8], sequence: u64) -> Plan {
     Plan {
         image: Arc::from(image),
-        manifest: Some(manifest(image, sequence)),
+        manifest: Some(manifest(image, role, sequence)),
         bases: Vec::new(),
         operator: Arc::new(key(KeyKind::Operator)),
-        last_counter: 0,
+        counter: OrderCounter::default(),
         targets: None,
         scheme: Scheme::Auto,
         packing: Options::default(),
-        role: "sensor".to_owned(),
+        role: role.to_owned(),
         hardware: "ESP32".to_owned(),
         part_size: 1_024,
         concurrency: 12,
@@ -68,6 +74,8 @@ fn plan(image: &[u8], sequence: u64) -> Plan {
         broadcast: true,
         confirmed: true,
         forecast_only: false,
+        takes_turns: false,
+        named: false,
     }
 }
 
@@ -282,7 +290,7 @@ fn plans_that_make_no_sense_are_refused() {
     check(Plan { tempo: Tempo::with_airtime(0), ..plan(&new, 1) }, StartError::Airtime(0));
     check(Plan { part_size: 9, ..plan(&new, 1) }, StartError::PartSize(9));
     check(Plan { targets: Some(vec![NodeId(1)]), ..plan(&new, 1) }, StartError::NoTargets);
-    let other = SignedManifest::read(manifest(&new, 1).bytes().to_vec(), Sha256Sum::of(b"other"));
+    let other = SignedManifest::read(manifest(&new, "sensor", 1).bytes().to_vec(), Sha256Sum::of(b"other"));
     assert!(other.unwrap_err().to_string().contains("the manifest is of image"));
 }
 

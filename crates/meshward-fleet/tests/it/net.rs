@@ -12,7 +12,7 @@ use meshward_core::ota::trust::{GroupKeys, KeyStore};
 use meshward_core::ota::{BootRecord, Md5Sum, ReceiverConfig, write_record};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Deployment, Phase, State};
+use meshward_fleet::deployment::{Deployment, Phase, State, take_turns};
 
 /// How long a wire delays.
 const DELAY: Duration = Duration::from_millis(2);
@@ -50,6 +50,7 @@ pub(crate) enum Kind {
 struct Host {
     id: NodeId,
     kind: Option<Kind>,
+    role: &'static str,
     parent: Option<usize>,
     /// `None` while it boots, until then.
     node: Option<Node>,
@@ -72,6 +73,8 @@ pub(crate) struct Net {
     transit: BTreeMap<(Instant, u64), (End, Vec<u8>)>,
     sent: u64,
     pub(crate) deployment: Option<Deployment>,
+    /// Others beside it, that take turns with it; they come after it.
+    pub(crate) beside: Vec<Deployment>,
     /// Bytes over all wires.
     pub(crate) bytes: u64,
     /// Phases that the deployment was in.
@@ -97,6 +100,7 @@ impl Net {
             transit: BTreeMap::new(),
             sent: 0,
             deployment: None,
+            beside: Vec::new(),
             bytes: 0,
             phases: Vec::new(),
         };
@@ -104,6 +108,7 @@ impl Net {
         net.hosts.push(Host {
             id: NodeId(1),
             kind: None,
+            role: "",
             parent: None,
             node: Some(Node::new(gateway)),
             boots_at: None,
@@ -132,6 +137,7 @@ impl Net {
         self.hosts.push(Host {
             id: NodeId(place as u32 + 1),
             kind: Some(kind),
+            role: "sensor",
             parent: Some(parent),
             node: None,
             boots_at: Some(self.now),
@@ -139,6 +145,11 @@ impl Net {
             works: true,
         });
         place
+    }
+
+    /// What this node is for, from its next boot on.
+    pub(crate) fn assign(&mut self, place: usize, role: &'static str) {
+        self.hosts[place].role = role;
     }
 
     /// From its next boot on, what this node runs says that it does not work.
@@ -181,6 +192,27 @@ impl Net {
         report.into_iter().find(|line| line.node == id).unwrap().state
     }
 
+    /// How a node stands in one of those beside the deployment.
+    pub(crate) fn state_beside(&mut self, at: usize, place: usize) -> State {
+        let id = self.hosts[place].id;
+        let node = self.hosts[0].node.as_ref().unwrap();
+        self.beside[at].report(node).into_iter().find(|line| line.node == id).unwrap().state
+    }
+
+    /// Whoever waits for the channel may have it.
+    fn turns(&mut self) {
+        let Some(node) = &mut self.hosts[0].node else { return };
+        let all = self.deployment.iter_mut().chain(&mut self.beside);
+        take_turns(self.now, node, &mut (1..).zip(all).collect::<Vec<_>>());
+    }
+
+    /// Acts on one of those beside the deployment, and the gateway.
+    pub(crate) fn with_beside(&mut self, at: usize, act: impl FnOnce(Instant, &mut Deployment, &mut Node)) {
+        let now = self.now;
+        act(now, &mut self.beside[at], self.hosts[0].node.as_mut().unwrap());
+        self.settle();
+    }
+
     /// Acts on the deployment and the gateway.
     pub(crate) fn with<R>(&mut self, act: impl FnOnce(Instant, &mut Deployment, &mut Node) -> R) -> R {
         let mut deployment = self.deployment.take().unwrap();
@@ -202,7 +234,7 @@ impl Net {
             let arrival = self.transit.keys().next().map(|(at, _)| *at);
             let timers = self.hosts.iter().filter_map(|host| Some(host.node.as_ref()?.poll_timeout()?.0));
             let boots = self.hosts.iter().filter_map(|host| host.boots_at);
-            let own = self.deployment.as_ref().and_then(Deployment::poll_timeout);
+            let own = self.deployment.iter().chain(&self.beside).filter_map(Deployment::poll_timeout);
             let next = timers.chain(boots).chain(arrival).chain(own).min();
             let Some(next) = next.filter(|next| *next <= deadline) else {
                 self.now = deadline;
@@ -241,12 +273,24 @@ impl Net {
         if self.deployment.as_ref().and_then(Deployment::poll_timeout).is_some_and(|due| due <= self.now) {
             self.with(|now, deployment, node| deployment.handle_timeout(now, node));
         }
+        for at in 0..self.beside.len() {
+            if self.beside[at].poll_timeout().is_some_and(|due| due <= self.now) {
+                self.with_beside(at, |now, deployment, node| deployment.handle_timeout(now, node));
+            }
+        }
         self.settle();
     }
 
     /// Packs what is to be packed, dials, and puts on the wires what nodes have to send.
     fn settle(&mut self) {
         self.drain(0);
+        self.turns();
+        for at in 0..self.beside.len() {
+            if let Some(job) = self.beside[at].poll_job() {
+                let packed = job.run();
+                self.with_beside(at, |now, deployment, node| deployment.handle_packed(now, node, packed));
+            }
+        }
         if let Some(job) = self.deployment.as_mut().and_then(Deployment::poll_job) {
             let packed = job.run();
             self.with(|now, deployment, node| deployment.handle_packed(now, node, packed));
@@ -323,8 +367,9 @@ impl Net {
             let Some(node) = &mut host.node else { return };
             while let Some(event) = node.poll_event() {
                 restart |= event.is_restart();
-                if let Some(deployment) = self.deployment.as_mut().filter(|_| place == 0) {
-                    deployment.handle_event(now, node, &event);
+                if place == 0 {
+                    let all = self.deployment.iter_mut().chain(&mut self.beside);
+                    all.for_each(|deployment| deployment.handle_event(now, node, &event));
                 }
             }
             let Some(op) = node.poll_flash() else { break };
@@ -366,7 +411,7 @@ fn records(chip: &[u8]) -> [Option<BootRecord>; 2] {
 fn stock(host: &Host) -> ReceiverConfig {
     let [first, second] = records(&host.chip);
     let running = first.into_iter().chain(second).max_by_key(|record| record.sequence);
-    let (role, hardware) = (b"sensor".to_vec(), b"ESP32".to_vec());
+    let (role, hardware) = (host.role.as_bytes().to_vec(), b"ESP32".to_vec());
     ReceiverConfig { id: host.id, role, hardware, root: false, layout: LAYOUT, running }
 }
 
@@ -385,7 +430,7 @@ fn signed(host: &mut Host) -> receiver::Config {
     receiver::Config {
         id: host.id,
         hardware: "ESP32".to_owned(),
-        role: "sensor".to_owned(),
+        role: host.role.to_owned(),
         protocol: (1, 1),
         chip: None,
         layout: LAYOUT,

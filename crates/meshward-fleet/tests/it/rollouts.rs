@@ -1,5 +1,6 @@
 //! Roll-outs in waves, in a mesh that is made up.
 
+mod beside;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,7 @@ use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::memory::Memory;
 
 use super::{Keeper, RowError, alert, node, rollout, rule, sum};
-use crate::service::{ENDED_MAX, Firmware, Gateway, IMAGES_MAX, Remembered, Unfinished};
+use crate::service::{ENDED_MAX, Firmware, Gateway, IMAGES_MAX, ROLLOUTS_AT_ONCE, Remembered, Unfinished};
 use crate::store::{DocumentKind, EVENT_IDS, FirmwareRow, RolloutRow, Store, StoreError};
 
 /// How many numbers of events are reserved at a time.
@@ -41,15 +41,17 @@ impl Keeper {
         for row in rows.iter().skip(rows.len().saturating_sub(IMAGES_MAX)) {
             images.extend(image(store, row).await?);
         }
-        let mut unfinished = None;
-        for row in &open {
-            unfinished = left(store, row).await?.or(unfinished);
+        let mut unfinished = Vec::new();
+        // More than may be under way cannot go on; the newest are what somebody wants.
+        for row in open.iter().skip(open.len().saturating_sub(ROLLOUTS_AT_ONCE)) {
+            unfinished.extend(left(store, row).await?);
         }
-        if let Some(unfinished) = &unfinished
-            && let Some(row) = rows.iter().find(|row| sum(&row.sha256) == Some(unfinished.request.firmware))
-            && !images.iter().any(|image: &Firmware| image.info.sha256 == unfinished.request.firmware)
-        {
-            images.extend(image(store, row).await?);
+        for Unfinished { request, .. } in &unfinished {
+            let row = rows.iter().find(|row| sum(&row.sha256) == Some(request.firmware));
+            let known = images.iter().any(|image: &Firmware| image.info.sha256 == request.firmware);
+            if let Some(row) = row.filter(|_| !known) {
+                images.extend(image(store, row).await?);
+            }
         }
         let mut ended = Vec::new();
         for id in store.rollouts_in_waves(ENDED_MAX as u32).await? {

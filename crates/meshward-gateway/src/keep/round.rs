@@ -42,7 +42,7 @@ struct News {
     /// The revision, since when it is so, and the tree.
     topology: Option<(u64, Timestamp, model::PastTopology)>,
     rollouts: Vec<(Rollout, model::Rollout)>,
-    decided: Option<Decided>,
+    decided: Vec<Decided>,
     counter: u64,
     messages: Vec<Message>,
 }
@@ -63,8 +63,8 @@ pub(super) struct Round {
     above: Option<u64>,
     /// Roll-outs whose end is written.
     finished: BTreeSet<u64>,
-    /// What of the roll-out under way was written last.
-    document: String,
+    /// What was written last of each roll-out that is not over.
+    documents: BTreeMap<u64, String>,
     counter: u64,
     /// Windows that the database has not taken yet.
     windows: BTreeMap<u32, Option<WindowMemory>>,
@@ -82,7 +82,7 @@ impl Round {
             topology: None,
             above: None,
             finished: BTreeSet::new(),
-            document: String::new(),
+            documents: BTreeMap::new(),
             counter: 0,
             windows: BTreeMap::new(),
         }
@@ -98,7 +98,7 @@ impl Round {
         if let Some(notifier) = &self.notifier {
             notifier.accept(news.messages).await;
         }
-        if let Some(decided) = news.decided {
+        for decided in news.decided {
             self.decided(gateway, decided).await?;
         }
         self.events(news.events).await;
@@ -236,17 +236,19 @@ impl Round {
             return;
         };
         let text = format!("{found:?}{nodes:?}");
-        if text == self.document {
+        if self.documents.get(&found.id) == Some(&text) {
             return;
         }
         match self.store.update_rollout(&found, &nodes).await {
             Ok(_) => {
-                self.document = text;
-                match found.finished {
-                    Some(_) => self.finished.insert(found.id),
-                    // It is taken back.
-                    None => self.finished.remove(&found.id),
-                };
+                if found.finished.is_some() {
+                    self.documents.remove(&found.id);
+                    self.finished.insert(found.id);
+                } else {
+                    // It may be one that is taken back.
+                    self.documents.insert(found.id, text);
+                    self.finished.remove(&found.id);
+                }
             }
             Err(error) => said::<()>("keep how a roll-out goes", Err(error)),
         }

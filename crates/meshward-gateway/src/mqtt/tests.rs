@@ -142,6 +142,7 @@ fn rollout(firmware: Firmware, nodes: Vec<RolloutNode>) -> Rollout {
         hardware: "ESP32".to_owned(),
         scheme: Scheme::Auto,
         hold: false,
+        waits_for: None,
         foreign_sender: None,
         started_at: Timestamp::UNIX_EPOCH,
         finished_at: None,

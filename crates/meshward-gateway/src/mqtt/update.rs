@@ -92,10 +92,11 @@ fn installed(seen: &Seen, each: &SeenNode) -> Option<String> {
     brought().or_else(|| each.version.clone()).or_else(fact)
 }
 
-/// Where a node is in the roll-out under way.
+/// Where a node is in a roll-out under way. One that has not begun yet may name nodes of another.
 fn under_way(seen: &Seen, id: u32) -> Option<&RolloutNode> {
-    let running = seen.rollouts.iter().find(|rollout| rollout.state != RolloutState::Finished)?;
-    line(running, id).filter(|line| !line.state.is_final())
+    let running = seen.rollouts.iter().filter(|rollout| rollout.state != RolloutState::Finished);
+    let lines = running.filter_map(|rollout| line(rollout, id)).filter(|line| !line.state.is_final());
+    lines.min_by_key(|line| line.state == RolloutNodeState::Waiting)
 }
 
 fn percent(line: &RolloutNode) -> Option<u32> {
@@ -120,12 +121,18 @@ pub(crate) fn state(seen: &Seen, each: &SeenNode) -> Option<Value> {
     }))
 }
 
+/// The roll-outs whose nodes are told of: those under way, the newest, and others until their end `is_told`.
+pub(crate) fn told(seen: &Seen, is_told: impl Fn(u64) -> bool) -> Vec<&Rollout> {
+    let newest = seen.rollouts.first().map(|rollout| rollout.id);
+    let runs = |rollout: &Rollout| rollout.state != RolloutState::Finished || Some(rollout.id) == newest;
+    seen.rollouts.iter().filter(|rollout| runs(rollout) || !is_told(rollout.id)).collect()
+}
+
 /// What is told of firmware from one look to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// What was told of each node of the newest roll-out, and when.
-    told: BTreeMap<u32, (Value, RolloutNodeState, Instant)>,
-    rollout: u64,
+    /// What was told of each node of each roll-out, and when.
+    told: BTreeMap<(u64, u32), (Value, RolloutNodeState, Instant)>,
 }
 
 impl Progress {
@@ -140,22 +147,29 @@ impl Progress {
             summary(rollout),
             Pace::between(ROLLOUT_LEAST_S, 3_600),
         ));
-        if rollout.id != self.rollout {
-            (self.rollout, self.told) = (rollout.id, BTreeMap::new());
-        }
+        let told = told(seen, |id| self.is_told(id));
+        self.told.retain(|(id, _), _| told.iter().any(|one| one.id == *id));
         let mut once = Vec::new();
-        for line in rollout.nodes.iter().take(NODES_MAX) {
+        let lines = told.iter().flat_map(|one| one.nodes.iter().map(move |line| (*one, line)));
+        for (rollout, line) in lines.take(NODES_MAX) {
             let body = progress(rollout, line);
-            if let Some((told, state, at)) = self.told.get(&line.id)
+            let key = (rollout.id, line.id);
+            if let Some((told, state, at)) = self.told.get(&key)
                 && (*told == body || (*state == line.state && now.since(*at) < NODE_LEAST))
             {
                 continue;
             }
-            self.told.insert(line.id, (body.clone(), line.state, now));
+            self.told.insert(key, (body.clone(), line.state, now));
             let topic = topics.of(&format!("ota/node/{}", line.id));
             once.push(Message::passing(topic, stamped(body, seen).to_string(), Qos::AtLeastOnce));
         }
         (wants, once)
+    }
+
+    /// Whether what was told last of each node of a roll-out was its end.
+    fn is_told(&self, id: u64) -> bool {
+        let mut mine = self.told.range((id, 0)..=(id, u32::MAX));
+        mine.all(|(_, (_, state, _))| state.is_final())
     }
 }
 

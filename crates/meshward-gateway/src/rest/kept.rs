@@ -127,9 +127,9 @@ impl Api {
         Ok(())
     }
 
-    /// Waits until what waves have decided is written down, so that who paused it finds it paused after a crash.
-    pub(super) async fn waves_written(&self) -> Answer<()> {
-        let unwritten = self.gateway.with(|_, _, gateway| gateway.unwritten()).await?;
+    /// Waits until what the waves of a roll-out have decided is written down, so that who paused it finds it paused after a crash.
+    pub(super) async fn waves_written(&self, id: u64) -> Answer<()> {
+        let unwritten = self.gateway.with(move |_, _, gateway| gateway.unwritten(id)).await?;
         let Some((mut written, wanted)) = unwritten else { return Ok(()) };
         match tokio::time::timeout(WRITTEN_MAX, written.wait_for(|last| *last >= wanted)).await {
             Ok(_) => Ok(()),

@@ -6,6 +6,7 @@ use meshward_core::wire::NodeId;
 use meshward_fleet::rollout::{Verb, VerbError};
 use thiserror::Error;
 
+use super::under_way::{Course, UnderWay};
 use super::{Gateway, Rollout, RolloutError};
 
 /// Something done with a roll-out.
@@ -85,7 +86,7 @@ pub enum ControlError {
 }
 
 impl Gateway {
-    /// Acts on the roll-out under way, or takes one back that is over, and returns it.
+    /// Acts on a roll-out under way, or takes one back that is over, and returns it.
     ///
     /// # Errors
     /// [`ControlError`], and nothing has changed.
@@ -97,7 +98,7 @@ impl Gateway {
         (control, by): (&Control, &str),
     ) -> Result<Rollout, ControlError> {
         if *control == Control::RollBack && self.has_ended(id) {
-            self.reopen(now, id, by)?;
+            self.reopen(now, node, id, by)?;
         } else {
             self.control_open(now, node, id, (control, by))?;
         }
@@ -117,9 +118,9 @@ impl Gateway {
         if rollout.finished.is_some() {
             return Err(ControlError::Finished(id));
         }
-        if self.steering.is_some() {
+        if self.under_way(id).is_some_and(|one| one.steering.is_some()) {
             let verb = control.verb().ok_or(ControlError::Planned(id))?;
-            return Ok(self.act(now, verb, by)?);
+            return Ok(self.act(now, id, verb, by)?);
         }
         let targets: Vec<NodeId> = rollout.nodes.iter().map(|line| line.node).collect();
         let nodes = match control {
@@ -131,7 +132,7 @@ impl Gateway {
             }
             _ => targets,
         };
-        if let Some(deployment) = &mut self.running {
+        if let Some(deployment) = self.under_way_mut(id).and_then(UnderWay::deployment_mut) {
             match control {
                 Control::Activate(_) => deployment.activate(now, node, &nodes),
                 Control::Pause => deployment.pause(now, node),
@@ -148,13 +149,14 @@ impl Gateway {
 
     /// The same for one that waits for its nodes.
     fn control_resuming(&mut self, id: u64, control: &Control, nodes: &[NodeId]) -> Result<(), ControlError> {
-        let Some(resuming) = &mut self.resuming else { return Ok(()) };
+        let one = self.under_way_mut(id).map(|one| &mut one.course);
+        let Some(Course::Resuming(resuming)) = one else { return Ok(()) };
         match control {
             Control::Activate(_) => resuming.activated.extend(nodes),
             Control::Pause => resuming.paused = true,
             Control::Resume => resuming.paused = false,
             Control::Abort => {
-                self.end_unresumed();
+                self.end_unresumed(id);
                 return Ok(());
             }
             Control::Approve | Control::RollBack => {
@@ -162,7 +164,7 @@ impl Gateway {
             }
         }
         let (paused, activated) = (resuming.paused, resuming.activated.clone());
-        if let Some(rollout) = self.rollouts.back_mut() {
+        if let Some(rollout) = self.told_mut(id) {
             (rollout.paused, rollout.activated) = (paused, activated);
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! A gateway's membership of a mesh: a node, what it knows of the others, and the roll-outs it runs.
 //!
 //! [`Gateway`] is the [`Application`] beside the node: it keeps the [`Fleet`], the uploaded images and the history of
-//! roll-outs, all bounded, and is read and driven through a [`NodeHandle`]. One [`Deployment`] at a time sends;
-//! forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up. What the fleet
+//! roll-outs, all bounded, and is read and driven through a [`NodeHandle`]. Several roll-outs may be `under_way`, of
+//! which one [`Deployment`] at a time sends; forecasts only ask. Payloads are packed by a task of its own, so that the node's is never held up. What the fleet
 //! wants sent and told goes through `status`.
 
 mod asked;
@@ -13,9 +13,11 @@ mod remembered;
 mod request;
 mod resume;
 mod rollout;
+mod share;
 mod status;
 mod steer;
 mod tally;
+mod under_way;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,7 +33,9 @@ use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::Fleet;
 use meshward_fleet::alert::RuleError;
-use meshward_fleet::deployment::{Deployment, Job, PackError, Packed, Plan, SignedManifest, State};
+use meshward_fleet::deployment::{
+    Deployment, Job, OrderCounter, PackError, Packed, Plan, SignedManifest, State,
+};
 use meshward_fleet::firmware::ImageInfo;
 use meshward_fleet::fleet::Settings;
 use meshward_fleet::forecast::Forecast;
@@ -44,16 +48,17 @@ pub use outside::{Slow, Writing, Written};
 pub use preview::Previewed;
 pub use remembered::Remembered;
 pub use request::{Allowed, Firmware, RolloutError, RolloutRequest};
-use resume::Resuming;
 pub use resume::{RETURN_MAX, Unfinished};
 pub use rollout::Rollout;
 use status::Status;
 pub use status::{EVENTS_KEPT_MAX, Told};
+use steer::Keeping;
 pub use steer::{Decided, ENDED_MAX};
-use steer::{Keeping, Steering};
 pub use tally::{BOUNDS, QUERY_RESULTS, Tally};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+pub use under_way::ROLLOUTS_AT_ONCE;
+use under_way::{Course, UnderWay};
 
 use crate::shell::{Application, Clock, NodeHandle, Shell, ShellConfig, Traffic};
 
@@ -99,12 +104,8 @@ pub struct Gateway {
     confirmed: BTreeSet<[u8; 32]>,
     rollouts: VecDeque<Rollout>,
     next_rollout: u64,
-    /// Of the newest roll-out, until it has finished.
-    running: Option<Deployment>,
-    /// It waits for its nodes, after a restart of the gateway.
-    resuming: Option<Resuming>,
-    /// Its waves, if it has any.
-    steering: Option<Steering>,
+    /// At most [`ROLLOUTS_AT_ONCE`], the oldest first.
+    under_way: Vec<UnderWay>,
     keeping: Keeping,
     /// Those in waves that are over and may still be taken back.
     ended: VecDeque<Unfinished>,
@@ -112,8 +113,8 @@ pub struct Gateway {
     next_reckoning: u64,
     operator: Arc<SigningKey>,
     allowed: Allowed,
-    /// Of the last order that was signed here.
-    last_counter: u64,
+    /// Of the orders that are signed here.
+    counter: OrderCounter,
     jobs: mpsc::Sender<(Owner, Job)>,
     outside: Outside,
 }
@@ -131,16 +132,14 @@ impl Gateway {
             confirmed: BTreeSet::new(),
             rollouts: VecDeque::new(),
             next_rollout: 1,
-            running: None,
-            resuming: None,
-            steering: None,
+            under_way: Vec::new(),
             keeping: Keeping::default(),
             ended: VecDeque::new(),
             reckonings: Vec::new(),
             next_reckoning: 1,
             operator: Arc::new(operator),
             allowed: Allowed::default(),
-            last_counter: 0,
+            counter: OrderCounter::default(),
             jobs,
             outside: Outside::default(),
         }
@@ -211,13 +210,6 @@ impl Gateway {
         self.images.iter().find(is).map(|known| &*known.name)
     }
 
-    /// Whether nothing is under way.
-    fn is_free(&self) -> Result<(), RolloutError> {
-        let busy = self.running.is_some() || self.resuming.is_some() || self.steering.is_some();
-        let current = self.rollouts.back().filter(|_| busy);
-        current.map_or(Ok(()), |rollout| Err(RolloutError::Busy(rollout.id)))
-    }
-
     /// Starts a roll-out in somebody's name, and returns it.
     ///
     /// # Errors
@@ -232,13 +224,15 @@ impl Gateway {
         if !self.allowed.rollouts {
             return Err(RolloutError::SwitchedOff);
         }
-        self.is_free()?;
         let (firmware, mut plan) = self.plan(request)?;
+        self.has_room_for(&plan.role, &plan.hardware)?;
+        let taken = self.taken(now, node);
+        self.are_free(request.nodes.as_deref().unwrap_or_default(), &taken)?;
         // Only stock nodes take an unsigned image.
         if plan.manifest.is_none() && !plan.confirmed {
             return Err(RolloutError::Unconfirmed);
         }
-        let ahead = self.choose_targets(now, node, request, &mut plan)?;
+        let ahead = self.choose_targets(now, node, request, &mut plan, &taken)?;
         let confirmed = plan.confirmed;
         let mut rollout =
             Rollout::begun((self.next_rollout, request.clone()), (firmware, &plan), SystemTime::now());
@@ -247,24 +241,17 @@ impl Gateway {
             self.confirmed.insert(request.firmware);
         }
         self.confirmed.retain(|known| self.images.iter().any(|image| image.info.sha256 == *known));
-        if let Some(waves) = &request.plan {
-            self.begin_waves(now, waves.clone(), by, ahead)?;
-        }
+        let waves = request.plan.as_ref().map(|waves| self.begin_waves(now, waves.clone(), by, ahead));
+        let steering = waves.transpose()?;
         rollout.refresh(now, node, &deployment);
         self.next_rollout += 1;
         tracing::info!(rollout = rollout.id, nodes = rollout.nodes.len(), by, "roll-out started");
         let id = rollout.id;
+        self.set_out(UnderWay::new(id, Course::Running(Box::new(deployment)), steering));
         self.remember(rollout.clone());
-        self.running = Some(deployment);
+        self.note_decisions(id);
         self.tend(now, node);
         Ok(self.rollout(now, node, id).unwrap_or(rollout))
-    }
-
-    fn remember(&mut self, rollout: Rollout) {
-        if self.rollouts.len() >= ROLLOUTS_MAX {
-            self.rollouts.pop_front();
-        }
-        self.rollouts.push_back(rollout);
     }
 
     /// The number of the next roll-out; those before it are some gateway's of this name before this one.
@@ -296,7 +283,7 @@ impl Gateway {
         if self.reckonings.len() >= FORECASTS_MAX {
             return Err(RolloutError::Crowded);
         }
-        let plan = Plan { forecast_only: true, ..plan };
+        let plan = Plan { forecast_only: true, takes_turns: false, ..plan };
         let deployment = Deployment::start(now, node, plan).map_err(RolloutError::Start)?;
         let (sender, receiver) = oneshot::channel();
         let id = self.next_reckoning;
@@ -321,13 +308,6 @@ impl Gateway {
         self.rollouts.iter().find(|rollout| rollout.id == id).cloned()
     }
 
-    fn refresh(&mut self, now: Instant, node: &Node) {
-        if let Some((rollout, deployment)) = self.rollouts.back_mut().zip(self.running.as_ref()) {
-            rollout.refresh(now, node, deployment);
-        }
-        self.refresh_waves(now, node);
-    }
-
     /// A job is done, or could not be.
     fn packed(
         &mut self,
@@ -336,9 +316,8 @@ impl Gateway {
         owner: Owner,
         packed: Option<Result<Packed, PackError>>,
     ) {
-        let newest = self.rollouts.back().map(|rollout| rollout.id);
         let deployment = match owner {
-            Owner::Rollout(id) => self.running.as_mut().filter(|_| newest == Some(id)),
+            Owner::Rollout(id) => self.under_way_mut(id).and_then(UnderWay::deployment_mut),
             Owner::Forecast(id) => {
                 let mine = self.reckonings.iter_mut().find(|reckoning| reckoning.id == id);
                 mine.map(|reckoning| &mut reckoning.deployment)
@@ -357,8 +336,9 @@ impl Gateway {
     fn tend(&mut self, now: Instant, node: &mut Node) {
         self.try_resume(now, node);
         self.steer(now, node);
-        let newest = self.rollouts.back().map_or(0, |rollout| rollout.id);
-        let running = self.running.iter_mut().map(|deployment| (Owner::Rollout(newest), deployment));
+        self.take_turns(now, node);
+        let running = self.under_way.iter_mut();
+        let running = running.filter_map(|one| Some((Owner::Rollout(one.id), one.deployment_mut()?)));
         let reckonings = self.reckonings.iter_mut();
         let reckonings =
             reckonings.map(|reckoning| (Owner::Forecast(reckoning.id), &mut reckoning.deployment));
@@ -370,39 +350,36 @@ impl Gateway {
                 deployment.abort(now, node);
             }
         }
-        self.note_end(now, node);
+        self.note_ends(now, node);
         self.reckonings.retain_mut(|reckoning| !answered(reckoning, node));
         self.maintain(now, node);
         self.watch(now, node);
     }
 
-    /// The roll-out under way may be over: its deployment, and its waves, whose last word is written.
-    fn note_end(&mut self, now: Instant, node: &mut Node) {
-        let over = self.steering.as_ref().is_none_or(Steering::is_over);
-        let unresumed = over && self.steering.is_some() && self.running.is_none();
-        let deployment = self.running.take_if(|deployment| over && deployment.is_finished());
-        if deployment.is_none() && !unresumed {
-            return;
-        }
-        if let Some(deployment) = &deployment {
-            self.last_counter = deployment.last_counter();
-            if let Some(rollout) = self.rollouts.back_mut() {
-                rollout.refresh(now, node, deployment);
+    /// Roll-outs under way may be over: their deployments, and their waves, whose last word is written.
+    fn note_ends(&mut self, now: Instant, node: &mut Node) {
+        let over = self.under_way.iter().filter(|one| one.is_over()).map(|one| one.id);
+        for id in over.collect::<Vec<u64>>() {
+            if self.under_way(id).is_some_and(|one| one.deployment().is_none()) {
+                self.end_unresumed(id);
             }
-        } else {
-            self.end_unresumed();
+            self.refresh(now, node);
+            let Some(place) = self.under_way.iter().position(|one| one.id == id) else { continue };
+            let UnderWay { steering, window, .. } = self.under_way.remove(place);
+            self.close_window(now, window);
+            if let Some(steering) = steering {
+                self.end_waves(now, id, &steering);
+            }
+            let Some(rollout) = self.told_mut(id) else { continue };
+            (rollout.finished, rollout.eta) = (Some(SystemTime::now()), None);
+            let updated = rollout.count(|state| *state == State::Updated);
+            tracing::info!(rollout = id, updated, of = rollout.nodes.len(), "roll-out finished");
         }
-        self.refresh_waves(now, node);
-        self.end_waves(now);
-        let Some(rollout) = self.rollouts.back_mut() else { return };
-        (rollout.finished, rollout.eta) = (Some(SystemTime::now()), None);
-        let updated = rollout.count(|state| *state == State::Updated);
-        tracing::info!(rollout = rollout.id, updated, of = rollout.nodes.len(), "roll-out finished");
     }
 
     fn deployments(&mut self) -> impl Iterator<Item = &mut Deployment> {
         let reckonings = self.reckonings.iter_mut().map(|reckoning| &mut reckoning.deployment);
-        self.running.iter_mut().chain(reckonings)
+        self.under_way.iter_mut().filter_map(UnderWay::deployment_mut).chain(reckonings)
     }
 }
 
@@ -444,9 +421,8 @@ impl Application for Gateway {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let reckonings = self.reckonings.iter().map(|reckoning| &reckoning.deployment);
-        let deployments = self.running.iter().chain(reckonings).filter_map(Deployment::poll_timeout);
-        let looks = self.running.as_ref().and(self.steering.as_ref()).and_then(Steering::due);
-        deployments.chain(self.fleet.poll_timeout()).chain(self.resume_at()).chain(looks).min()
+        let rollouts = self.under_way.iter().filter_map(UnderWay::poll_timeout);
+        rollouts.chain(reckonings.filter_map(Deployment::poll_timeout)).chain(self.fleet.poll_timeout()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant, node: &mut Node) {
@@ -526,7 +502,7 @@ pub async fn join(
         tap.booted(clock.now(), &mesh);
     }
     let node = Node::new(NodeConfig::new(mesh));
-    let (sender, jobs) = mpsc::channel(1 + FORECASTS_MAX);
+    let (sender, jobs) = mpsc::channel(ROLLOUTS_AT_ONCE + FORECASTS_MAX);
     // Another number after each start, so that no late answer is taken for one to a new command.
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let first_command = (since.as_millis() as u32).max(1);

@@ -33,16 +33,6 @@ impl Gateway {
         facts
     }
 
-    /// Who is in a roll-out that is under way, by its name.
-    fn taken(&self) -> BTreeMap<NodeId, String> {
-        let busy = self.is_free().is_err();
-        let current = self.rollouts.back().filter(|_| busy);
-        let lines =
-            current.into_iter().flat_map(|rollout| rollout.nodes.iter().map(|line| (line, rollout.id)));
-        let open = lines.filter(|(line, _)| !matches!(line.state, deployment::State::Declined(_)));
-        open.map(|(line, id)| (line.node, format!("roll-out {id}"))).collect()
-    }
-
     /// Whom a plan's deployment is for: who is meant by its selector, where it has one. About how long its waves take.
     pub(super) fn choose_targets(
         &mut self,
@@ -50,11 +40,16 @@ impl Gateway {
         node: &Node,
         request: &RolloutRequest,
         plan: &mut Plan,
+        taken: &BTreeMap<NodeId, u64>,
     ) -> Result<Duration, RolloutError> {
         let Some(waves) = &request.plan else { return Ok(Duration::ZERO) };
-        let facts = self.meant(now, node, request);
+        let mut facts = self.meant(now, node, request);
+        if !request.names_nodes() {
+            facts.retain(|id, _| !taken.contains_key(id));
+        }
         let shape = Shape::of(&node.mesh().tree());
-        let roster = rollout::resolve(waves, &facts, &shape, &self.taken()).map_err(RolloutError::Plan)?;
+        let taken = taken.iter().map(|(node, id)| (*node, format!("roll-out {id}"))).collect();
+        let roster = rollout::resolve(waves, &facts, &shape, &taken).map_err(RolloutError::Plan)?;
         if !waves.select.is_empty() {
             let meant = roster.waves.iter().flatten().map(|chosen| chosen.node);
             plan.targets = Some(meant.collect());
@@ -75,7 +70,8 @@ impl Gateway {
         request: &RolloutRequest,
     ) -> Result<oneshot::Receiver<Answer>, RolloutError> {
         let (_, mut plan) = self.plan(request)?;
-        self.choose_targets(now, node, request, &mut plan)?;
+        let taken = self.taken(now, node);
+        self.choose_targets(now, node, request, &mut plan, &taken)?;
         self.reckon(now, node, plan)
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use meshward_core::time::Instant;
+use meshward_fleet::deployment::OrderCounter;
 use meshward_fleet::memory::{Memory, Moment, Restored, Stamp};
 
 use super::{Firmware, Gateway, Unfinished};
@@ -23,8 +24,8 @@ pub struct Remembered {
     pub last_event: u64,
     /// The number of the next roll-out; 0 when there was none.
     pub next_rollout: u64,
-    /// The roll-out that had not finished.
-    pub unfinished: Option<Unfinished>,
+    /// Roll-outs that had not finished, the oldest first.
+    pub unfinished: Vec<Unfinished>,
     /// The counter of the last order that this gateway's key has signed.
     pub last_counter: u64,
     /// Roll-outs in waves that are over and may still be taken back, the oldest first.
@@ -49,7 +50,7 @@ impl Gateway {
         remembered.ended.into_iter().for_each(|left| self.remember_ended(left));
         self.begin_events_after(last_event);
         self.number_rollouts_from(next_rollout);
-        self.last_counter = last_counter;
+        self.counter = OrderCounter::after(last_counter);
         self.confirmed = confirmed;
         for Firmware { name, info, image, manifest } in images {
             let sum = info.sha256;
@@ -59,7 +60,7 @@ impl Gateway {
             }
         }
         let restored = self.fleet.restore(self.moment(now), &memory);
-        if let Some(unfinished) = unfinished {
+        for unfinished in unfinished {
             let id = unfinished.id;
             if let Err(error) = self.resume(now, unfinished) {
                 tracing::warn!(rollout = id, %error, "a roll-out that had not finished cannot go on");
@@ -69,8 +70,8 @@ impl Gateway {
     }
 
     /// The counter of the last order that was signed here.
-    pub const fn last_counter(&self) -> u64 {
-        self.last_counter
+    pub fn last_counter(&self) -> u64 {
+        self.counter.last()
     }
 
     /// Whether an operator has said of an image that it takes updates itself.

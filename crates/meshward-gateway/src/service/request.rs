@@ -12,7 +12,8 @@ use meshward_fleet::payload::Options;
 use meshward_fleet::rollout::{Mistake, RolloutPlan};
 use thiserror::Error;
 
-use super::{FORECASTS_MAX, Gateway};
+use super::share::NAMED_MAX;
+use super::{FORECASTS_MAX, Gateway, ROLLOUTS_AT_ONCE};
 
 /// An uploaded image.
 #[derive(Clone, Debug)]
@@ -164,15 +165,46 @@ pub enum RolloutError {
     /// The waves make no sense, by themselves or in this mesh.
     #[error("the plan makes no sense: {}", said(.0))]
     Plan(Vec<Mistake>),
-    /// Another one is under way.
+    /// Another one is under way for the same nodes.
     #[error(
-        "roll-out {0} is under way, and one at a time has the channel and the nodes' orders, whatever its role: wait \
-         for its end, or abort it"
+        "roll-out {id} is under way for the same role and hardware, {role} on {hardware}, and two plans for one node are \
+         nobody's plan: wait for its end, or abort it"
     )]
-    Busy(u64),
+    Busy {
+        /// Its number.
+        id: u64,
+        /// Whom it is for.
+        role: String,
+        /// And on which board.
+        hardware: String,
+    },
+    /// Another one has some of its nodes.
+    #[error("roll-out {id} is under way and has {}: leave them out, wait for its end, or abort it", listed(.nodes))]
+    Shared {
+        /// Its number.
+        id: u64,
+        /// Which.
+        nodes: Vec<NodeId>,
+    },
+    /// As many as can be are under way.
+    #[error(
+        "{ROLLOUTS_AT_ONCE} roll-outs are under way at once, and no more: {}; wait for the end of one, or abort one",
+        .0.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    Full(Vec<u64>),
     /// It cannot be sent so.
     #[error("the roll-out cannot start: {0}")]
     Start(StartError),
+}
+
+/// Nodes in words.
+fn listed(nodes: &[NodeId]) -> String {
+    let named: Vec<String> = nodes.iter().take(NAMED_MAX).map(NodeId::to_string).collect();
+    let more = match nodes.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} {}{more}", if nodes.len() == 1 { "node" } else { "nodes" }, named.join(", "))
 }
 
 fn said(mistakes: &[Mistake]) -> String {
@@ -208,7 +240,7 @@ impl Gateway {
             manifest,
             bases: others.map(|known| Arc::clone(&known.image)).collect(),
             operator: Arc::clone(&self.operator),
-            last_counter: self.last_counter,
+            counter: self.counter.clone(),
             targets: request.nodes.clone(),
             scheme,
             packing: self.allowed.packing(),
@@ -221,6 +253,8 @@ impl Gateway {
             broadcast: self.allowed.broadcast,
             confirmed: request.confirm_receiver || self.confirmed.contains(&request.firmware),
             forecast_only: false,
+            takes_turns: true,
+            named: request.names_nodes(),
         };
         Ok((firmware, plan))
     }

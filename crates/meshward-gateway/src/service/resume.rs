@@ -1,4 +1,4 @@
-//! A roll-out goes on after the gateway has restarted.
+//! Roll-outs go on after the gateway has restarted, each by itself.
 //!
 //! What it had come to was written down by whoever keeps it, up to a second late. Nodes whose line was final are left
 //! alone; the others are asked anew, and those that hold the image, or run it, say so: so nothing is sent twice that
@@ -16,7 +16,8 @@ use meshward_fleet::forecast::Unfit;
 use meshward_fleet::rollout::{self, RolloutMemory, Verb};
 
 use super::steer::Steering;
-use super::{Gateway, Rollout, RolloutError, RolloutRequest};
+use super::under_way::{Course, UnderWay};
+use super::{Gateway, ROLLOUTS_AT_ONCE, Rollout, RolloutError, RolloutRequest};
 
 /// How long nodes of an unfinished roll-out have to come back into the tree after a start of the gateway.
 pub const RETURN_MAX: Duration = Duration::from_secs(120);
@@ -110,6 +111,23 @@ pub(super) struct Resuming {
     awaited: Vec<NodeId>,
 }
 
+impl Resuming {
+    /// When the next look is due.
+    pub(super) const fn look_at(&self) -> Instant {
+        self.look_at
+    }
+
+    /// Whether its nodes are back, or have had long enough.
+    fn is_ready(&mut self, now: Instant, node: &Node) -> bool {
+        if self.look_at > now {
+            return false;
+        }
+        self.look_at = now + LOOK;
+        let back = self.awaited.iter().all(|id| node.mesh().knows(*id)) && node.mesh().tree().len() > 1;
+        back || now.since(self.since) >= RETURN_MAX
+    }
+}
+
 impl Gateway {
     /// Goes on with a roll-out that a gateway before this one had begun, once its nodes are back. Its image must be
     /// known again.
@@ -124,8 +142,12 @@ impl Gateway {
             (Some(plan), None) => Some(rollout::Rollout::start(self.moment(now), plan.clone(), "meshward")),
         };
         let engine = restored.transpose().map_err(RolloutError::Plan)?;
+        if self.under_way.len() >= ROLLOUTS_AT_ONCE {
+            return Err(RolloutError::Full(self.under_way.iter().map(|one| one.id).collect()));
+        }
+        let id = unfinished.id;
         self.take_up_again(now, unfinished, engine)?;
-        self.note_decisions();
+        self.note_decisions(id);
         Ok(())
     }
 
@@ -136,7 +158,6 @@ impl Gateway {
         unfinished: Unfinished,
         engine: Option<rollout::Rollout>,
     ) -> Result<(), RolloutError> {
-        self.is_free()?;
         let (firmware, plan) = self.plan(&unfinished.request)?;
         let Unfinished { id, request, started, paused, activated, nodes, .. } = unfinished;
         let lines = |mine: fn(&State) -> bool| {
@@ -151,30 +172,28 @@ impl Gateway {
         let mut rollout = Rollout::begun((id, request), (firmware, &plan), started);
         rollout.earlier = if engine.is_some() { Earlier::of_waves(&nodes) } else { Earlier::of(&nodes) };
         (rollout.paused, rollout.activated, rollout.nodes) = (paused, activated.clone(), nodes);
-        self.rollouts.retain(|known| known.id != id);
         self.remember(rollout);
-        self.steering = engine.map(|engine| Steering::new(now, engine, Duration::ZERO));
-        self.resuming = Some(Resuming { since: now, look_at: now, paused, activated, open, awaited });
+        let steering = engine.map(|engine| Steering::new(now, engine, Duration::ZERO));
+        let resuming = Resuming { since: now, look_at: now, paused, activated, open, awaited };
+        self.set_out(UnderWay::new(id, Course::Resuming(resuming), steering));
         Ok(())
     }
 
-    /// When the next look at a roll-out is due that waits for its nodes.
-    pub(super) fn resume_at(&self) -> Option<Instant> {
-        self.resuming.as_ref().map(|resuming| resuming.look_at)
+    /// Takes up roll-outs whose nodes are back, or have had long enough.
+    pub(super) fn try_resume(&mut self, now: Instant, node: &mut Node) {
+        let ready = |one: &mut UnderWay| {
+            let Course::Resuming(resuming) = &mut one.course else { return None };
+            resuming.is_ready(now, node).then_some(one.id)
+        };
+        let ready: Vec<u64> = self.under_way.iter_mut().filter_map(ready).collect();
+        ready.into_iter().for_each(|id| self.take_on(now, node, id));
     }
 
-    /// Takes up a roll-out when its nodes are back, or have had long enough.
-    pub(super) fn try_resume(&mut self, now: Instant, node: &mut Node) {
-        let Some(resuming) = self.resuming.as_mut().filter(|resuming| resuming.look_at <= now) else {
-            return;
-        };
-        resuming.look_at = now + LOOK;
-        let back = resuming.awaited.iter().all(|id| node.mesh().knows(*id)) && node.mesh().tree().len() > 1;
-        if !back && now.since(resuming.since) < RETURN_MAX {
-            return;
-        }
-        let (Some(resuming), Some(rollout)) = (self.resuming.take(), self.rollouts.back()) else { return };
-        let (id, request) = (rollout.id, rollout.request.clone());
+    fn take_on(&mut self, now: Instant, node: &mut Node, id: u64) {
+        let Some(one) = self.under_way_mut(id) else { return };
+        let planned = one.steering.is_some();
+        let Course::Resuming(resuming) = std::mem::replace(&mut one.course, Course::Ended) else { return };
+        let Some(request) = self.told_mut(id).map(|rollout| rollout.request.clone()) else { return };
         let started = self.plan(&request).and_then(|(_, mut plan)| {
             if !resuming.open.is_empty() {
                 plan.targets = Some(resuming.open);
@@ -184,27 +203,29 @@ impl Gateway {
         match started {
             Ok(mut deployment) => {
                 // In waves the engine says who starts the image, and whether anything is sent.
-                if self.steering.is_none() {
+                if !planned {
                     deployment.activate(now, node, &resuming.activated);
                     if resuming.paused {
                         deployment.pause(now, node);
                     }
                 }
-                self.running = Some(deployment);
+                if let Some(one) = self.under_way_mut(id) {
+                    one.course = Course::Running(Box::new(deployment));
+                }
             }
             Err(error) => {
                 tracing::warn!(rollout = id, %error, "a roll-out cannot go on");
                 // A rollback has nobody whom it could order.
-                let _over = self.act(now, Verb::Abort, "meshward");
-                self.end_unresumed();
+                let _over = self.act(now, id, Verb::Abort, "meshward");
+                self.end_unresumed(id);
             }
         }
     }
 
-    /// Ends the roll-out that waits for its nodes.
-    pub(super) fn end_unresumed(&mut self) {
-        self.resuming = None;
-        let Some(rollout) = self.rollouts.back_mut() else { return };
+    /// Ends a roll-out that waits for its nodes.
+    pub(super) fn end_unresumed(&mut self, id: u64) {
+        self.under_way_mut(id).into_iter().for_each(|one| one.course = Course::Ended);
+        let Some(rollout) = self.told_mut(id) else { return };
         (rollout.finished, rollout.phase) = (Some(SystemTime::now()), Phase::Finished);
         for line in rollout.nodes.iter_mut().filter(|line| !line.state.is_final()) {
             line.state = State::Failed(Why::Aborted);

@@ -38,6 +38,8 @@ pub struct Rollout {
     pub phase: Phase,
     /// Whether it is paused.
     pub paused: bool,
+    /// The roll-out that has the channel, while this one waits for it.
+    pub waits_for: Option<u64>,
     /// What was reckoned.
     pub forecast: Option<Forecast>,
     /// How long is left, as far as anybody can say.
@@ -73,6 +75,7 @@ impl Rollout {
             finished: None,
             phase: Phase::Surveying,
             paused: false,
+            waits_for: None,
             forecast: None,
             eta: None,
             transfers: Transfers::default(),

@@ -16,7 +16,7 @@ use meshward_core::wire::status::Code;
 use meshward_fleet::Fleet;
 use meshward_fleet::alert;
 use meshward_fleet::commands::{CommandError, Ended};
-use meshward_fleet::deployment::{Phase, State};
+use meshward_fleet::deployment::{Deployment, Phase, State};
 use meshward_fleet::fleet::{Event, Transmit};
 use meshward_fleet::liveness::{Change, State as Life};
 use meshward_fleet::query::{Outcome, QueryEvent, QueryId, Refused, Request};
@@ -64,9 +64,6 @@ pub(super) struct Status {
     messages: VecDeque<alert::Notification>,
     messages_dropped: u64,
     civil_at: Option<Instant>,
-    /// The maintenance window of the roll-out, and the phase for which it was opened.
-    window: Option<u32>,
-    phase: Option<Phase>,
 }
 
 /// A query that somebody waits for.
@@ -257,33 +254,47 @@ impl Gateway {
         status.heeded.send_replace(status.last);
     }
 
-    /// Keeps the nodes in maintenance that the roll-out under way restarts, from the end of the survey on. While one
-    /// is held nobody restarts, for days maybe, and losses are losses.
+    /// Keeps the nodes in maintenance that roll-outs under way restart, from the end of the survey on. While one is held
+    /// nobody restarts, for days maybe, and losses are losses; nor while it waits for the channel.
     pub(super) fn maintain(&mut self, now: Instant, node: &Node) {
-        let phase = self.running.as_ref().map(meshward_fleet::deployment::Deployment::phase);
-        if phase == self.status.phase {
-            return;
+        for place in 0..self.under_way.len() {
+            let Some(one) = self.under_way.get_mut(place) else { return };
+            let phase = one.deployment().map(Deployment::phase);
+            if phase == one.phase {
+                continue;
+            }
+            one.phase = phase;
+            let (id, window) = (one.id, one.window.take());
+            self.close_window(now, window);
+            let opened = self.open_window(now, node, id, phase);
+            self.under_way_mut(id).into_iter().for_each(|one| one.window = opened);
         }
-        self.status.phase = phase;
-        if let Some(window) = self.status.window.take() {
+    }
+
+    /// Ends a maintenance window, if there is one.
+    pub(super) fn close_window(&mut self, now: Instant, window: Option<u32>) {
+        if let Some(window) = window {
             // It may have ended by itself.
             let _ended = self.fleet.alerts_mut(now, |engine| engine.close(now, window));
         }
-        let restarts = !matches!(phase, Some(Phase::Surveying | Phase::Held | Phase::Finished));
-        let Some(deployment) = self.running.as_ref().filter(|_| restarts) else { return };
+    }
+
+    fn open_window(&mut self, now: Instant, node: &Node, id: u64, phase: Option<Phase>) -> Option<u32> {
+        let restarts =
+            !matches!(phase, Some(Phase::Surveying | Phase::Queued | Phase::Held | Phase::Finished));
+        let deployment = self.under_way(id)?.deployment().filter(|_| restarts)?;
         let declined = |state: &State| matches!(state, State::Declined(_) | State::Failed(_));
         let targets = deployment.report(node).into_iter().filter(|report| !declined(&report.state));
         let nodes: BTreeSet<NodeId> = targets.map(|report| report.node).collect();
         if nodes.is_empty() {
-            return;
+            return None;
         }
-        let what = format!("roll-out {}", self.rollouts.back().map_or(0, |rollout| rollout.id));
+        let what = format!("roll-out {id}");
         let opened =
             self.fleet.alerts_mut(now, |engine| engine.open_for_update(now, nodes, UPDATE_MAX, &what));
-        match opened {
-            Ok(window) => self.status.window = Some(window),
-            Err(error) => tracing::warn!(%error, "nodes are updated without a maintenance window"),
-        }
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "nodes are updated without a maintenance window"))
+            .ok()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A roll-out in waves beside the deployment that it steers: when it looks, and what is written down before anything
+//! Roll-outs in waves, each beside the deployment that it steers: when it looks, and what is written down before anything
 //! is done.
 //!
 //! What it decides is for whoever keeps it first: [`Gateway::decided`] hands out the memory and the decisions, and
@@ -13,15 +13,16 @@ use meshward_core::node::Node;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 use meshward_fleet::Fleet;
-use meshward_fleet::deployment::Deployment;
+use meshward_fleet::deployment::{Deployment, State};
 use meshward_fleet::memory::Moment;
 use meshward_fleet::rollout::{
-    self, DECISIONS_MAX, Decision, Effect, Facts, Phase, RolloutMemory, RolloutPlan, RolloutReport, Shape,
-    Verb, VerbError, drive,
+    self, DECISIONS_MAX, Decision, Effect, Facts, Phase, RolloutMemory, RolloutPlan, RolloutReport, Seen,
+    Shape, Verb, VerbError, drive,
 };
 use tokio::sync::watch;
 
-use super::{ControlError, Gateway, RolloutError, Unfinished};
+use super::under_way::UnderWay;
+use super::{ControlError, Gateway, Rollout, RolloutError, Unfinished};
 
 /// While nodes start the image or go back they are looked at so often.
 const EAGER: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ const REMEMBER: Duration = Duration::from_secs(30);
 /// Roll-outs in waves that are over and can be taken back; the oldest are forgotten.
 pub const ENDED_MAX: usize = 8;
 
-/// The roll-out in waves that is under way.
+/// A roll-out in waves that is under way.
 #[derive(Debug)]
 pub(super) struct Steering {
     engine: rollout::Rollout,
@@ -43,7 +44,7 @@ pub(super) struct Steering {
     decisions: VecDeque<Decision>,
     /// The revision that must be written before anything is done, and the one that is.
     wanted: u64,
-    written: u64,
+    written: watch::Sender<u64>,
     written_at: Instant,
     /// The wanted one was refused: nothing waits for it, and nobody starts an image.
     refused: bool,
@@ -70,7 +71,6 @@ pub(super) struct Keeping {
     /// Whether somebody writes them down.
     pub(super) on: bool,
     last: u64,
-    written: watch::Sender<u64>,
 }
 
 impl Keeping {
@@ -89,15 +89,35 @@ impl Steering {
             looked: Instant::ORIGIN,
             decisions: VecDeque::new(),
             wanted: 0,
-            written: 0,
+            written: watch::Sender::new(0),
             written_at: now,
             refused: false,
             ahead,
         }
     }
 
-    const fn is_written(&self) -> bool {
-        self.written >= self.wanted
+    fn is_written(&self) -> bool {
+        *self.written.borrow() >= self.wanted
+    }
+
+    /// Whether the image is still on its way to those who never had it.
+    pub(super) fn is_staging(&self) -> bool {
+        self.engine.phase() == Phase::Staging
+    }
+
+    /// Whether nodes restart by it, or are away since they did.
+    pub(super) fn restarts(&self, now: Instant, shape: &Shape) -> bool {
+        self.engine.restarts(now, shape)
+    }
+
+    /// What is told of its waves.
+    pub(super) fn refresh(&self, moment: Moment, shape: &Shape, rollout: &mut Rollout) {
+        let mut progress = self.engine.progress(moment, shape);
+        if progress.phase == Phase::Staging && !progress.paused {
+            progress.left = rollout.eta.map(|eta| eta + self.ahead);
+        }
+        rollout.paused = progress.paused;
+        rollout.progress = Some(Arc::new(progress));
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -131,50 +151,73 @@ impl Steering {
         !self.decisions.is_empty() || self.engine.wanted().any(matters)
     }
 
-    fn look(&mut self, moment: Moment, fleet: &mut Fleet, deployment: &Deployment, node: &Node) {
+    fn look(
+        &mut self,
+        moment: Moment,
+        fleet: &mut Fleet,
+        (deployment, node): (&Deployment, &Node),
+        elsewhere: Option<u64>,
+    ) {
         let now = moment.now;
         if self.facts_at.is_none_or(|at| now.since(at) >= FACTS) {
             (self.facts, self.facts_at) = (drive::facts(now, fleet), Some(now));
         }
         self.looked = now;
-        let seen = drive::see(moment, deployment, node, &self.facts);
+        let elsewhere = elsewhere.map(|id| format!("roll-out {id}"));
+        let seen = Seen { elsewhere, ..drive::see(moment, deployment, node, &self.facts) };
         self.engine.handle(&seen, &*fleet);
     }
 }
 
 impl Gateway {
-    /// The roll-out in waves looks at what is, if it is time, and what it wants is done or waits to be written.
+    /// Roll-outs in waves look at what is, if it is time, and what they want is done or waits to be written.
     pub(super) fn steer(&mut self, now: Instant, node: &mut Node) {
-        let moment = self.moment(now);
-        let Some((steering, deployment)) = self.steering.as_mut().zip(self.running.as_ref()) else { return };
-        if steering.due().is_none_or(|due| due > now) {
+        let looks = |one: &mut UnderWay| {
+            let due = one.steered().and_then(|(steering, _)| steering.due());
+            due.is_some_and(|due| due <= now).then_some(one.id)
+        };
+        let due: Vec<u64> = self.under_way.iter_mut().filter_map(looks).collect();
+        if due.is_empty() {
             return;
         }
-        steering.look(moment, &mut self.fleet, deployment, node);
-        self.note_decisions();
-        self.carry_out(now, node);
+        let (moment, shape) = (self.moment(now), Shape::of(&node.mesh().tree()));
+        for id in due {
+            // The one before may have let nodes start just now.
+            let elsewhere = self.elsewhere(now, &shape, id);
+            let Self { under_way, fleet, .. } = self;
+            let one = under_way.iter_mut().find(|one| one.id == id);
+            let Some((steering, deployment)) = one.and_then(UnderWay::steered) else { continue };
+            steering.look(moment, fleet, (&*deployment, &*node), elsewhere);
+            self.note_decisions(id);
+            self.carry_out(now, node, id);
+        }
     }
 
     /// What was decided waits to be written, where somebody writes.
-    pub(super) fn note_decisions(&mut self) {
-        let Some(steering) = self.steering.as_mut() else { return };
-        if steering.take_decisions() && self.keeping.on {
-            (steering.wanted, steering.refused) = (self.keeping.next(), false);
+    pub(super) fn note_decisions(&mut self, id: u64) {
+        let Self { under_way, keeping, .. } = self;
+        let one = under_way.iter_mut().find(|one| one.id == id);
+        let Some(steering) = one.and_then(|one| one.steering.as_mut()) else { return };
+        if steering.take_decisions() && keeping.on {
+            (steering.wanted, steering.refused) = (keeping.next(), false);
         }
-        if !self.keeping.on {
+        if !keeping.on {
             steering.decisions.clear();
         }
     }
 
     /// Does what is wanted, once it is written.
-    fn carry_out(&mut self, now: Instant, node: &mut Node) {
-        let Some((steering, deployment)) = self.steering.as_mut().zip(self.running.as_mut()) else { return };
+    fn carry_out(&mut self, now: Instant, node: &mut Node, id: u64) {
+        let spreads = self.spreads_elsewhere(node, id);
+        let steered = self.under_way_mut(id).and_then(UnderWay::steered);
+        let Some((steering, deployment)) = steered else { return };
         if !steering.is_written() && !steering.refused {
             return;
         }
         while let Some(effect) = steering.engine.poll_effect() {
             // It wants what is passed over again, at its next look.
-            if steering.is_written() || !effect.starts() {
+            let waits = spreads && effect == Effect::Quarantine;
+            if !waits && (steering.is_written() || !effect.starts()) {
                 drive::carry_out(now, &effect, deployment, node);
             }
         }
@@ -185,84 +228,74 @@ impl Gateway {
         self.keeping.on = on;
     }
 
-    /// What is to be written down before anything more is done, or because it was not for a while. The same again
-    /// until it is [`kept`](Self::kept).
-    pub fn decided(&self, now: Instant) -> Option<Decided> {
-        let steering = self.steering.as_ref()?;
-        if steering.is_written() && now.since(steering.written_at) < REMEMBER {
-            return None;
-        }
-        Some(Decided {
-            rollout: self.rollouts.back()?.id,
-            revision: steering.wanted,
-            memory: steering.engine.memory(self.moment(now)),
-            decisions: steering.decisions.iter().cloned().collect(),
-        })
+    /// What is to be written down before anything more is done, or because it was not for a while, of each roll-out
+    /// in waves. The same again until it is [`kept`](Self::kept).
+    pub fn decided(&self, now: Instant) -> Vec<Decided> {
+        let moment = self.moment(now);
+        let of = |one: &UnderWay| {
+            let steering = one.steering.as_ref()?;
+            if steering.is_written() && now.since(steering.written_at) < REMEMBER {
+                return None;
+            }
+            Some(Decided {
+                rollout: one.id,
+                revision: steering.wanted,
+                memory: steering.engine.memory(moment),
+                decisions: steering.decisions.iter().cloned().collect(),
+            })
+        };
+        self.under_way.iter().filter_map(of).collect()
     }
 
     /// What was [`decided`](Self::decided) is written, or was refused by the database.
     pub fn kept(&mut self, now: Instant, node: &mut Node, decided: &Decided, done: bool) {
-        let current = self.rollouts.back().map(|rollout| rollout.id);
-        let Some(steering) = self.steering.as_mut().filter(|_| current == Some(decided.rollout)) else {
-            return;
-        };
+        let one = self.under_way_mut(decided.rollout);
+        let Some(steering) = one.and_then(|one| one.steering.as_mut()) else { return };
         if done {
             let many = decided.decisions.len().min(steering.decisions.len());
             steering.decisions.drain(..many);
-            (steering.written, steering.written_at) = (decided.revision, now);
-            self.keeping.written.send_replace(decided.revision);
+            steering.written_at = now;
+            steering.written.send_replace(decided.revision);
         } else {
             steering.refused = true;
         }
-        self.carry_out(now, node);
+        self.carry_out(now, node, decided.rollout);
         self.tend(now, node);
     }
 
-    /// What is to be written before an act is answered for: the number that rises, and the one it must reach.
-    pub fn unwritten(&self) -> Option<(watch::Receiver<u64>, u64)> {
-        let steering = self.steering.as_ref().filter(|steering| !steering.is_written())?;
-        Some((self.keeping.written.subscribe(), steering.wanted))
+    /// What is to be written of a roll-out before an act is answered for: the number that rises, and the one it must
+    /// reach.
+    pub fn unwritten(&self, id: u64) -> Option<(watch::Receiver<u64>, u64)> {
+        let steering = self.under_way(id)?.steering.as_ref().filter(|steering| !steering.is_written())?;
+        Some((steering.written.subscribe(), steering.wanted))
     }
 
-    /// Somebody acts on the waves under way.
-    pub(super) fn act(&mut self, now: Instant, verb: Verb, by: &str) -> Result<(), VerbError> {
+    /// Somebody acts on waves under way.
+    pub(super) fn act(&mut self, now: Instant, id: u64, verb: Verb, by: &str) -> Result<(), VerbError> {
         let moment = self.moment(now);
-        let Some(steering) = self.steering.as_mut() else { return Ok(()) };
+        let one = self.under_way_mut(id);
+        let Some(steering) = one.and_then(|one| one.steering.as_mut()) else { return Ok(()) };
         steering.engine.act(moment, verb, by)?;
-        self.note_decisions();
+        self.note_decisions(id);
         Ok(())
     }
 
     /// A plan begins with its deployment.
     pub(super) fn begin_waves(
-        &mut self,
+        &self,
         now: Instant,
         plan: RolloutPlan,
         by: &str,
         ahead: Duration,
-    ) -> Result<(), RolloutError> {
+    ) -> Result<Steering, RolloutError> {
         let engine = rollout::Rollout::start(self.moment(now), plan, by).map_err(RolloutError::Plan)?;
-        self.steering = Some(Steering::new(now, engine, ahead));
-        self.note_decisions();
-        Ok(())
-    }
-
-    /// The roll-out under way is told of with its waves.
-    pub(super) fn refresh_waves(&mut self, now: Instant, node: &Node) {
-        let moment = self.moment(now);
-        let Some((rollout, steering)) = self.rollouts.back_mut().zip(self.steering.as_ref()) else { return };
-        let mut progress = steering.engine.progress(moment, &Shape::of(&node.mesh().tree()));
-        if progress.phase == Phase::Staging && !progress.paused {
-            progress.left = rollout.eta.map(|eta| eta + steering.ahead);
-        }
-        rollout.paused = progress.paused;
-        rollout.progress = Some(Arc::new(progress));
+        Ok(Steering::new(now, engine, ahead))
     }
 
     /// The waves are over: what is left of them is what they can be taken back by.
-    pub(super) fn end_waves(&mut self, now: Instant) {
+    pub(super) fn end_waves(&mut self, now: Instant, id: u64, steering: &Steering) {
         let moment = self.moment(now);
-        let Some((steering, rollout)) = self.steering.take().zip(self.rollouts.back()) else { return };
+        let Some(rollout) = self.rollouts.iter().find(|rollout| rollout.id == id) else { return };
         let left = Unfinished {
             id: rollout.id,
             request: rollout.request.clone(),
@@ -295,7 +328,13 @@ impl Gateway {
     }
 
     /// Takes a roll-out back that is over.
-    pub(super) fn reopen(&mut self, now: Instant, id: u64, by: &str) -> Result<(), ControlError> {
+    pub(super) fn reopen(
+        &mut self,
+        now: Instant,
+        node: &Node,
+        id: u64,
+        by: &str,
+    ) -> Result<(), ControlError> {
         let moment = self.moment(now);
         let Some(left) = self.ended.iter().find(|left| left.id == id).cloned() else {
             return Err(ControlError::Unknown(id));
@@ -305,16 +344,22 @@ impl Gateway {
         // Whether that may be is for the engine to say, before anything changes.
         let mut engine = rollout::Rollout::restore(moment, memory).map_err(unusable)?;
         engine.act(moment, Verb::RollBack, by)?;
-        self.take_up_again(now, left, Some(engine)).map_err(|error| ControlError::Reopened(id, error))?;
+        let taken = self.taken(now, node);
+        let updated = left.nodes.iter().filter(|line| line.state == State::Updated).map(|line| line.node);
+        let updated: Vec<NodeId> = updated.collect();
+        let (_, plan) = self.plan(&left.request).map_err(|error| ControlError::Reopened(id, error))?;
+        self.has_room_for(&plan.role, &plan.hardware)
+            .and_then(|()| self.are_free(&updated, &taken))
+            .and_then(|()| self.take_up_again(now, left, Some(engine)))
+            .map_err(|error| ControlError::Reopened(id, error))?;
         self.ended.retain(|left| left.id != id);
-        self.note_decisions();
+        self.note_decisions(id);
         Ok(())
     }
 
     /// How a roll-out in waves stands, or ended.
     pub fn report(&self, now: Instant, id: u64) -> Option<RolloutReport> {
-        let current = self.rollouts.back().is_some_and(|rollout| rollout.id == id);
-        if let Some(steering) = self.steering.as_ref().filter(|_| current) {
+        if let Some(steering) = self.under_way(id).and_then(|one| one.steering.as_ref()) {
             return Some(steering.engine.report());
         }
         let left = self.ended.iter().find(|left| left.id == id)?;
@@ -334,6 +379,7 @@ mod tests {
     use meshward_fleet::forecast::Scheme;
     use meshward_fleet::signing::SigningKey;
 
+    use crate::service::under_way::Course;
     use crate::service::{Rollout, RolloutRequest};
     use crate::shell::Clock;
 
@@ -366,7 +412,7 @@ mod tests {
         let (firmware, plan) = gateway.plan(&request).unwrap();
         assert!(plan.hold, "a plan is a deployment that waits");
         gateway.remember(Rollout::begun((1, request), (firmware, &plan), gateway.began));
-        gateway.running = Some(Deployment::start(now, node, plan).unwrap());
+        let deployment = Deployment::start(now, node, plan).unwrap();
         let moment = gateway.moment(now);
         let mut engine = rollout::Rollout::start(moment, RolloutPlan::default(), "ada").unwrap();
         while engine.poll_decision().is_some() {}
@@ -377,11 +423,13 @@ mod tests {
         written["waves"] = serde_json::json!([{ "batches": [[ONE.0]], "behind": [], "findings": [], "began": moment.civil.0 }]);
         let memory: RolloutMemory = serde_json::from_value(written).unwrap();
         let engine = rollout::Rollout::restore(moment, memory).unwrap();
-        gateway.steering = Some(Steering::new(now, engine, Duration::ZERO));
+        let steering = Some(Steering::new(now, engine, Duration::ZERO));
+        gateway.set_out(UnderWay::new(1, Course::Running(Box::new(deployment)), steering));
     }
 
     fn activated(gateway: &Gateway) -> usize {
-        gateway.running.as_ref().map_or(0, |deployment| deployment.activated().count())
+        let deployment = gateway.under_way(1).and_then(UnderWay::deployment);
+        deployment.map_or(0, |deployment| deployment.activated().count())
     }
 
     #[test]
@@ -394,20 +442,20 @@ mod tests {
         gateway.keep_decisions(true);
         activating(&mut gateway, now, &mut node);
         gateway.steer(now, &mut node);
-        let decided = gateway.decided(now).expect("it waits to be written");
+        let decided = gateway.decided(now).pop().expect("it waits to be written");
         assert_eq!((activated(&gateway), decided.rollout), (0, 1));
         // However often it is asked, and whatever time it is.
         now = now + later;
         gateway.steer(now, &mut node);
-        assert_eq!((activated(&gateway), gateway.decided(now).unwrap().revision), (0, decided.revision));
+        assert_eq!((activated(&gateway), gateway.decided(now)[0].revision), (0, decided.revision));
         // A database that takes nothing lets nobody start, and holds nothing else up.
         gateway.kept(now, &mut node, &decided, false);
         assert_eq!(activated(&gateway), 0);
         now = now + later;
         gateway.steer(now, &mut node);
-        let decided = gateway.decided(now).expect("it is wanted again");
+        let decided = gateway.decided(now).pop().expect("it is wanted again");
         assert_eq!(activated(&gateway), 0);
-        let (mut written, wanted) = gateway.unwritten().unwrap();
+        let (mut written, wanted) = gateway.unwritten(1).unwrap();
         assert!(*written.borrow_and_update() < wanted);
         gateway.kept(now, &mut node, &decided, true);
         assert_eq!((activated(&gateway), *written.borrow()), (1, wanted));
@@ -423,11 +471,11 @@ mod tests {
         gateway.keep_decisions(true);
         activating(&mut gateway, now, &mut node);
         gateway.steer(now, &mut node);
-        let decided = gateway.decided(now).unwrap();
-        gateway.act(now, Verb::Abort, "ada").unwrap();
+        let decided = gateway.decided(now).pop().unwrap();
+        gateway.act(now, 1, Verb::Abort, "ada").unwrap();
         gateway.kept(now, &mut node, &decided, true);
         assert_eq!(activated(&gateway), 0);
-        let decided = gateway.decided(now).expect("the end is written too");
+        let decided = gateway.decided(now).pop().expect("the end is written too");
         assert_eq!(decided.decisions.iter().map(|one| &*one.what).collect::<Vec<_>>(), ["abort"]);
         gateway.kept(now, &mut node, &decided, true);
         assert_eq!(activated(&gateway), 0);

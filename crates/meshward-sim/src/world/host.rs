@@ -185,8 +185,8 @@ pub(super) struct Host {
     pub(super) vitals: Vitals,
     /// The fleet that a gateway's service on this host keeps.
     pub(super) watcher: Option<Box<Watcher>>,
-    /// The deployment that a gateway's service on this host runs.
-    pub(super) deployment: Option<Box<Deployment>>,
+    /// The deployments that a gateway's service on this host runs.
+    pub(super) deployments: Vec<Deployment>,
     /// The most bytes that waited on one link, at any look.
     pub(super) queued_max: usize,
     /// The most bytes that it held at once for all its links, and of firmware alone.
@@ -229,7 +229,7 @@ impl Host {
             zone: 0,
             driver: None,
             watcher: None,
-            deployment: None,
+            deployments: Vec::new(),
             queued_max: 0,
             held_max: (0, 0),
             rng,

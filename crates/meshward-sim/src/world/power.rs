@@ -5,6 +5,7 @@ use meshward_core::mesh::{LinkId, MeshEvent, Outgoing};
 use meshward_core::ota::trial::Choice;
 use meshward_core::ota::{BootRecord, Md5Sum};
 use meshward_core::time::Duration;
+use meshward_fleet::deployment::Deployment;
 
 use super::happening::{Down, Happening, StockUpdate};
 use super::machine::{Machine, Said};
@@ -217,7 +218,7 @@ impl World {
             machine.handle_timeout(local);
         }
         let watcher = self.wake_watcher(seat);
-        if self.wake_deployment(seat) || watcher || due {
+        if self.wake_deployments(seat) || watcher || due {
             self.after_input(seat);
         } else {
             self.plan_wake(seat);
@@ -228,8 +229,8 @@ impl World {
         let host = &mut self.hosts[seat.0];
         let Some(machine) = &host.machine else { return };
         let watcher = host.watcher.as_ref().and_then(|watcher| watcher.poll_timeout());
-        let deployment = host.deployment.as_ref().and_then(|deployment| deployment.poll_timeout());
-        let timers = machine.poll_timeout().into_iter().chain(watcher).chain(deployment);
+        let deployments = host.deployments.iter().filter_map(Deployment::poll_timeout);
+        let timers = machine.poll_timeout().into_iter().chain(watcher).chain(deployments);
         let Some(due) = timers.min() else { return };
         let due = host.global(due).max(self.now);
         if host.wake.is_none_or(|wake| due < wake) {

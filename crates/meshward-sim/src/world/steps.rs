@@ -52,7 +52,8 @@ impl World {
                 let host = &mut self.hosts[seat.0];
                 let local = host.local(self.now);
                 if let Some(node) = host.machine.as_mut().and_then(Machine::node_mut) {
-                    node.abort_rollout(local);
+                    let all: Vec<_> = node.distributors().iter().map(|(session, _)| session).collect();
+                    all.into_iter().for_each(|session| node.abort_rollout(local, session));
                     self.after_input(seat);
                 }
             }

@@ -106,7 +106,7 @@ impl World {
     /// A host's program has started: its chip measures, its gateway's service starts with it.
     pub(super) fn begin_watching(&mut self, seat: Seat, life: Life) {
         let host = &mut self.hosts[seat.0];
-        host.deployment = None;
+        host.deployments.clear();
         if host.spec.telemetry.is_some() {
             self.queue.plan(self.now, What::Measure(seat, life));
         }
@@ -133,7 +133,7 @@ impl World {
         self.after_input(seat);
     }
 
-    /// The next event of a host's machine, which a fleet and a deployment hear first. When there are no more, what
+    /// The next event of a host's machine, which a fleet and deployments hear first. When there are no more, what
     /// those want goes out, which may cause others.
     pub(super) fn next_said(&mut self, seat: Seat) -> Option<Said> {
         let now = self.now;
@@ -146,14 +146,11 @@ impl World {
                 if let Some(watcher) = &mut host.watcher {
                     watcher.handle_event(local, node.mesh(), &event);
                 }
-                if let Some(deployment) = &mut host.deployment {
-                    deploy::hear(local, (node, deployment), &event);
-                }
+                deploy::hear(local, node, &mut host.deployments, &event);
                 return Some(Said::of_node(event));
             }
             let sent = host.watcher.as_mut().is_some_and(|watcher| watcher.send(local, node));
-            let packed =
-                host.deployment.as_mut().is_some_and(|deployment| deploy::pack(local, (node, deployment)));
+            let packed = deploy::pack(local, node, &mut host.deployments);
             if !sent && !packed {
                 host.watcher.iter_mut().for_each(|watcher| watcher.gather(now));
                 return None;

@@ -10,7 +10,7 @@ use meshward_core::ota::receiver;
 use meshward_core::rng::Rng;
 use meshward_core::time::Duration;
 use meshward_core::wire::NodeId;
-use meshward_fleet::deployment::{Plan, SignedManifest, State};
+use meshward_fleet::deployment::{OrderCounter, Plan, SignedManifest, State};
 use meshward_fleet::forecast::Scheme;
 use meshward_fleet::payload::Options;
 use meshward_sim::image::Behaviour;
@@ -205,7 +205,7 @@ fn plan(world: &World, release: &Release) -> Plan {
         manifest: Some(SignedManifest::read(release.manifest.clone(), release.sha256).unwrap()),
         bases: vec![Arc::from(&release.base.bytes[..])],
         operator: Arc::new(Signers::default().operator),
-        last_counter: 0,
+        counter: OrderCounter::default(),
         targets: Some(world.seats().skip(1).map(|seat| world.id(seat)).collect()),
         scheme: Scheme::Auto,
         packing: Options::default(),
@@ -218,13 +218,15 @@ fn plan(world: &World, release: &Release) -> Plan {
         broadcast: true,
         confirmed: true,
         forecast_only: false,
+        takes_turns: false,
+        named: false,
     }
 }
 
 fn deploy(world: &mut World, plan: Plan, within: Duration) {
     world.perform(Step::Deploy(Seat(0), Arc::new(plan)));
     let start = world.now();
-    while let Some((deployment, node)) = world.deployment(Seat(0))
+    while let Some((deployment, node)) = world.deployment(Seat(0), 0)
         && !deployment.is_finished()
     {
         let report = deployment.report(node);
@@ -267,7 +269,7 @@ fn update_large_mesh_of_both_families(seed: u64) -> Duration {
     let plan = plan(&world, &release);
     deploy(&mut world, plan, seconds(7_200));
     let took = world.now().since(start);
-    let (deployment, node) = world.deployment(Seat(0)).unwrap();
+    let (deployment, node) = world.deployment(Seat(0), 0).unwrap();
     for line in deployment.report(node) {
         let seat = world.seat_of(line.node).unwrap();
         if seat == dead {

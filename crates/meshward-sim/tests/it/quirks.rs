@@ -48,7 +48,7 @@ fn start(world: &mut World, image: &Arc<Image>, scheme: Scheme) {
 
 fn is_active(world: &World) -> bool {
     let node = world.machine(Seat(0)).and_then(|machine| machine.node());
-    node.is_some_and(|node| node.distributor().is_active())
+    node.is_some_and(|node| node.distributors().is_active())
 }
 
 /// Runs to the end of the roll-out; how long that took from now.
@@ -162,8 +162,10 @@ fn a_second_sender_stops_this_one_until_it_is_silent() {
     let foreign = world.id(Seat(3));
     world.perform(Step::Offer(Seat(3), offer(&image(1))));
     world.run_for(seconds(60));
-    let sender =
-        |world: &World| world.machine(Seat(0)).and_then(|m| m.node()).unwrap().distributor().foreign_sender();
+    let sender = |world: &World| {
+        let node = world.machine(Seat(0)).and_then(|m| m.node()).unwrap();
+        node.distributors().iter().find_map(|(_, one)| one.foreign_sender())
+    };
     assert_eq!(sender(&world), Some(foreign), "it is named");
     let firmware = |world: &World| world.totals().firmware_bytes;
     let (before, parts) = (firmware(&world), world.rollout_report(Seat(0)));

@@ -1,9 +1,9 @@
 //! Good and bad images, rolled out in waves on the whole network.
 
 use meshward_core::time::Duration;
-use meshward_fleet::rollout::{Phase, RolloutPlan, Soak};
+use meshward_fleet::rollout::{Gate, Phase, RolloutPlan, Soak};
 use meshward_sim::image::Behaviour;
-use meshward_sim::rollout::{Case, Run, run};
+use meshward_sim::rollout::{BesideRun, Case, Run, Side, run, run_beside};
 
 use crate::tools::seconds;
 
@@ -86,6 +86,68 @@ fn stock_nodes_come_in_waves_by_their_last_part_and_stay() {
     println!("{}", line("stock, cannot join", &bad));
     assert_eq!((bad.phase, bad.told.len(), bad.on_new.len()), (Phase::RolledBack, 3, 3));
     assert_eq!(bad.report.count("left_out"), 27);
+}
+
+/// What holds of two roll-outs at once, whatever becomes of them.
+fn kept_apart(run: &BesideRun, n: usize) {
+    let line = format!(
+        "{} away at most ({:?} beyond the bound, {} behind one), {:?} in all, {} orders; waited {:?}",
+        run.away_most,
+        run.beyond,
+        run.branch_most,
+        run.took,
+        run.last_counter,
+        run.sides.iter().map(|side| side.waited).collect::<Vec<_>>()
+    );
+    println!("{line}");
+    assert_eq!((run.both_sent, run.there), (0, n + 1), "{line}");
+    assert!(run.away_most <= run.branch_most.max(n / 4), "{line}");
+    assert!(run.beyond <= seconds(60), "{line}");
+    for side in &run.sides {
+        assert!(side.told.is_subset(&side.meant), "only its own are told: {:?}", side.told);
+        assert!(side.on_new.is_subset(&side.meant), "only its own run its image: {:?}", side.on_new);
+    }
+}
+
+#[test]
+fn a_bad_image_of_one_role_goes_back_while_the_good_one_of_another_comes_to_all() {
+    let side = |role, behaviour| Side { role, behaviour, plan: plan() };
+    let sides = [side("pump", Behaviour::FailsSelfTest), side("valve", Behaviour::Healthy)];
+    for seed in 1..=seeds(1) {
+        let run = run_beside(60, &sides, seed);
+        kept_apart(&run, 60);
+        let [bad, good] = &run.sides[..] else { panic!("two") };
+        assert_eq!(
+            (bad.phase, good.phase),
+            (Phase::RolledBack, Phase::Finished),
+            "{:?}",
+            good.decisions.last()
+        );
+        assert!(bad.on_new.is_empty() && bad.told.len() <= 3, "{:?}", bad.told);
+        assert_eq!((&good.on_new, good.report.count("updated")), (&good.meant, good.meant.len()));
+    }
+}
+
+#[test]
+fn two_good_images_restart_no_more_of_the_mesh_at_once_than_one() {
+    // Who is away is what counts here: values take long to be enough.
+    let soak = Soak { soak_s: 120, looks: 1, baseline_s: 30, patience_s: 0 };
+    let gates = vec![Gate::Failures {}, Gate::Restarts {}];
+    let plan = RolloutPlan { soak, gates, ..RolloutPlan::default() };
+    let side = |role| Side { role, behaviour: Behaviour::Healthy, plan: plan.clone() };
+    for seed in 1..=seeds(1) {
+        let run = run_beside(40, &[side("pump"), side("valve")], seed);
+        kept_apart(&run, 40);
+        for side in &run.sides {
+            assert_eq!(
+                (side.phase, &side.on_new),
+                (Phase::Finished, &side.meant),
+                "{:?}",
+                side.decisions.last()
+            );
+        }
+        assert!(run.sides.iter().any(|side| side.waited > 0), "they did meet");
+    }
 }
 
 #[test]

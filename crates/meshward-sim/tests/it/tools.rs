@@ -103,7 +103,7 @@ pub(crate) fn roll_out(world: &mut World, image: &Arc<Image>, within: Duration) 
     world.add_image(image);
     world.perform(Step::Rollout(Seat(0), plan_for_all(world, image)));
     let start = world.now();
-    while world.machine(Seat(0)).and_then(|m| m.node()).is_some_and(|node| node.distributor().is_active()) {
+    while world.machine(Seat(0)).and_then(|m| m.node()).is_some_and(|node| node.distributors().is_active()) {
         assert!(
             world.now().since(start) <= within,
             "no end of the roll-out: {:?}",

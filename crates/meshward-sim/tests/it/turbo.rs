@@ -43,7 +43,7 @@ fn deploy(world: &mut World, image: &Arc<Image>, scheme: Scheme, limit: Duration
     world.perform(Step::Rollout(Seat(0), Arc::new(plan)));
     let active = |world: &World| {
         let node = world.machine(Seat(0)).and_then(|machine| machine.node());
-        node.is_some_and(|node| node.distributor().is_active())
+        node.is_some_and(|node| node.distributors().is_active())
     };
     while active(world) {
         assert!(world.now().since(start.0) <= limit, "no end: {:?}", world.rollout_report(Seat(0)));

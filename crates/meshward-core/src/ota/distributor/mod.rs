@@ -253,6 +253,17 @@ impl Distributor {
         self.session.as_ref().map(|session| session.md5)
     }
 
+    /// Whether what it brings, or brought last, is for this role and hardware.
+    pub fn is_for(&self, role: &[u8], hardware: &[u8]) -> bool {
+        let plan = self.session.as_ref().map(|session| &session.plan);
+        plan.is_some_and(|plan| *plan.role == *role && *plan.hardware == *hardware)
+    }
+
+    /// Whether a node is one of its targets.
+    pub fn has_target(&self, node: NodeId) -> bool {
+        self.session.as_ref().is_some_and(|session| session.targets.contains_key(&node))
+    }
+
     /// Whether a session exists that has not finished.
     pub fn is_active(&self) -> bool {
         self.session.as_ref().is_some_and(|session| !session.finished())

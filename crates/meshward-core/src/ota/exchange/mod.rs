@@ -246,6 +246,11 @@ impl Exchange {
         self.source.as_ref().map(|source| source.phase())
     }
 
+    /// Whether the roll-out under way brings this payload.
+    pub fn brings(&self, tag: Tag) -> bool {
+        self.source.as_ref().is_some_and(|source| source.payload(tag).is_some())
+    }
+
     /// Ends the roll-out where it is; nodes keep what they have and serve each other.
     pub fn stop(&mut self) {
         self.source = None;

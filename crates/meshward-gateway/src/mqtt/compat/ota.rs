@@ -20,9 +20,8 @@ const NODE_LEAST: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Ota {
     told: Option<(Value, Value)>,
-    /// Of each node of this roll-out: its state, how far it was, and when that was told.
-    nodes: BTreeMap<u32, (&'static str, u32, Instant)>,
-    rollout: Option<u64>,
+    /// Of each node of each roll-out: its state, how far it was, when that was told, and whether it was the end.
+    nodes: BTreeMap<(u64, u32), (&'static str, u32, Instant, bool)>,
 }
 
 impl Ota {
@@ -44,24 +43,25 @@ impl Ota {
             messages.push(kept("status", &body.1));
             self.told = Some(body);
         }
-        if let (true, Some(rollout)) = (settings.nodes, seen.rollouts.first()) {
-            self.nodes(now, rollout, seen, messages);
+        if settings.nodes {
+            let is_told = |id| self.nodes.range((id, 0)..=(id, u32::MAX)).all(|(_, (.., over))| *over);
+            let told = update::told(seen, is_told);
+            self.nodes.retain(|(id, _), _| told.iter().any(|rollout| rollout.id == *id));
+            told.into_iter().for_each(|rollout| self.nodes(now, rollout, seen, messages));
         }
     }
 
     fn nodes(&mut self, now: Instant, rollout: &Rollout, seen: &Seen, messages: &mut Vec<Message>) {
-        if self.rollout != Some(rollout.id) {
-            (self.rollout, self.nodes) = (Some(rollout.id), BTreeMap::new());
-        }
         for line in &rollout.nodes {
             let state = word(line);
-            if let Some((told, done, at)) = self.nodes.get(&line.id)
+            let key = (rollout.id, line.id);
+            if let Some((told, done, at, _)) = self.nodes.get(&key)
                 && *told == state
                 && (*done == line.done || now.since(*at) < NODE_LEAST)
             {
                 continue;
             }
-            self.nodes.insert(line.id, (state, line.done, now));
+            self.nodes.insert(key, (state, line.done, now, line.state.is_final()));
             let Some(each) = seen.nodes.iter().find(|each| each.node.id == line.id) else { continue };
             let body = of_node(each, seen, status(rollout, line, each.version.as_deref()));
             messages.push(surely(format!("mesh/ota/{}/status", line.id), &body));

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use meshward_core::node::Node as MeshNode;
+use meshward_core::ota::Distributor;
 use meshward_core::ota::exchange::ImageId;
 use meshward_core::time::Duration;
 use meshward_fleet::deployment::{self, Phase, State, TargetReport, Why};
@@ -197,6 +198,7 @@ fn rollout_node(report: &TargetReport, forecast: Option<&forecast::Forecast>) ->
 const fn phase(phase: Phase) -> RolloutPhase {
     match phase {
         Phase::Surveying => RolloutPhase::Surveying,
+        Phase::Queued => RolloutPhase::Queued,
         Phase::Packing => RolloutPhase::Packing,
         Phase::Delivering => RolloutPhase::Delivering,
         Phase::Sending => RolloutPhase::Sending,
@@ -212,7 +214,9 @@ pub(crate) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rol
         None if rollout.paused => RolloutState::Paused,
         None => RolloutState::Running,
     };
-    let foreign = rollout.finished.is_none().then(|| mesh.distributor().foreign_sender()).flatten();
+    let (role, hardware) = (rollout.role.as_bytes(), rollout.hardware.as_bytes());
+    let own = mesh.distributors().iter().find(|(_, one)| one.is_for(role, hardware)).map(|(_, one)| one);
+    let foreign = own.filter(|_| rollout.finished.is_none()).and_then(Distributor::foreign_sender);
     let reckoned = rollout.forecast.as_ref();
     Rollout {
         id: rollout.id,
@@ -230,6 +234,7 @@ pub(crate) fn rollout(gateway: &Gateway, mesh: &MeshNode, rollout: &service::Rol
         hardware: rollout.hardware.clone(),
         scheme: scheme(rollout.scheme),
         hold: rollout.hold,
+        waits_for: rollout.waits_for,
         foreign_sender: foreign.map(|id| id.0),
         started_at: timestamp(rollout.started),
         finished_at: rollout.finished.map(timestamp),

@@ -337,6 +337,8 @@ impl RolloutNodeState {
 pub enum RolloutPhase {
     /// Nodes are asked what they are.
     Surveying,
+    /// It waits until another roll-out has sent what it has to send.
+    Queued,
     /// Payloads are made.
     Packing,
     /// Payloads go to Meshward nodes.
@@ -410,6 +412,9 @@ pub struct Rollout {
     pub scheme: Scheme,
     /// Whether nodes restart only when they are activated.
     pub hold: bool,
+    /// The number of the roll-out that sends now, while this one waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<u64>,
     /// A node that sends firmware for the same role; this roll-out waits until it has stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_sender: Option<u32>,

@@ -110,7 +110,10 @@ pub(super) fn refused(error: RolloutError) -> Problem {
         }
         RolloutError::UnknownFirmware => StatusCode::NOT_FOUND,
         RolloutError::SwitchedOff => StatusCode::FORBIDDEN,
-        RolloutError::Busy(_) | RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
+        RolloutError::Busy { .. }
+        | RolloutError::Shared { .. }
+        | RolloutError::Full(_)
+        | RolloutError::Start(StartError::Busy) => StatusCode::CONFLICT,
         RolloutError::Crowded => StatusCode::TOO_MANY_REQUESTS,
         RolloutError::Image(_)
         | RolloutError::Packed
@@ -142,8 +145,9 @@ async fn reckon_forecast(
 
 /// Starts a roll-out.
 ///
-/// One at a time. The image must have been uploaded; without `nodes` it goes to every node in the mesh. With `plan`
-/// it is brought to everybody first, and then started in waves.
+/// The image must have been uploaded; without `nodes` it goes to every node in the mesh that no other roll-out has. With
+/// `plan` it is brought to everybody first, and then started in waves. Four may be under way at once, for nodes that are
+/// not the same: one sends, the others wait for it.
 #[utoipa::path(post, path = "/api/v1/rollouts", tag = "rollouts", request_body = NewRollout,
     responses((status = 201, description = "It has begun.", body = Rollout,
             headers(("Location" = String, description = "Where it is to be found."))),
@@ -176,7 +180,7 @@ async fn start_rollout(
     if let Some(image) = image.filter(|_| confirms) {
         api.keep_firmware(&image, true).await?;
     }
-    api.waves_written().await?;
+    api.waves_written(rollout.id).await?;
     let location = format!("/api/v1/rollouts/{}", rollout.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(rollout)).into_response())
 }
@@ -238,7 +242,7 @@ async fn abort_rollout(api: State<Api>, who: Principal, PathOf(id): PathOf<u64>)
     control(api, &who, id, Control::Abort).await
 }
 
-/// Acts on the roll-out under way, if that is the one meant, or takes one back that is over.
+/// Acts on a roll-out under way, or takes one back that is over.
 pub(super) async fn control(
     State(api): State<Api>,
     who: &Principal,
@@ -260,7 +264,7 @@ pub(super) async fn control(
     let (shown, rollout) = acted.await?.map_err(uncontrolled)?;
     // Who paused it must find it paused after a crash.
     api.keep_rollout(&rollout, &shown).await?;
-    api.waves_written().await?;
+    api.waves_written(id).await?;
     Ok(Json(shown))
 }
 
