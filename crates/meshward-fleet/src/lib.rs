@@ -9,7 +9,7 @@
 //! nodes for good, [`topology`] where they are, [`liveness`] whether they live, [`cause`] what their loss is due to;
 //! [`overhead`] keeps all this cheap, and [`findings`] is what somebody should look at. [`series`] keeps readings,
 //! [`anomaly`] finds what is not as it should be, [`condition`] is the form of what is found, [`signal`] the numbers
-//! that rules compare; [`health`] scores, [`alert`] decides what somebody must hear of. [`fleet`] is
+//! that rules compare, [`setting`] what is said of a setting that makes no sense; [`health`] scores, [`alert`] decides what somebody must hear of. [`fleet`] is
 //! the sum of these, and [`memory`] what of it outlives a restart. All are told what happened and when; none reads a socket, a file or a clock.
 
 pub mod alert;
@@ -34,8 +34,10 @@ pub mod registry;
 pub mod rollout;
 pub mod sealing;
 pub mod series;
+pub mod setting;
 pub mod signal;
 pub mod signing;
 pub mod topology;
+mod uptime;
 
 pub use fleet::Fleet;

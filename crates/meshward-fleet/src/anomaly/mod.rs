@@ -5,6 +5,7 @@
 //! Nothing is said before enough has been seen, and every finding ends at another threshold than it began. What
 //! counts is data ([`Settings`]). Silence is no finding: whoever watches liveness says that.
 
+mod check;
 mod finding;
 mod settings;
 mod slope;
@@ -19,6 +20,7 @@ use meshward_core::wire::NodeId;
 
 use crate::memory::UsualMemory;
 use crate::series::{BUCKET, Bucket, NODES_MAX, Sample, Store};
+use crate::setting::BadSetting;
 pub use finding::{Finding, Forecast, Kind, shown, span};
 pub use settings::{Limit, Loops, Settings, Side, Spread, Steps, Trend};
 pub use slope::{POINTS_MAX, Slope};
@@ -71,13 +73,21 @@ pub struct Detector {
 
 impl Default for Detector {
     fn default() -> Self {
-        Self::new(Settings::default())
+        Self::checked(Settings::default())
     }
 }
 
 impl Detector {
     /// A detector that knows nothing yet.
-    pub fn new(settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// When a setting makes no sense.
+    pub fn new(settings: Settings) -> Result<Self, BadSetting> {
+        settings.check()?;
+        Ok(Self::checked(settings))
+    }
+
+    fn checked(settings: Settings) -> Self {
         Self { settings, nodes: BTreeMap::new(), events: VecDeque::new(), dropped: 0 }
     }
 

@@ -1,8 +1,7 @@
-//! Restarts, told from losses, from clocks that jump and from counters that wrap; and restarts again and again.
+//! Restarts, told from losses; and restarts again and again.
 //!
-//! Three signs: an uptime that went backwards, a count of starts that went up, and a new session. Several signs of one
-//! restart count once. An uptime is believed when it fits what was believed before, and a jump when a second one fits
-//! it; packages that come late are neither.
+//! Three signs: an uptime that says so ([`uptime`](crate::uptime)), a count of starts that went up, and a new session.
+//! Several signs of one restart count once.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +9,10 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use crate::findings::{Change, Evidence, Findings, Kind, Repeated, Repeats};
+use crate::uptime::{Told, Uptimes};
 
-/// How exact uptimes are, and how late a package may be.
-const SLACK: u64 = 60;
-/// A new uptime may be longer than the time since the last one by this, in seconds.
-const START_SLACK: u64 = 5;
 /// Two signs within this time are of one restart.
 const ONE_RESTART: Duration = Duration::from_secs(60);
-/// An uptime that is sent in milliseconds wraps after so many seconds, one in seconds never.
-const MILLIS_WRAP: u64 = 4_294_967;
 /// More than three restarts an hour, as the library's proposal for health checks has it.
 const LOOP_REBOOTS: usize = 4;
 const LOOP_WINDOW: Duration = Duration::from_secs(3_600);
@@ -62,15 +56,18 @@ pub struct Reboot {
 
 #[derive(Clone, Debug, Default)]
 struct Memory {
-    /// The newest believed uptime in seconds, and when.
-    uptime: Option<(u64, Instant)>,
-    /// One that did not fit.
-    odd: Option<(u64, Instant)>,
+    uptimes: Uptimes,
     boots: Option<u32>,
     session: Option<u64>,
     reason: Option<u8>,
     /// The last restart, and the signs of it.
     last: Option<(Instant, Vec<Sign>)>,
+}
+
+impl Memory {
+    fn uptime(&self) -> Option<(u64, Instant)> {
+        self.uptimes.last().map(|(millis, at)| (millis / 1_000, at))
+    }
 }
 
 /// See the module's page.
@@ -93,32 +90,6 @@ impl Default for Reboots {
     }
 }
 
-enum Judgement {
-    Fits,
-    Restarted,
-    Late,
-    Odd,
-}
-
-/// What an uptime is, after `old` so many seconds ago.
-fn judge(old: u64, elapsed: u64, new: u64) -> Judgement {
-    let expected = old.saturating_add(elapsed);
-    let fits = |expected: u64| {
-        new.saturating_add(SLACK) >= expected && new <= expected.saturating_add(SLACK + elapsed / 20)
-    };
-    let began_since = new <= elapsed.saturating_add(START_SLACK);
-    let wrapped = expected >= MILLIS_WRAP && old < MILLIS_WRAP && fits(expected.saturating_sub(MILLIS_WRAP));
-    if (new >= old && fits(expected)) || wrapped {
-        Judgement::Fits
-    } else if new < old && began_since {
-        Judgement::Restarted
-    } else if new < old && new.saturating_add(2 * SLACK) >= old {
-        Judgement::Late
-    } else {
-        Judgement::Odd
-    }
-}
-
 impl Reboots {
     /// Most nodes that are remembered.
     pub const NODES_MAX: usize = 10_000;
@@ -131,36 +102,15 @@ impl Reboots {
         Some(self.nodes.entry(node).or_default())
     }
 
-    /// A node has told its uptime, observed at this time.
-    pub fn uptime(&mut self, now: Instant, node: NodeId, seconds: u64) -> Option<Reboot> {
-        let memory = self.memory(node)?;
-        let since = |at: Instant| now.since(at).as_micros() / 1_000_000;
-        let Some((old, at)) = memory.uptime.filter(|(_, at)| *at <= now) else {
-            memory.uptime.get_or_insert((seconds, now));
-            return None;
-        };
-        match judge(old, since(at), seconds) {
-            Judgement::Fits => {
-                (memory.uptime, memory.odd) = (Some((seconds, now)), None);
-                None
-            }
-            Judgement::Late => None,
-            Judgement::Restarted => {
-                (memory.uptime, memory.odd) = (Some((seconds, now)), None);
-                self.sign(now, node, Sign::Uptime)
-            }
-            Judgement::Odd => {
-                // A second one that fits the first means that the clock was set, or was wrong before.
-                let before = memory
-                    .odd
-                    .filter(|(odd, at)| matches!(judge(*odd, since(*at), seconds), Judgement::Fits));
-                match before {
-                    Some(_) => (memory.uptime, memory.odd) = (Some((seconds, now)), None),
-                    None => memory.odd = Some((seconds, now)),
-                }
+    /// A node has told its uptime, as it was at the time `observed`.
+    pub fn uptime(&mut self, now: Instant, node: NodeId, seconds: u64, observed: Instant) -> Option<Reboot> {
+        match self.memory(node)?.uptimes.handle(seconds.saturating_mul(1_000), observed.min(now)) {
+            Told::Restarted(_) => self.sign(now, node, Sign::Uptime),
+            Told::Doubtful => {
                 self.doubtful = self.doubtful.saturating_add(1);
                 None
             }
+            Told::First | Told::Ran | Told::Late => None,
         }
     }
 
@@ -187,7 +137,7 @@ impl Reboots {
     pub fn start(&self, node: NodeId) -> Start {
         let memory = self.nodes.get(&node);
         let start =
-            |memory: &Memory| Start { uptime: memory.uptime, boots: memory.boots, reason: memory.reason };
+            |memory: &Memory| Start { uptime: memory.uptime(), boots: memory.boots, reason: memory.reason };
         memory.map(start).unwrap_or_default()
     }
 
@@ -198,7 +148,10 @@ impl Reboots {
             return;
         }
         if let Some(memory) = self.memory(node) {
-            (memory.uptime, memory.boots, memory.reason) = (start.uptime, start.boots, start.reason);
+            let known =
+                |(seconds, at): (u64, Instant)| Uptimes::before_start(seconds.saturating_mul(1_000), at);
+            memory.uptimes = start.uptime.map(known).unwrap_or_default();
+            (memory.boots, memory.reason) = (start.boots, start.reason);
         }
     }
 
@@ -217,7 +170,7 @@ impl Reboots {
             return None;
         }
         memory.last = Some((now, vec![sign]));
-        let started = memory.uptime.filter(|_| sign == Sign::Uptime);
+        let started = memory.uptime().filter(|_| sign == Sign::Uptime);
         let started = started.map(|(uptime, at)| at - Duration::from_secs(uptime));
         Some(Reboot { node, at: now, started, sign, reason: memory.reason })
     }
@@ -268,45 +221,34 @@ mod tests {
         Instant::ORIGIN + Duration::from_secs(seconds)
     }
 
-    /// Uptimes at seconds; how many restarts that is, and how many were doubtful.
-    fn check(uptimes: &[(u64, u64)], restarts: usize, doubtful: u64) {
-        let mut reboots = Reboots::default();
-        let told =
-            uptimes.iter().filter_map(|(second, uptime)| reboots.uptime(at(*second), NodeId(2), *uptime));
-        assert_eq!((told.count(), reboots.doubtful()), (restarts, doubtful), "{uptimes:?}");
-    }
-
     #[test]
-    fn uptimes_that_go_backwards_are_restarts_and_nothing_else_is() {
-        check(&[(0, 100), (30, 130), (60, 160)], 0, 0);
-        check(&[(0, 100), (30, 12)], 1, 0);
-        check(&[(0, 100), (30, 12), (60, 42), (90, 3)], 2, 0);
-        check(&[(0, 10), (30, 8), (60, 7), (90, 6)], 3, 0);
-        // A day of silence, and up for an hour.
-        check(&[(0, 5_000_000), (86_400, 3_600)], 1, 0);
-        // A package that was held up, and one that is the same as before.
-        check(&[(0, 100), (30, 130), (31, 101), (32, 130)], 0, 0);
-        // Milliseconds that wrap after 49.7 days are no restart.
-        check(&[(0, 4_294_950), (30, 13)], 0, 0);
-        // One absurd value, and back again; a clock that is set for good.
-        check(&[(0, 100), (30, 4_000_000_000), (60, 160)], 0, 1);
-        check(&[(0, 100), (30, 900_000), (60, 900_030), (90, 900_060), (120, 5)], 1, 2);
-        check(&[(0, 100), (10, 5_000), (20, 77_000), (30, 1_000), (40, 140)], 0, 3);
-        check(&[(50, 100), (20, 70), (80, 130)], 0, 0);
+    fn an_uptime_that_says_so_is_a_restart_and_a_doubtful_one_is_counted() {
+        let mut reboots = Reboots::default();
+        let rows = [(0, 100, false), (30, 12, true), (60, 900_000, false), (90, 72, false), (120, 3, true)];
+        for (second, uptime, restarted) in rows {
+            let reboot = reboots.uptime(at(second), NodeId(2), uptime, at(second));
+            assert_eq!(reboot.is_some(), restarted, "{uptime} at {second}");
+            assert!(reboot.is_none_or(|reboot| reboot.started == Some(at(second - uptime))));
+        }
+        assert_eq!(reboots.doubtful(), 1);
+        let mut after = Reboots::default();
+        after.restore(NodeId(2), reboots.start(NodeId(2)));
+        assert!(after.uptime(at(150), NodeId(2), 33, at(150)).is_none());
+        assert!(after.uptime(at(180), NodeId(2), 5, at(180)).is_some(), "what was known before counts");
     }
 
     #[test]
     fn several_signs_of_one_restart_count_once() {
         let mut reboots = Reboots::default();
         let node = NodeId(2);
-        reboots.uptime(at(0), node, 100);
+        reboots.uptime(at(0), node, 100, at(0));
         reboots.boots(at(0), node, 7);
         reboots.session(at(0), node, 1);
         reboots.reset_reason(node, 4);
         let reboot = reboots.session(at(30), node, 2).unwrap();
         assert_eq!((reboot.sign, reboot.reason, reboot.started), (Sign::Session, Some(4), None));
-        assert_eq!((reboots.boots(at(31), node, 8), reboots.uptime(at(33), node, 6)), (None, None));
-        let reboot = reboots.uptime(at(50), node, 2).unwrap();
+        assert_eq!((reboots.boots(at(31), node, 8), reboots.uptime(at(33), node, 6, at(33))), (None, None));
+        let reboot = reboots.uptime(at(50), node, 2, at(50)).unwrap();
         assert_eq!(reboot.started, Some(at(48)), "the same sign again is another restart");
         assert_eq!(reboots.boots(at(51), node, 9), None);
         assert!(reboots.boots(at(200), node, 10).is_some());

@@ -4,16 +4,15 @@ use meshward_core::telemetry::Policy;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::{NodeId, kind, peek};
 
+use super::room::ROOM_AGAIN;
 use super::{Event, Fleet, Stranger, TICK, TRANSMITS_MAX, Told, Transmit};
 use crate::condition::{Condition, Subject, kind as condition};
 use crate::findings::{self, drift};
-use crate::overhead::{Frame, Reports, Urgency};
+use crate::overhead::{Frame, PROBE_BYTES, Reports, Urgency};
 use crate::registry::Capability;
 
 /// A node that has joined is told after so long: it may move once more.
 const SETTLES: Duration = Duration::from_secs(3);
-/// When the budget has no room, it is looked at again.
-const ROOM_AGAIN: Duration = Duration::from_secs(2);
 /// Who did not acknowledge a policy is told again; with [`ASKED_LAST`] who never has.
 const ASKED_AGAIN: Duration = Duration::from_secs(20);
 const ASKED_LAST: Duration = Duration::from_secs(3_600);
@@ -21,12 +20,6 @@ const ASKED_LAST: Duration = Duration::from_secs(3_600);
 const CLOCKS: Duration = Duration::from_secs(3);
 /// Probes so near to one another wait for each other on the channel, and say little of what one takes.
 const CROWD: Duration = Duration::from_secs(1);
-/// Bytes of a policy, of its acknowledgement, of a keyframe.
-const POLICY_BYTES: usize = 130;
-const ACK_BYTES: usize = 80;
-const KEYFRAME_BYTES: usize = 144;
-/// A delay probe on a link, there or back.
-const PROBE_BYTES: usize = 112;
 /// A report's body, on average: 18 bytes, and 57 each twentieth time.
 const REPORT_BODY: usize = 20;
 
@@ -36,13 +29,10 @@ impl Fleet {
         self.judge_lives(now);
         self.greet(now);
         while let Some(probe) = self.liveness.poll_probe() {
-            let leg = Frame { kind: kind::TIME_DELAY, bytes: PROBE_BYTES, crossings: self.hops(probe.node) };
+            let legs = self.probe_legs(probe.node);
             let urgency = Urgency::after(probe.unanswered);
-            if self.governor.allow(now, &self.channel, &self.meter, &[leg, leg], urgency) {
-                // Its answer is no message for the application: it is counted with the question.
-                [leg, leg].iter().for_each(|leg| self.meter.record(now, &self.channel, leg));
-                self.probed(now);
-                self.transmit(Transmit::Probe(probe.node));
+            if self.governor.allow(now, &self.channel, &self.meter, &legs, urgency) {
+                self.probe(now, probe.node, &legs);
             } else {
                 self.liveness.probe_refused(now, probe.node);
             }
@@ -57,11 +47,8 @@ impl Fleet {
                     self.transmit(Transmit::All(frame));
                 }
                 Transmit::Probe(node) => {
-                    let leg =
-                        Frame { kind: kind::TIME_DELAY, bytes: PROBE_BYTES, crossings: self.hops(node) };
-                    [leg, leg].iter().for_each(|leg| self.meter.record(now, &self.channel, leg));
-                    self.probed(now);
-                    self.transmit(Transmit::Probe(node));
+                    let legs = self.probe_legs(node);
+                    self.probe(now, node, &legs);
                 }
             }
         }
@@ -79,8 +66,15 @@ impl Fleet {
         }
     }
 
-    /// A probe goes.
-    fn probed(&mut self, now: Instant) {
+    /// A probe and its answer.
+    fn probe_legs(&self, node: NodeId) -> [Frame; 2] {
+        PROBE_BYTES.map(|bytes| Frame { kind: kind::TIME_DELAY, bytes, crossings: self.hops(node) })
+    }
+
+    /// A probe goes. Its answer is no message for the application: it is counted with the question.
+    fn probe(&mut self, now: Instant, node: NodeId, legs: &[Frame; 2]) {
+        legs.iter().for_each(|leg| self.meter.record(now, &self.channel, leg));
+        self.transmit(Transmit::Probe(node));
         if self.probed_at.is_some_and(|at| now.since(at) < CROWD) {
             self.crowded_until = now + CROWD;
         }
@@ -134,9 +128,7 @@ impl Fleet {
         let first =
             due.min_by_key(|(_, stranger)| stranger.due).map(|(node, stranger)| (*node, stranger.asked));
         if let Some((node, asked)) = first {
-            let leg = |bytes| Frame { kind: kind::TELEMETRY_POLICY, bytes, crossings: self.hops(node) };
-            // The policy, its acknowledgement, and the keyframe that follows.
-            let legs = [leg(POLICY_BYTES), leg(ACK_BYTES), leg(KEYFRAME_BYTES)];
+            let legs = self.legs(node, kind::TELEMETRY_POLICY);
             if !self.governor.allow(now, &self.channel, &self.meter, &legs, Urgency::Soon) {
                 let later = self.strangers.values_mut().filter(|stranger| stranger.due <= now);
                 later.for_each(|stranger| stranger.due = now + ROOM_AGAIN);
@@ -156,12 +148,6 @@ impl Fleet {
     /// When somebody is to be greeted next.
     pub(super) fn greet_at(&self) -> Option<Instant> {
         self.strangers.values().map(|stranger| stranger.due).min().map(|due| due.max(self.greet_next))
-    }
-
-    pub(super) fn send_collected(&mut self, now: Instant) {
-        while let Some((node, frame)) = self.collector.poll_transmit() {
-            self.send(now, node, frame);
-        }
     }
 
     fn give_policy(&mut self, now: Instant, node: NodeId) {
@@ -239,8 +225,8 @@ impl Fleet {
         self.settings.aggregate && self.reporting.get(&node).is_some_and(|told| told.acked)
     }
 
-    /// One round of the reports of those whom `reports` says.
-    fn round(&self, reports: impl Fn(NodeId) -> bool) -> Reports {
+    /// What one round of the reports of those whom `reports` says takes.
+    pub fn round(&self, reports: impl Fn(NodeId) -> bool) -> Reports {
         // Who is about to report will also pack: else the first period would be one that nobody needs.
         let packs = |node| self.settings.aggregate && reports(node);
         Reports::of(&self.topology, REPORT_BODY, &reports, packs)
@@ -257,6 +243,7 @@ impl Fleet {
         let asked = |node| self.asked.get(&node).is_none_or(|asked| *asked <= 2);
         let coming = |node| self.strangers.contains_key(&node) && asked(node);
         let reports = self.round(|node| self.reporting.contains_key(&node) || coming(node));
+        self.governor.expect_lost(self.lost.share());
         if let Some(period) = self.governor.reckon(now, &self.channel, &self.meter, &reports) {
             let nodes: Vec<NodeId> = self.reporting.keys().copied().collect();
             nodes.into_iter().for_each(|node| self.want_policy(now, node));

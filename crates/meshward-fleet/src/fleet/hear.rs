@@ -153,6 +153,8 @@ impl Fleet {
     fn handle_report(&mut self, now: Instant, node: NodeId, report: &Report) {
         self.registry.heard(node, kind::TELEMETRY_DELTA);
         self.liveness.heard(now, node);
+        let missing = u32::from(report.lost).min(LOST_MAX);
+        self.lost.report(missing);
         if let Some(place) = self.topology.place(node).copied().filter(|place| place.hops > 1) {
             // Packed by a relay, it was a message of its own before, over one link, and then part of others as far as the
             // last link, where it was counted. Sent by itself it was counted for its whole way.
@@ -162,10 +164,9 @@ impl Fleet {
                 for frame in [frame(REPORT_BYTES, Crossings::Hops(1)), frame(ENTRY_BYTES, within)] {
                     self.meter.record(now, &self.channel, &frame);
                 }
-            } else if report.lost > 0 {
+            } else if missing > 0 {
                 // Those before it that did not come took the channel too, half-way on average.
-                let crossings =
-                    Crossings::Hops(place.hops.div_ceil(2) * u32::from(report.lost).min(LOST_MAX));
+                let crossings = Crossings::Hops(place.hops.div_ceil(2) * missing);
                 let frame = Frame { kind: kind::TELEMETRY_DELTA, bytes: REPORT_BYTES, crossings };
                 self.meter.record(now, &self.channel, &frame);
             }
@@ -235,13 +236,13 @@ impl Fleet {
     /// Numbers that nodes told: restarts, anomalies, alerts.
     fn digest(&mut self, now: Instant, readings: &[Reading]) {
         for reading in readings.iter().filter(|reading| reading.is_sound()) {
-            let Reading { node, metric, value, .. } = *reading;
+            let Reading { node, metric, value, at, .. } = *reading;
             let reboot = match metric {
                 Metric::ResetReason => {
                     self.reboots.reset_reason(node, value as u8);
                     None
                 }
-                Metric::Uptime => self.reboots.uptime(now, node, value as u64),
+                Metric::Uptime => self.reboots.uptime(now, node, value as u64, at),
                 Metric::Boots => self.reboots.boots(now, node, value as u32),
                 Metric::Firmware => {
                     self.identify(now, node, Identity { image: Some(value as u32), ..Identity::default() });

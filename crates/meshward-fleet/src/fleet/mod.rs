@@ -14,6 +14,8 @@ mod ask;
 mod hear;
 mod judge;
 mod remember;
+mod room;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,17 +25,17 @@ use meshward_core::time::{Duration, Instant, UnixTime};
 use meshward_core::wire::NodeId;
 use meshward_core::wire::status::Code;
 
-use crate::alert::{self, Engine, RuleError};
+use crate::alert::{self, Engine};
 use crate::anomaly::{self, Detector};
 use crate::cause::{self, Incidents, Reboots};
 use crate::commands::{CommandError, Commands, Ended};
 use crate::condition::{Condition, Subject};
 use crate::findings::{self, Findings};
 use crate::forecast::Channel;
-use crate::health::{Health, MeshScore, Score, Table};
+use crate::health::{Health, MeshScore, Score};
 use crate::liveness::{self, Liveness};
 use crate::memory::MeshMemory;
-use crate::overhead::{Class, Fit, Governor, Meter, Noise, Period, Shares};
+use crate::overhead::{Class, Fit, Governor, Lost, Meter, Noise, Period, Shares};
 use crate::packages::{Fact, Packages, Topic};
 pub use crate::query::Transmit;
 use crate::query::{Queries, QueryEvent, QueryId, Refused, Request};
@@ -41,6 +43,7 @@ use crate::registry::Registry;
 use crate::series::{Sample, Store};
 use crate::signal::View;
 use crate::topology::{self, Topology};
+pub use settings::{Settings, SettingsError};
 
 /// Events that wait to be taken; what comes when they are so many is dropped and counted.
 const EVENTS_MAX: usize = 20_000;
@@ -51,60 +54,11 @@ const TRANSMITS_MAX: usize = 4_096;
 /// Between two looks at the budget, at drift, at noisy nodes and at loops that have ended.
 const TICK: Duration = Duration::from_secs(60);
 /// So much of the budget is given away: what restarts, keyframes and lost messages cost is known only afterwards.
-const KNOWN: f64 = 0.94;
+const KNOWN: f64 = 0.98;
 /// A node whose broadcasts take more of the channel than this, in percent, is a finding.
 const NOISY_PERCENT: f64 = 0.5;
 /// Nodes that left, of which it is remembered how often they report; beyond it they are told again.
 const PARTED_MAX: usize = 2_500;
-
-/// What a mesh's keeper may set.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The mesh's name, which goes into the fingerprints of its alerts.
-    pub mesh: String,
-    /// Whether nodes that can are told to report by themselves.
-    pub telemetry: bool,
-    /// Whether relays pack the reports of nodes behind them with their own.
-    pub aggregate: bool,
-    /// What status may take of the channel, in percent.
-    pub budget_percent: f64,
-    /// How often nodes report at the oftenest; the budget may make it less.
-    pub period: Duration,
-    /// What a message takes of the channel, until probes have shown it.
-    pub channel: Channel,
-    /// How nodes are found to be gone.
-    pub liveness: liveness::Config,
-    /// How values are found to be not as they should.
-    pub anomaly: anomaly::Settings,
-    /// How nodes are scored.
-    pub health: Table,
-    /// What alerts there are.
-    pub rules: Vec<alert::Rule>,
-    /// How long no alert is raised after the start.
-    pub quiet: Duration,
-    /// Whether somebody takes samples, to keep them for longer than this machine does.
-    pub history: bool,
-}
-
-impl Default for Settings {
-    /// 2 % of the channel, a report each 30 s, the default tables.
-    fn default() -> Self {
-        Self {
-            mesh: "mesh".to_owned(),
-            telemetry: true,
-            aggregate: true,
-            budget_percent: Governor::BUDGET_PERCENT,
-            period: Duration::from_secs(30),
-            channel: Channel::default(),
-            liveness: liveness::Config::default(),
-            anomaly: anomaly::Settings::default(),
-            health: Table::default(),
-            rules: alert::default_rules(),
-            quiet: alert::Config::new("").learning,
-            history: false,
-        }
-    }
-}
 
 /// Something that others may want to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +139,7 @@ pub struct Fleet {
     meter: Meter,
     governor: Governor,
     fit: Fit,
+    lost: Lost,
     noise: Noise,
     packages: Packages,
     commands: Commands,
@@ -218,6 +173,7 @@ pub struct Fleet {
     /// Numbers as they were told last.
     mesh_kept: MeshMemory,
     tick_at: Instant,
+    room: room::Room,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     samples: VecDeque<Sample>,
@@ -229,8 +185,14 @@ impl Fleet {
     /// should be another number after each start.
     ///
     /// # Errors
-    /// When a rule makes no sense.
-    pub fn new(now: Instant, own: NodeId, first_command: u32, settings: Settings) -> Result<Self, RuleError> {
+    /// When a rule or another setting makes no sense.
+    pub fn new(
+        now: Instant,
+        own: NodeId,
+        first_command: u32,
+        settings: Settings,
+    ) -> Result<Self, SettingsError> {
+        settings.check()?;
         let alerts = alert::Config { learning: settings.quiet, ..alert::Config::new(settings.mesh.clone()) };
         let engine = Engine::new(now, alerts, settings.rules.clone())?;
         Ok(Self {
@@ -245,13 +207,14 @@ impl Fleet {
             meter: Meter::default(),
             governor: Governor::new(settings.budget_percent * KNOWN, settings.period),
             fit: Fit::new(settings.channel),
+            lost: Lost::default(),
             noise: Noise::new(NOISY_PERCENT),
             packages: Packages::default(),
             commands: Commands::new(own, first_command),
             collector: Collector::new(own),
             queries: Queries::new(own),
             store: Store::default(),
-            detector: Detector::new(settings.anomaly.clone()),
+            detector: Detector::new(settings.anomaly.clone())?,
             health: Health::new(settings.health.clone()),
             engine,
             facts: BTreeMap::new(),
@@ -268,6 +231,7 @@ impl Fleet {
             incidents_before: BTreeSet::new(),
             mesh_kept: MeshMemory { windows: 1, ..MeshMemory::default() },
             tick_at: now + TICK,
+            room: room::Room::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             samples: VecDeque::new(),
@@ -357,6 +321,7 @@ impl Fleet {
         self.reporting.remove(&node);
         self.parted.remove(&node);
         self.asked.remove(&node);
+        self.room.forget(node);
         self.settle(now);
         true
     }
@@ -386,6 +351,7 @@ impl Fleet {
             self.engine.poll_timeout(),
             self.topology.poll_timeout(),
             self.greet_at(),
+            self.room.poll_timeout(),
             Some(self.tick_at),
         ];
         machines.into_iter().flatten().min()

@@ -8,13 +8,13 @@
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
-use super::loss::{PROBES_MAX, ln_lost, probes_needed};
-use super::{Liveness, State, Why};
+use super::loss::{LOSS_MIN, PROBES_MAX, ln_lost, probes_needed};
+use super::{Config, Liveness, State, Why};
 
 /// From the first probe to the last: two of them are 4 s apart, many share that. The last one's time-out follows.
 const SPAN: Duration = Duration::from_secs(4);
 /// Probes to one node are never closer together; who waits for a verdict above is looked at again after this.
-const GAP_MIN: Duration = Duration::from_millis(500);
+pub(super) const GAP_MIN: Duration = Duration::from_millis(500);
 /// A probe that was not sent is asked for again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 /// From so many unanswered probes on the node above is asked before another one goes.
@@ -58,6 +58,24 @@ impl Inquiry {
     pub(super) fn unanswered(&self, now: Instant) -> u32 {
         let under_way = self.sent > 0 && now.since(self.last) < AGAIN && self.last > self.since;
         self.sent.saturating_sub(u32::from(under_way))
+    }
+}
+
+impl Config {
+    /// How many unanswered probes make a node of so many hops lost, where each hop loses that share of messages, and how
+    /// far they are apart. A node that reports each `period` and is `overdue` is doubtful already.
+    pub fn probes(&self, period: Duration, loss: f64, hops: u32, overdue: bool) -> (u32, Duration) {
+        let occasions = 86_400.0 / period.as_secs_f64().max(1.0) * f64::from(self.days_per_mistake.max(1));
+        let doubt = if overdue { ln_lost(loss, hops) } else { 0.0 };
+        let needed = probes_needed(-occasions.ln(), doubt, loss, hops, self.probes_min.max(1));
+        let gap = Duration::from_micros(SPAN.as_micros() / u64::from(needed.saturating_sub(1).max(1)));
+        (needed, gap.clamp(GAP_MIN, self.answer.max(GAP_MIN)))
+    }
+
+    /// The same from a report that did not come in time until the node is called lost, when every probe goes at once.
+    pub fn patience(&self, period: Duration, loss: f64, hops: u32) -> Duration {
+        let (needed, gap) = self.probes(period, loss.max(LOSS_MIN), hops, true);
+        self.grace + gap.saturating_mul(u64::from(needed.saturating_sub(1))) + self.answer
     }
 }
 
@@ -164,12 +182,7 @@ impl Liveness {
         };
         let (loss, hops) = (life.path.own(&self.loss), life.hops());
         let period = life.period.unwrap_or(self.config.sweep);
-        let occasions =
-            86_400.0 / period.as_secs_f64().max(1.0) * f64::from(self.config.days_per_mistake.max(1));
-        let doubt = if inquiry.overdue { ln_lost(loss, hops) } else { 0.0 };
-        let needed = probes_needed(-occasions.ln(), doubt, loss, hops, self.config.probes_min.max(1));
-        let gap = Duration::from_micros(SPAN.as_micros() / u64::from(needed.saturating_sub(1).max(1)));
-        (needed, gap.clamp(GAP_MIN, self.config.answer.max(GAP_MIN)))
+        self.config.probes(period, loss, hops, inquiry.overdue)
     }
 
     /// Whether somebody above is being asked.

@@ -15,7 +15,7 @@ const TRIALS_SHARED: f64 = 100.0;
 /// With more trials than this all count half.
 const TRIALS_MAX: f64 = 4_000.0;
 /// Less loss than this is never believed: losses come in heaps.
-const LOSS_MIN: f64 = 0.02;
+pub(super) const LOSS_MIN: f64 = 0.02;
 /// More loss than this leaves no mesh to speak of.
 const LOSS_MAX: f64 = 0.5;
 

@@ -24,9 +24,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
+use inquiry::GAP_MIN;
 pub use kept::Kept;
 use life::Life;
-use loss::Trials;
+use loss::{PROBES_MAX, Trials};
+
+use crate::setting::{BadSetting, want};
 
 /// Whether a node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,6 +164,34 @@ impl Default for Config {
             learning: Duration::from_secs(75),
             days_per_mistake: 2_000,
         }
+    }
+}
+
+impl Config {
+    /// Nobody waits longer for a report, an answer or a round of node syncs.
+    const LONGEST: Duration = Duration::from_secs(86_400);
+
+    /// Whether this makes sense.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), BadSetting> {
+        // The deepest are asked up to a minute before the others.
+        let minute = Duration::from_secs(60);
+        for (field, value, least) in [
+            ("grace", self.grace, Duration::ZERO),
+            ("answer", self.answer, GAP_MIN),
+            ("sweep", self.sweep, minute + minute),
+            ("learning", self.learning, Duration::ZERO),
+        ] {
+            let seconds = |span: Duration| span.as_secs_f64();
+            let right = format!("{} to {} s", seconds(least), seconds(Self::LONGEST));
+            let good = least <= value && value <= Self::LONGEST;
+            want(good, field, format!("{} s", seconds(value)), right)?;
+        }
+        let probes = 1..=PROBES_MAX;
+        want(probes.contains(&self.probes_min), "probes_min", self.probes_min, format!("1 to {PROBES_MAX}"))?;
+        want(self.days_per_mistake > 0, "days_per_mistake", self.days_per_mistake, "1 or more")
     }
 }
 

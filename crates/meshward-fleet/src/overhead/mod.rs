@@ -10,11 +10,15 @@
 
 mod fit;
 mod governor;
+mod lost;
 mod meter;
 mod noise;
+mod reports;
 
-pub use fit::Fit;
-pub(crate) use governor::ENVELOPE_BYTES;
-pub use governor::{Governor, Period, Reports, Urgency};
+pub use fit::{Fit, PROBE_BYTES};
+pub use governor::{Governor, Period, Urgency};
+pub use lost::Lost;
 pub use meter::{Class, Crossings, Frame, Meter, Shares, WINDOW};
 pub use noise::Noise;
+pub(crate) use reports::ENVELOPE_BYTES;
+pub use reports::Reports;

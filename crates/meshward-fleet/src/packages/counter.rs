@@ -1,19 +1,12 @@
-//! Counters that wrap and uptimes that go backwards: which of the two it was, a wrap or a restart.
+//! Counters that fell: whether they wrapped or were reset.
 //!
 //! A counter of 16 bits wraps within minutes, and falls to zero at a restart too. Where a package has an uptime,
-//! that decides. Where it has none (204), its counters of 32 bits do: they wrap seldom, so one that fell from far
+//! that decides ([`uptime`](crate::uptime)). Where it has none (204), its counters of 32 bits do: they wrap seldom, so one that fell from far
 //! below its end was reset. What is left is a guess, and says so.
 
-use meshward_core::time::Instant;
-
 use crate::reading::Doubt;
+use crate::uptime::Told;
 
-/// When uptimes that sketches take from `millis()` begin at 0 again, ms.
-const MILLIS_WRAP: u64 = 1 << 32;
-/// An uptime may be this much behind the one before: packages overtake one another and round their seconds.
-const UPTIME_SLACK_MS: u64 = 5_000;
-/// How far from the expected moment an uptime may wrap: clocks drift and packages wait.
-const WRAP_SLACK_MS: u64 = 120_000;
 /// More than this is no uptime, ms: ten years.
 pub(super) const UPTIME_MS_MAX: u64 = 10 * 365 * 86_400_000;
 
@@ -28,35 +21,15 @@ pub(super) enum Life {
     Unknown,
 }
 
-/// The uptime of one node, as it was said last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Uptime {
-    /// As it came, ms.
-    raw: u64,
-    /// What has wrapped before, ms.
-    base: u64,
-    at: Instant,
-}
-
-impl Uptime {
-    /// The uptime that has come first.
-    pub(super) fn first(raw: u64, now: Instant) -> Self {
-        Self { raw, base: 0, at: now }
-    }
-
-    /// The next one has come; what has become of the node.
-    pub(super) fn update(&mut self, raw: u64, now: Instant) -> Life {
-        let expected = self.raw.saturating_add(now.since(self.at).as_millis());
-        let fell = raw.saturating_add(UPTIME_SLACK_MS) < self.raw;
-        let wrapped = fell && expected.abs_diff(raw.saturating_add(MILLIS_WRAP)) <= WRAP_SLACK_MS;
-        let base = if wrapped { self.base.saturating_add(MILLIS_WRAP) } else { self.base };
-        *self = Self { raw, base: if fell && !wrapped { 0 } else { base }, at: now };
-        if fell && !wrapped { Life::Restarted } else { Life::Ran }
-    }
-
-    /// Since the node's start, ms, wraps undone.
-    pub(super) const fn total_ms(&self) -> u64 {
-        self.base.saturating_add(self.raw)
+impl From<Told> for Life {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Restarted(_) => Self::Restarted,
+            Told::Ran => Self::Ran,
+            // Late ones overtook each other, and a restart of the time between was told by the one before.
+            Told::Late => Self::Ran,
+            Told::First | Told::Doubtful => Self::Unknown,
+        }
     }
 }
 
@@ -130,38 +103,6 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meshward_core::time::Duration;
-
-    const HOUR: u64 = 3_600_000;
-
-    #[test]
-    fn uptimes_that_fall_are_restarts_unless_millis_wrapped() {
-        for (before, after_ms, raw, want, total) in [
-            (10 * HOUR, 60_000, 10 * HOUR + 60_000, Life::Ran, 10 * HOUR + 60_000),
-            // Two packages on their way together, the one in whole seconds.
-            (10 * HOUR + 900, 10, 10 * HOUR, Life::Ran, 10 * HOUR),
-            (10 * HOUR, 60_000, 20_000, Life::Restarted, 20_000),
-            (MILLIS_WRAP - 30_000, 60_000, 30_000, Life::Ran, MILLIS_WRAP + 30_000),
-            // It would have wrapped, but an hour later.
-            (MILLIS_WRAP - HOUR, 60_000, 30_000, Life::Restarted, 30_000),
-            (MILLIS_WRAP - 30_000, 2 * HOUR, 30_000, Life::Restarted, 30_000),
-            // The gateway's clock does not jump; the node's may.
-            (10 * HOUR, 60_000, 900 * HOUR, Life::Ran, 900 * HOUR),
-        ] {
-            let mut uptime = Uptime::first(before, Instant::ORIGIN);
-            let life = uptime.update(raw, Instant::ORIGIN + Duration::from_millis(after_ms));
-            assert_eq!((life, uptime.total_ms()), (want, total), "{before} then {raw}");
-        }
-    }
-
-    #[test]
-    fn a_restart_after_a_wrap_begins_at_0() {
-        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
-        let mut uptime = Uptime::first(MILLIS_WRAP - 30_000, at(0));
-        assert_eq!((uptime.update(30_000, at(60)), uptime.total_ms()), (Life::Ran, MILLIS_WRAP + 30_000));
-        assert_eq!((uptime.update(90_000, at(120)), uptime.total_ms()), (Life::Ran, MILLIS_WRAP + 90_000));
-        assert_eq!((uptime.update(1_000, at(180)), uptime.total_ms()), (Life::Restarted, 1_000));
-    }
 
     #[test]
     fn a_counter_that_falls_has_wrapped_or_was_reset() {

@@ -22,11 +22,13 @@ use meshward_core::time::Instant;
 use meshward_core::wire::status::{Package, Sent};
 use meshward_core::wire::{NodeId, User, read};
 
-use counter::{Counter, Uptime};
+use counter::Counter;
 pub use learnt::{
     DeviceType, Fact, Finding, Learnt, Level, ODD_MAX, OddField, Presence, Scope, Topic, Via, What,
 };
 use reader::Reader;
+
+use crate::uptime::Uptimes;
 
 /// What has come so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Default)]
 struct Track {
     heard: Instant,
-    uptime: Option<Uptime>,
+    uptime: Uptimes,
     /// Which of its starts this is, as far as seen.
     start: u32,
     /// By type and metric: two types may count differently.

@@ -6,11 +6,12 @@ use meshward_core::time::Instant;
 use meshward_core::wire::status::{Answer, Field, Oddity, Package, Sent, Text, decimal};
 use meshward_core::wire::{NodeId, To};
 
-use super::counter::{Counter, Life, UPTIME_MS_MAX, Uptime, Width};
+use super::counter::{Counter, Life, UPTIME_MS_MAX, Width};
 use super::learnt::{DeviceType, Fact, Finding, Learnt, ODD_MAX, OddField, Scope, Topic, Via, What};
 use super::scale::{as_written, wifi};
 use super::{Track, mesh, node};
 use crate::reading::{Doubt, Reading, Source};
+use crate::uptime::Uptimes;
 
 /// More heap than any board has, KB: what claims more counts in bytes, or was cut to 16 bits.
 const MEMORY_KB_MAX: f64 = 32_768.0;
@@ -173,19 +174,12 @@ impl<'a> Reader<'a> {
             return;
         };
         let now = self.learnt.at;
-        self.life = match &mut self.track.uptime {
-            Some(uptime) => uptime.update(raw, now),
-            None => {
-                self.track.uptime = Some(Uptime::first(raw, now));
-                Life::Unknown
-            }
-        };
+        self.life = self.track.uptime.handle(raw, now).into();
         if self.life == Life::Restarted {
             self.track.id = None;
             self.restarted();
         }
-        let total = self.track.uptime.map_or(raw, |uptime| uptime.total_ms());
-        self.push(Metric::Uptime, total as f64 / 1000.0, None);
+        self.push(Metric::Uptime, self.track.uptime.total(raw) as f64 / 1000.0, None);
     }
 
     fn restarted(&mut self) {
@@ -198,7 +192,7 @@ impl<'a> Reader<'a> {
         let Some(before) = self.track.id.replace(id) else { return };
         if id < before {
             // Or its next uptime would tell of the same restart again.
-            self.track.uptime = None;
+            self.track.uptime = Uptimes::default();
             self.restarted();
         } else if let Ok(lost @ 1..) = u32::try_from(i64::from(id) - i64::from(before) - 1) {
             self.find(What::PackagesLost(lost));

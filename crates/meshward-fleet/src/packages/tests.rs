@@ -192,7 +192,7 @@ fn trap_5_temp_and_alerts_mean_what_their_type_says() {
     assert_eq!([level(0), level(1)], [Some(Level::Critical), None]);
 }
 
-/// Each row is a story of one node: frames, and what `pktsDrop` has come to in the last.
+/// Each row is a story of one node: frames, a minute apart, and what `pktsDrop` has come to in the last.
 #[test]
 fn trap_6_a_counter_that_wraps_is_not_one_that_was_reset() {
     let metrics = |bytes: u64, dropped: u64| {
@@ -208,26 +208,27 @@ fn trap_6_a_counter_that_wraps_is_not_one_that_was_reset() {
         (vec![metrics(4_294_967_290, 65_500), metrics(5, 20)], (65_556.0, Some(Doubt::Guessed))),
         // The uptime in between decides, whatever the bytes are.
         (vec![uptime(9_000), metrics(1_000, 65_500), uptime(10), metrics(2_000, 20)], (20.0, None)),
-        (vec![uptime(9_000), metrics(1_000, 65_500), uptime(9_060), metrics(2_000, 20)], (65_556.0, None)),
+        (vec![uptime(9_000), metrics(1_000, 65_500), uptime(9_120), metrics(2_000, 20)], (65_556.0, None)),
         (vec![alone(65_500), alone(20)], (65_556.0, Some(Doubt::Guessed))),
         (vec![alone(500), alone(20)], (20.0, Some(Doubt::Guessed))),
         (vec![metrics(1_000, 70_000)], (70_000.0, Some(Doubt::Absurd))),
     ] {
         let mut packages = Packages::default();
-        let mut hear = |text: &String| packages.handle_frame(at(0), text.as_bytes()).unwrap();
-        let learnt: Vec<_> = story.iter().map(&mut hear).collect();
+        let mut hear =
+            |(minute, text): (u64, &String)| packages.handle_frame(at(60 * minute), text.as_bytes()).unwrap();
+        let learnt: Vec<_> = (0..).zip(&story).map(&mut hear).collect();
         let last = learnt.last().unwrap();
         assert_eq!(value(last, Metric::MessagesDropped), Some(want), "{story:?}");
     }
     let mut packages = Packages::default();
-    let mut enhanced = |uptime: u64, count: u64| {
+    let mut enhanced = |second: u64, uptime: u64, count: u64| {
         let text = frame(604, &format!("\"uptime\":{uptime},\"msgRx\":{count}"));
-        let learnt = packages.handle_frame(at(uptime), text.as_bytes()).unwrap();
+        let learnt = packages.handle_frame(at(second), text.as_bytes()).unwrap();
         (value(&learnt, Metric::MessagesRx).unwrap().0, findings(&learnt).contains(&&What::Restarted))
     };
-    assert_eq!(enhanced(100, 4_294_967_000), (4_294_967_000.0, false));
-    assert_eq!(enhanced(160, 4), (4_294_967_300.0, false));
-    assert_eq!(enhanced(20, 90), (90.0, true));
+    assert_eq!(enhanced(0, 100, 4_294_967_000), (4_294_967_000.0, false));
+    assert_eq!(enhanced(60, 160, 4), (4_294_967_300.0, false));
+    assert_eq!(enhanced(120, 20, 90), (90.0, true));
 }
 
 #[test]

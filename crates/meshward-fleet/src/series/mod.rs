@@ -179,7 +179,7 @@ impl Store {
     pub fn restore(&mut self, node: NodeId, uptime_s: f64, at: Instant) {
         if !self.nodes.contains_key(&node) && self.nodes.len() < NODES_MAX && uptime_s.is_finite() {
             let history = self.nodes.entry(node).or_default();
-            history.restarts.handle_uptime(uptime_s, at);
+            history.restarts.restore(uptime_s, at);
             history.heard = at;
         }
     }

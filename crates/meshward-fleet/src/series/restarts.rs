@@ -1,25 +1,20 @@
-//! When a node restarted, by what it says of its uptime and its boots.
-//!
-//! An uptime that is less than before is a restart only when the node can have started after the value before;
-//! a clock that jumps is not. Sketches that say `millis() / 1000` wrap after 49.7 days, which is none either.
+//! When a node restarted, by what it says of its uptime ([`uptime`](crate::uptime)) and of its boots.
 
 use std::collections::VecDeque;
 use std::mem::size_of;
 
 use meshward_core::time::{Duration, Instant};
 
+use crate::uptime::{Told, Uptimes};
+
 /// Most restarts that are remembered per node.
 pub const RESTARTS_MAX: usize = 32;
-/// By how much an uptime may be off: whole seconds, and a package that waited at a relay.
+/// An uptime tells of a counter that came so much later too: packages of one moment come one after the other.
 const SLACK: Duration = Duration::from_secs(5);
-/// Where 32 bits of milliseconds end, in seconds.
-const MILLIS_WRAP_S: f64 = 4_294_967.296;
-/// How near to that end a wrap is believed, in seconds.
-const WRAP_SLACK_S: f64 = 60.0;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Restarts {
-    uptime: Option<(f64, Instant)>,
+    uptimes: Uptimes,
     boots: Option<f64>,
     /// Restarts that the uptime told since the last count of boots.
     uncounted: u32,
@@ -27,21 +22,19 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
+    /// An uptime in seconds that was told before the gateway's start.
+    pub(super) fn restore(&mut self, value: f64, at: Instant) {
+        self.uptimes = Uptimes::before_start((value * 1_000.0) as u64, at);
+    }
+
     /// An uptime in seconds. Whether it makes sense after the one before.
     pub(super) fn handle_uptime(&mut self, value: f64, at: Instant) -> bool {
-        let Some((before, then)) = self.uptime.replace((value, at)) else { return true };
-        let elapsed = at.since(then).as_secs_f64();
-        let slack = SLACK.as_secs_f64();
-        let wrapped = (value - (before + elapsed - MILLIS_WRAP_S)).abs() <= WRAP_SLACK_S;
-        if value < before && wrapped {
-            return true;
-        }
-        let restarted = if value < before { value < elapsed + slack } else { value + slack < elapsed };
-        if restarted {
+        let told = self.uptimes.handle((value * 1_000.0) as u64, at);
+        if let Told::Restarted(started) = told {
             self.uncounted = self.uncounted.saturating_add(1);
-            self.push((at - Duration::from_micros((value * 1e6) as u64)).max(then));
+            self.push(started);
         }
-        restarted || value >= before - slack
+        told != Told::Doubtful
     }
 
     /// How often the node has started: tells of restarts that lie between two uptimes.
@@ -66,7 +59,7 @@ impl Restarts {
         if self.last().is_some_and(|last| last >= then && last <= at) {
             return Some(true);
         }
-        self.uptime.is_some_and(|(_, told)| told + SLACK >= at).then_some(false)
+        self.uptimes.last().is_some_and(|(_, told)| told + SLACK >= at).then_some(false)
     }
 
     pub(super) fn last(&self) -> Option<Instant> {
@@ -86,31 +79,26 @@ impl Restarts {
 mod tests {
     use super::*;
 
-    /// Uptimes at seconds, the restarts that they tell, and how many made no sense.
-    fn check(told: &[(u64, f64)], restarts: usize, odd: usize) {
+    #[test]
+    fn only_what_is_doubtful_makes_no_sense() {
         let mut machine = Restarts::default();
         let at = |second: u64| Instant::from_micros(second * 1_000_000);
-        let nonsense =
-            told.iter().filter(|(second, uptime)| !machine.handle_uptime(*uptime, at(*second))).count();
-        assert_eq!((machine.since(Instant::ORIGIN), nonsense), (restarts, odd), "{told:?}");
-    }
-
-    #[test]
-    fn a_restart_is_told_from_a_clock_that_jumps() {
-        check(&[(1_000, 500.0), (1_030, 530.0), (1_060, 560.0)], 0, 0);
-        check(&[(1_000, 500.0), (1_030, 12.0)], 1, 0);
-        // Of a second or two, by rounding.
-        check(&[(1_000, 500.0), (1_001, 499.0)], 0, 0);
-        // Below what it was, but the node cannot have started so.
-        check(&[(1_000, 500.0), (1_030, 400.0), (1_060, 430.0)], 0, 1);
-        // More than before, and yet a restart: it starts every few seconds.
-        check(&[(1_000, 5.0), (1_030, 8.0)], 1, 0);
-        // After a long silence.
-        check(&[(1_000, 500.0), (9_000, 700.0)], 1, 0);
-        // Just started, and going on.
-        check(&[(1_000, 2.0), (1_030, 32.0)], 0, 0);
-        // 49.7 days.
-        check(&[(1_000, 4_294_960.0), (1_030, 22.0)], 0, 0);
+        for (second, uptime, sense, restarts) in [
+            (1_000, 500.0, true, 0),
+            (1_001, 499.5, true, 0),
+            (1_030, 400.0, false, 0),
+            (1_060, 12.0, true, 1),
+            (1_090, 4.5, true, 2),
+        ] {
+            assert_eq!(machine.handle_uptime(uptime, at(second)), sense, "{uptime} at {second}");
+            assert_eq!(machine.since(Instant::ORIGIN), restarts, "{uptime} at {second}");
+        }
+        assert_eq!(machine.last(), Some(Instant::from_micros(1_085_500_000)));
+        assert_eq!(machine.between(at(1_061), at(1_090)), Some(true));
+        assert_eq!(
+            (machine.between(at(1_086), at(1_094)), machine.between(at(1_086), at(1_200))),
+            (Some(false), None)
+        );
     }
 
     #[test]

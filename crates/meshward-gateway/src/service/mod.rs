@@ -32,12 +32,11 @@ use meshward_core::ota::exchange::ImageId;
 use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 use meshward_fleet::Fleet;
-use meshward_fleet::alert::RuleError;
 use meshward_fleet::deployment::{
     Deployment, Job, OrderCounter, PackError, Packed, Plan, SignedManifest, State,
 };
 use meshward_fleet::firmware::ImageInfo;
-use meshward_fleet::fleet::Settings;
+use meshward_fleet::fleet::{Settings, SettingsError};
 use meshward_fleet::forecast::Forecast;
 use meshward_fleet::memory::Restored;
 use meshward_fleet::registry::Registry;
@@ -476,9 +475,9 @@ async fn pack(mut jobs: mpsc::Receiver<(Owner, Job)>, gateway: NodeHandle<Gatewa
 /// Why a gateway did not join.
 #[derive(Debug, Error)]
 pub enum JoinError {
-    /// A rule for alerts makes no sense.
-    #[error("an alert rule cannot be used")]
-    Rule(#[from] RuleError),
+    /// A rule for alerts, or another setting of how the mesh is looked after, makes no sense.
+    #[error("the mesh cannot be looked after with these settings")]
+    Settings(#[from] SettingsError),
     /// The listening address cannot be had.
     #[error("cannot accept nodes")]
     Listen(#[from] std::io::Error),

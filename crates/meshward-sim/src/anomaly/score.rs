@@ -6,7 +6,7 @@ use meshward_core::rng::Rng;
 use meshward_core::telemetry::Metric;
 use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
-use meshward_fleet::anomaly::{Detector, Finding, Kind, Settings};
+use meshward_fleet::anomaly::{Detector, Finding, Kind};
 use meshward_fleet::series::Store;
 use serde::Serialize;
 
@@ -83,8 +83,8 @@ fn speaks_of(finding: &Finding) -> Option<Fault> {
     }
 }
 
-/// Runs a day of all nodes.
-pub fn score(seed: u64, noise: Noise, count: Count, settings: &Settings) -> Score {
+/// Runs a day of all nodes, each watched by a copy of a detector that knows nothing yet.
+pub fn score(seed: u64, noise: Noise, count: Count, detector: &Detector) -> Score {
     let row = |fault: Fault| Row { fault: fault.name(), nodes: count.faulty, ..Row::default() };
     let mut score = Score { rows: Fault::ALL.into_iter().map(row).collect(), ..Score::default() };
     let mut rng = Rng::new(seed);
@@ -92,7 +92,7 @@ pub fn score(seed: u64, noise: Noise, count: Count, settings: &Settings) -> Scor
         [(Fault::None, count.healthy)].into_iter().chain(Fault::ALL.map(|fault| (fault, count.faulty)));
     for (fault, nodes) in kinds {
         for _ in 0..nodes {
-            day(&mut score, fault, History::new(rng.next_u64(), fault, noise), settings);
+            day(&mut score, fault, History::new(rng.next_u64(), fault, noise), detector.clone());
         }
     }
     for row in &mut score.rows {
@@ -101,9 +101,8 @@ pub fn score(seed: u64, noise: Noise, count: Count, settings: &Settings) -> Scor
     score
 }
 
-fn day(score: &mut Score, fault: Fault, mut history: History, settings: &Settings) {
+fn day(score: &mut Score, fault: Fault, mut history: History, mut detector: Detector) {
     let mut store = Store::default();
-    let mut detector = Detector::new(settings.clone());
     let (onset, mut found, mut judged) = (history.onset(), false, false);
     while let Some((now, readings)) = history.report(NODE) {
         let samples = store.handle(now, &readings);
@@ -115,7 +114,7 @@ fn day(score: &mut Score, fault: Fault, mut history: History, settings: &Setting
         }
         if fault == Fault::Leak && !judged && now >= onset + JUDGED_AFTER {
             judged = true;
-            judge_forecast(score, &history, &detector, settings, now);
+            judge_forecast(score, &history, &detector, now);
         }
     }
 }
@@ -143,15 +142,9 @@ fn count(
     true
 }
 
-fn judge_forecast(
-    score: &mut Score,
-    history: &History,
-    detector: &Detector,
-    settings: &Settings,
-    now: Instant,
-) {
+fn judge_forecast(score: &mut Score, history: &History, detector: &Detector, now: Instant) {
     let leak = detector.findings().find(|finding| finding.kind == Kind::Leak);
-    let trend = settings.trends.iter().find(|trend| trend.kind == Kind::Leak);
+    let trend = detector.settings().trends.iter().find(|trend| trend.kind == Kind::Leak);
     let (Some(leak), Some(trend)) = (leak, trend) else { return };
     let Some((forecast, truth)) = leak.forecast.zip(history.exhausted(trend.limit)) else { return };
     if truth > now {

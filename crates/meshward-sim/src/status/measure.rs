@@ -7,8 +7,10 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 use meshward_fleet::alert;
 use meshward_fleet::fleet::Event;
+use meshward_fleet::forecast::Channel;
 use meshward_fleet::liveness::State;
 
+use super::bound::Tree;
 use super::{Case, GATEWAY};
 use crate::script::Step;
 use crate::topology;
@@ -30,8 +32,8 @@ const RECOVERY: Duration = Duration::from_secs(600);
 /// See the module's page. Times are in seconds, shares in percent of the channel's time.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    /// Mean distance from the gateway.
-    pub mean_depth: f64,
+    /// How deep nodes are, and what a round of their reports takes.
+    pub tree: Tree,
     /// Ages of each node's newest value, sampled over nodes and time.
     pub ages: Vec<f64>,
     /// How long each silent death took to be seen; `None` where it was not.
@@ -64,7 +66,7 @@ pub fn run_one(case: &Case, seed: u64) -> Run {
     let parents: Vec<Option<usize>> =
         world.seats().map(|seat| world.spec(seat).parent.map(|parent| parent.0)).collect();
     let mut watch = Watch {
-        run: Run { mean_depth: topology::mean_depth(&parents), ..Run::default() },
+        run: Run { tree: Tree { depths: below(&parents), round_s: 0.0 }, ..Run::default() },
         began: world.now(),
         rng: Rng::new(seed ^ 0x5EED),
         metered: Vec::new(),
@@ -160,6 +162,8 @@ impl Watch<'_> {
         if let Some((fleet, _)) = world.fleet(GATEWAY) {
             self.run.period = fleet.budget().1.value.as_secs_f64();
             self.run.reporting = fleet.reporting().count();
+            let round = fleet.round(|_| true);
+            self.run.tree.round_s = round.nanos(&Channel::default()) as f64 / 1e9;
         }
     }
 
@@ -221,6 +225,11 @@ impl Watch<'_> {
         }
         self.gone.clear();
     }
+}
+
+/// How deep all nodes but the gateway are.
+fn below(parents: &[Option<usize>]) -> Vec<u32> {
+    topology::depths(parents).into_iter().skip(1).collect()
 }
 
 /// A node and all behind it.

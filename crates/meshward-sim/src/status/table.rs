@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Case, Run};
+use super::bound::{Tree, least};
+use super::{Case, Nodes, Run};
 
 /// Stands above the table.
 pub const MODEL: &str = "\
@@ -20,7 +21,8 @@ and have it again 4 minutes later; then others close their connections and go.
 of the channel in the hour, by every frame on every link, and by the gateway's own meter, which sees only its own links; *worst* the most of any ten \
 minutes from the gateway's start to the end, deaths included. *Period* is what the governor chose, over the seeds. *Death* and *leave* run from the \
 power's end until the gateway calls the node lost. *Wrong* counts nodes that were called lost and were not, nor anybody above them, and alerts of the \
-quiet hour.
+quiet hour. *Least* is what the whole budget allows by the model of the channel, with nothing kept back (ADR 12); where more than that was wanted, \
+the budget wins.
 ";
 
 /// One row: all seeds of a case.
@@ -46,6 +48,8 @@ pub struct Row {
     pub age_p95_s: f64,
     /// What is wanted of it.
     pub age_wanted_s: f64,
+    /// The least that the budget allows, of nodes that all report.
+    pub age_least_s: Option<f64>,
     /// Channel time for status by the frames on the links, in percent.
     pub share_percent: f64,
     /// The same by the gateway's meter.
@@ -64,6 +68,8 @@ pub struct Row {
     pub death_p95_s: f64,
     /// What is wanted of it.
     pub death_wanted_s: f64,
+    /// The least that the budget allows, of nodes that all report.
+    pub death_least_s: Option<f64>,
     /// Clean leaves.
     pub leaves: usize,
     /// p95 of their detection, in seconds.
@@ -79,11 +85,39 @@ pub struct Row {
 impl Row {
     /// Whether everything is as wanted.
     pub fn is_kept(&self) -> bool {
+        self.ages_kept() && self.deaths_kept() && self.others_kept()
+    }
+
+    /// Whether what is not as wanted is what the budget does not allow.
+    pub fn budget_wins(&self) -> bool {
+        let forbidden = |least: Option<f64>, wanted| least.is_some_and(|least| least > wanted);
+        !self.is_kept()
+            && self.others_kept()
+            && (self.ages_kept() || forbidden(self.age_least_s, self.age_wanted_s))
+            && (self.deaths_kept() || forbidden(self.death_least_s, self.death_wanted_s))
+    }
+
+    fn ages_kept(&self) -> bool {
         self.age_p95_s <= self.age_wanted_s
-            && self.death_p95_s <= self.death_wanted_s
-            && self.leave_p95_s <= 2.0
+    }
+
+    fn deaths_kept(&self) -> bool {
+        self.death_p95_s <= self.death_wanted_s
+    }
+
+    fn others_kept(&self) -> bool {
+        self.leave_p95_s <= 2.0
             && self.worst_percent <= 2.0
             && self.false_losses + self.false_alerts + self.stuck == 0
+    }
+
+    /// What is said of it in one word.
+    const fn verdict(is_kept: bool, budget_wins: bool) -> &'static str {
+        match (is_kept, budget_wins) {
+            (true, _) => "kept",
+            (false, true) => "the budget wins",
+            (false, false) => "missed",
+        }
     }
 }
 
@@ -101,11 +135,14 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
     };
     let (ages, deaths, leaves) = (all(&|run| &run.ages), seen(&|run| &run.deaths), seen(&|run| &run.leaves));
     let (age_wanted_s, death_wanted_s) = case.wanted();
+    let trees: Vec<Tree> = runs.iter().map(|run| run.tree.clone()).collect();
+    // Others are not told to report, so the budget does not bound how fresh they are.
+    let least = (case.nodes == Nodes::Meshward).then(|| least(case, &trees));
     let shortest = runs.iter().map(|run| run.period).fold(f64::INFINITY, f64::min);
     Row {
         n: case.n,
         nodes: case.nodes.name(),
-        mean_depth: rounded(mean(&|run| run.mean_depth)),
+        mean_depth: rounded(mean(&|run| run.tree.mean_depth())),
         aggregate: case.aggregate,
         loss: case.loss,
         seeds: runs.len(),
@@ -113,6 +150,7 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
         age_p50_s: rounded(quantile(&ages, 0.50)),
         age_p95_s: rounded(quantile(&ages, 0.95)),
         age_wanted_s,
+        age_least_s: least.map(|least| rounded(least.age_s)),
         share_percent: rounded(mean(&|run| run.share)),
         metered_percent: rounded(mean(&|run| run.metered)),
         worst_percent: rounded(most(&|run| run.worst)),
@@ -122,6 +160,7 @@ pub fn row(case: &Case, runs: &[Run]) -> Row {
         death_p50_s: rounded(quantile(&deaths, 0.50)),
         death_p95_s: rounded(quantile(&deaths, 0.95)),
         death_wanted_s,
+        death_least_s: least.map(|least| rounded(least.death_s)),
         leaves: leaves.len(),
         leave_p95_s: rounded(quantile(&leaves, 0.95)),
         false_losses: count(&|run| run.false_losses),
@@ -146,17 +185,18 @@ fn rounded(value: f64) -> f64 {
 /// The table for people.
 pub fn markdown(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| N | nodes (mean depth) | loss | aggregated | period | age p50 / p95 (wanted) | share by frames / by the meter | worst 10 min by frames / by the meter | deaths | death p50 / p95 (wanted) | leave p95 | wrong | |\n\
+        "| N | nodes (mean depth) | loss | aggregated | period | age p50 / p95 (wanted; least) | share by frames / by the meter | worst 10 min by frames / by the meter | deaths | death p50 / p95 (wanted; least) | leave p95 | wrong | |\n\
          | ---: | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
     );
     for row in rows {
         let (short, long) = row.period_s;
+        let bound = |least: Option<f64>| least.map_or_else(String::new, |least| format!("; {least:.1}"));
         let period =
             if short == long { format!("{long:.0} s") } else { format!("{short:.0} to {long:.0} s") };
         // Writing to a string cannot fail.
         let _always_ok = writeln!(
             out,
-            "| {} | {} ({:.1}) | {} % | {} | {period} | {:.1} / {:.1} s ({:.0} s) | {:.2} / {:.2} % | {:.2} / {:.2} % | {} | {:.1} / {:.1} s ({:.0} s) | {:.1} s | {} | {} |",
+            "| {} | {} ({:.1}) | {} % | {} | {period} | {:.1} / {:.1} s ({:.0}{}) | {:.2} / {:.2} % | {:.2} / {:.2} % | {} | {:.1} / {:.1} s ({:.0}{}) | {:.1} s | {} | {} |",
             row.n,
             row.nodes,
             row.mean_depth,
@@ -165,6 +205,7 @@ pub fn markdown(rows: &[Row]) -> String {
             row.age_p50_s,
             row.age_p95_s,
             row.age_wanted_s,
+            bound(row.age_least_s),
             row.share_percent,
             row.metered_percent,
             row.worst_percent,
@@ -173,9 +214,10 @@ pub fn markdown(rows: &[Row]) -> String {
             row.death_p50_s,
             row.death_p95_s,
             row.death_wanted_s,
+            bound(row.death_least_s),
             row.leave_p95_s,
             row.false_losses + row.false_alerts,
-            if row.is_kept() { "kept" } else { "missed" },
+            Row::verdict(row.is_kept(), row.budget_wins()),
         );
     }
     out
@@ -192,5 +234,22 @@ mod tests {
         let row = row(&Case::of(25, true), &[run]);
         assert_eq!((row.death_p50_s, row.deaths_missed, row.age_p50_s, row.age_p95_s), (5.0, 1, 1.0, 9.0));
         assert!(row.death_p95_s.is_infinite() && !row.is_kept());
+    }
+
+    #[test]
+    fn the_budget_wins_only_where_it_forbids_what_is_wanted() {
+        let run = |depth: u32, age, death| {
+            let tree = Tree { depths: vec![depth; 50], round_s: 0.002_8 * 50.0 * f64::from(depth) };
+            Run { tree, ages: vec![age], deaths: vec![Some(death)], ..Run::default() }
+        };
+        let verdict = |run: Run| {
+            let row = row(&Case::of(50, false), &[run]);
+            Row::verdict(row.is_kept(), row.budget_wins())
+        };
+        assert_eq!(verdict(run(4, 29.0, 44.0)), "kept");
+        assert_eq!(verdict(run(4, 31.0, 44.0)), "missed", "27 s were possible");
+        assert_eq!(verdict(run(5, 34.0, 44.0)), "the budget wins", "33 s were not");
+        assert_eq!(verdict(run(5, 34.0, 46.0)), "missed", "its deaths could be seen in time");
+        assert_eq!(verdict(Run { worst: 2.1, ..run(5, 34.0, 44.0) }), "missed");
     }
 }

@@ -117,7 +117,7 @@ fn a_small_row_is_as_wanted() {
 /// A large mesh of which half is deeper than six, from its gateway's start until the mesh clock has begun anew.
 fn large(aggregate: bool) -> meshward_sim::status::Run {
     let run = run_one(&Case { deaths: 0, leaves: 0, ..Case::of(100, aggregate) }, 1);
-    assert!(run.mean_depth > 5.9, "{}", run.mean_depth);
+    assert!(run.tree.mean_depth() > 5.9, "{:?}", run.tree);
     assert_eq!((run.reporting, run.false_losses, run.false_alerts), (100, 0, 0));
     assert!(run.worst <= 2.0 && run.metered_worst <= 2.0, "{} {}", run.worst, run.metered_worst);
     let apart = (run.metered - run.share).abs();
@@ -133,6 +133,18 @@ fn reports_of_a_large_and_deep_mesh_are_packed() {
     // The twin: what each sends by itself crosses six links, and at the same period would take more than the budget.
     let single = large(false);
     assert!(single.share * single.period > 3.0 * packed.share * packed.period, "{}", single.share);
+}
+
+#[test]
+fn the_budget_holds_where_messages_get_lost_and_nodes_die() {
+    // Nothing is packed, so all of the budget is wanted; probes, keyframes and policies want more of it than there is.
+    for (n, seed) in [(50, 4), (100, 1)] {
+        let case = Case { loss: 5, deaths: 4, leaves: 1, watch: seconds(1_200), ..Case::of(n, false) };
+        let run = run_one(&case, seed);
+        assert!(run.worst <= 2.0 && run.worst > 1.6, "{n}: {} %", run.worst);
+        let apart = run.metered / run.share;
+        assert!((0.97..1.15).contains(&apart), "{n}: the meter has {} % of {} %", run.metered, run.share);
+    }
 }
 
 #[test]
