@@ -45,13 +45,16 @@ pub enum FlashError {
 /// Sectors that are remembered: an update reads a payload and the image before, and writes the new one.
 const SECTORS_MAX: usize = 3;
 
+/// Sectors as they are in the file, each with its address, the one that was used last first.
+type Sectors = Vec<(u32, Vec<u8>)>;
+
 /// A flash chip in a file.
 #[derive(Debug)]
 pub struct FlashFile {
     file: File,
     size: u32,
-    /// Sectors as they are in the file, each with its address, the one that was used last first; if they are remembered.
-    sectors: Option<Mutex<Vec<(u32, Vec<u8>)>>>,
+    /// If they are remembered.
+    sectors: Option<Mutex<Sectors>>,
 }
 
 impl FlashFile {
