@@ -48,8 +48,8 @@ pub struct Unfinished {
 pub(super) struct Earlier {
     /// Lines that were final.
     settled: Vec<TargetReport>,
-    /// Stock nodes that had all parts and were about to start the image, or had: they will say that they have no use
-    /// for it.
+    /// Stock nodes that had all parts but the last, or more: whoever has no use for the image then got that one after
+    /// this was written.
     nearly: BTreeSet<NodeId>,
     /// Meshward nodes that did not run the image when they were asked what they run.
     lacked: BTreeSet<NodeId>,
@@ -59,7 +59,10 @@ impl Earlier {
     fn of(lines: &[TargetReport]) -> Self {
         let is_nearly = |line: &&TargetReport| {
             line.family == Some(Family::Stock)
-                && matches!(line.state, State::Finishing | State::Restarting | State::Verifying)
+                && matches!(
+                    line.state,
+                    State::Ready | State::Finishing | State::Restarting | State::Verifying
+                )
         };
         let lacked = |line: &&TargetReport| line.family == Some(Family::Meshward) && !line.state.is_final();
         Self {
@@ -249,6 +252,7 @@ mod tests {
             line(3, stock, State::Receiving),
             line(4, None, State::Waiting),
             line(5, meshward, State::Updated),
+            line(6, stock, State::Ready),
         ]);
         let merged = earlier.merge(vec![
             line(1, meshward, current()),
@@ -256,9 +260,10 @@ mod tests {
             line(3, stock, State::Declined(None)),
             // It was not asked before, so it may have run it all the time.
             line(4, meshward, current()),
+            line(6, stock, State::Declined(None)),
         ]);
         let states: Vec<State> = merged.into_iter().map(|line| line.state).collect();
         use State::{Declined, Updated};
-        assert_eq!(states, [Updated, Updated, Declined(None), current(), Updated]);
+        assert_eq!(states, [Updated, Updated, Declined(None), current(), Updated, Updated]);
     }
 }

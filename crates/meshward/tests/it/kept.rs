@@ -119,12 +119,13 @@ fn kill_once(after: Duration) -> String {
         now = newest(&gateway);
     }
     let nodes = now["nodes"].as_array().unwrap();
-    assert!(
-        nodes.len() == 2 && nodes.iter().all(|node| node["state"] == "updated"),
-        "killed at {before}: {now}"
-    );
+    // A C++ node that got its last part in the second that is lost has no use for the image any more.
+    let is_done = |node: &Value| {
+        node["state"] == "updated" || (node["family"] == "stock" && node["state"] == "declined")
+    };
+    assert!(nodes.len() == 2 && nodes.iter().all(is_done), "killed at {before}: {now}");
     gateway.sees(2);
-    assert_eq!(bench.boots(), [2, 2], "nobody is updated twice; killed at {before}");
+    assert_eq!(bench.boots(), [2, 2], "each runs the image, and nobody is updated twice; killed at {before}");
     let nodes = gateway.json(&["nodes"]);
     assert_eq!((&nodes[0]["id"], &nodes[0]["name"]), (&71.into(), &"pump house".into()), "{nodes}");
     let first = logged(&gateway).into_iter().min();
