@@ -133,8 +133,10 @@ impl Gateway {
 
     /// All under way are told of as they are now.
     pub(super) fn refresh(&mut self, now: Instant, node: &Node) {
-        let moment = self.moment(now);
-        let shape = (!self.under_way.is_empty()).then(|| Shape::of(&node.mesh().tree())).unwrap_or_default();
+        if self.under_way.is_empty() {
+            return;
+        }
+        let (moment, shape) = (self.moment(now), Shape::of(&node.mesh().tree()));
         let deployments = self.under_way.iter().filter_map(|one| Some((one.id, one.deployment()?)));
         let sender = holder(deployments);
         let Self { under_way, rollouts, .. } = self;

@@ -164,9 +164,9 @@ pub fn run_beside(n: usize, sides: &[Side], seed: u64) -> BesideRun {
     while keepers.iter().any(open) {
         world.run_for(LOOK);
         let _seen = world.records().count();
-        for number in 0..keepers.len() {
+        for (number, waited) in waited.iter_mut().enumerate() {
             let elsewhere = elsewhere(&world, &keepers, number);
-            waited[number] += u32::from(elsewhere.is_some());
+            *waited += u32::from(elsewhere.is_some());
             keepers[number].look(&mut world, elsewhere);
         }
         both_sent += u32::from(sending(&world, sides.len()) > 1);

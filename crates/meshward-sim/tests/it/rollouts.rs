@@ -88,8 +88,8 @@ fn stock_nodes_come_in_waves_by_their_last_part_and_stay() {
     assert_eq!(bad.report.count("left_out"), 27);
 }
 
-/// What holds of two roll-outs at once, whatever becomes of them.
-fn kept_apart(run: &BesideRun, n: usize) {
+/// What holds of two roll-outs at once, whatever becomes of them. Both in a line.
+fn kept_apart(run: &BesideRun, n: usize) -> String {
     let line = format!(
         "{} away at most ({:?} beyond the bound, {} behind one), {:?} in all, {} orders; waited {:?}",
         run.away_most,
@@ -99,7 +99,6 @@ fn kept_apart(run: &BesideRun, n: usize) {
         run.last_counter,
         run.sides.iter().map(|side| side.waited).collect::<Vec<_>>()
     );
-    println!("{line}");
     assert_eq!((run.both_sent, run.there), (0, n + 1), "{line}");
     assert!(run.away_most <= run.branch_most.max(n / 4), "{line}");
     assert!(run.beyond <= seconds(60), "{line}");
@@ -107,6 +106,7 @@ fn kept_apart(run: &BesideRun, n: usize) {
         assert!(side.told.is_subset(&side.meant), "only its own are told: {:?}", side.told);
         assert!(side.on_new.is_subset(&side.meant), "only its own run its image: {:?}", side.on_new);
     }
+    line
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_bad_image_of_one_role_goes_back_while_the_good_one_of_another_comes_to_all(
     let sides = [side("pump", Behaviour::FailsSelfTest), side("valve", Behaviour::Healthy)];
     for seed in 1..=seeds(1) {
         let run = run_beside(60, &sides, seed);
-        kept_apart(&run, 60);
+        println!("{}", kept_apart(&run, 60));
         let [bad, good] = &run.sides[..] else { panic!("two") };
         assert_eq!(
             (bad.phase, good.phase),
@@ -137,7 +137,7 @@ fn two_good_images_restart_no_more_of_the_mesh_at_once_than_one() {
     let side = |role| Side { role, behaviour: Behaviour::Healthy, plan: plan.clone() };
     for seed in 1..=seeds(1) {
         let run = run_beside(40, &[side("pump"), side("valve")], seed);
-        kept_apart(&run, 40);
+        println!("{}", kept_apart(&run, 40));
         for side in &run.sides {
             assert_eq!(
                 (side.phase, &side.on_new),
