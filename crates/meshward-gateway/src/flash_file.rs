@@ -230,18 +230,16 @@ mod tests {
                 _ => FlashOp::Read { address, len },
             };
             let found = chip.execute(&op);
-            let (mut cells, at) = (&mut expected[..], address as usize);
+            let (cells, at) = (&mut expected[..], address as usize);
             match &op {
                 FlashOp::Erase { address } => flash::erase(cells, *address).unwrap(),
                 FlashOp::Program { data, .. } => {
-                    assert_eq!(
-                        found.is_ok(),
-                        flash::program(&mut cells, address, data).is_ok(),
-                        "step {step}"
-                    );
+                    assert_eq!(found.is_ok(), flash::program(cells, address, data).is_ok(), "step {step}");
                 }
                 FlashOp::Read { .. } => {
-                    assert_eq!(found.unwrap(), cells[at..at + len as usize], "step {step}")
+                    let cells = &cells[at..at + len as usize];
+                    assert_eq!(found.unwrap(), cells, "step {step}");
+                    assert_eq!(watcher.read(address, len).unwrap(), cells, "step {step}");
                 }
             }
         }

@@ -98,7 +98,7 @@ fn who_is_away_since_it_was_sent_is_waited_for_as_long_as_the_plan_says() {
     let first = *world.told().iter().next().unwrap();
     assert!(!restarts(&world, &rollout), "all are back");
     world.take_away(first, HOURS);
-    until(&mut world, &mut rollout, |world, rollout| restarts(world, rollout));
+    until(&mut world, &mut rollout, restarts);
     let since = world.now;
     until(&mut world, &mut rollout, |world, rollout| !restarts(world, rollout));
     let most = Duration::from_secs(plan().restart.away_s_most.into());
