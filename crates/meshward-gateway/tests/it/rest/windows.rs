@@ -60,7 +60,7 @@ async fn a_maintenance_window_silences_its_nodes_and_nothing_else() {
     let mesh = service.mesh;
     let join = tokio::task::spawn_blocking(move || {
         let mut tree = Tree::leaf(NodeId(7));
-        [WORKED_ON, OTHER].map(|node| tree.graft(&Tree::leaf(NodeId(node))));
+        [WORKED_ON, OTHER].iter().for_each(|node| tree.graft(&Tree::leaf(NodeId(*node))));
         let mut peer = Peer::join(mesh, tree);
         peer.settle();
         peer
