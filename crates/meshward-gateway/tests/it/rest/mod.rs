@@ -1,7 +1,6 @@
 //! A real gateway with one real node, asked over HTTP.
 
 mod answers;
-mod events;
 mod export;
 mod failing;
 mod kept;
@@ -10,7 +9,6 @@ mod schema;
 mod socket;
 mod stream;
 mod waves;
-mod windows;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,8 +24,8 @@ use meshward_gateway::keep::Keeper;
 use meshward_gateway::rest::access::limit::Rate;
 use meshward_gateway::rest::access::{self, Access};
 use meshward_gateway::rest::{self, Api, Http};
-use meshward_gateway::service::{self, Gateway};
-use meshward_gateway::shell::{Application, Clock, NodeHandle, Shell, ShellConfig, Traffic};
+use meshward_gateway::service;
+use meshward_gateway::shell::{Application, Clock, Shell, ShellConfig, Traffic};
 use meshward_gateway::store::{Retention, Store};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -86,9 +84,6 @@ struct Service {
     url: String,
     /// What lets in: the value of `Authorization`.
     bearer: String,
-    /// Where nodes are accepted.
-    mesh: SocketAddr,
-    gateway: NodeHandle<Gateway>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -101,12 +96,6 @@ impl Service {
 
     /// The same, with what a database has kept.
     async fn start_on(store: Option<Store>) -> Self {
-        let settings = Settings { history: store.is_some(), ..Settings::default() };
-        Self::start_with(settings, store).await
-    }
-
-    /// The same, with these settings.
-    async fn start_with(settings: Settings, store: Option<Store>) -> Self {
         let keeper = match &store {
             Some(store) => Some(Keeper::open(store.clone(), Retention::default()).await.unwrap()),
             None => None,
@@ -115,6 +104,7 @@ impl Service {
             Some(keeper) => keeper.remembered().await.unwrap(),
             None => service::Remembered::default(),
         };
+        let settings = Settings { history: store.is_some(), ..Settings::default() };
         let (stop, stopped) = watch::channel(false);
         let until = |mut stopped: watch::Receiver<bool>| async move {
             drop(stopped.wait_for(|stop| *stop).await);
@@ -142,19 +132,19 @@ impl Service {
             let (handle, until_stopped) = (handle.clone(), until(stopped.clone()));
             tasks.spawn(async move { keeper.run(handle, until_stopped).await.unwrap() });
         }
-        let http =
-            rest::serve(bound, Api::new(handle.clone(), access).with_store(store), until(stopped.clone()));
+        let http = rest::serve(bound, Api::new(handle, access).with_store(store), until(stopped.clone()));
         tasks.spawn(async move { http.await.unwrap() });
 
         let dial = vec![entry.to_string().parse().unwrap()];
         let node = Node::new(NodeConfig::new(MeshConfig::node(NodeId(NODE), 2)));
         let config = ShellConfig { dial, ..ShellConfig::default() };
         let traffic = Arc::new(Traffic::default());
-        let (shell, below) = Shell::bind(config, node, Nothing, None, Clock::start(), traffic).await.unwrap();
+        let (shell, handle) =
+            Shell::bind(config, node, Nothing, None, Clock::start(), traffic).await.unwrap();
         let until_stopped = until(stopped);
         tasks.spawn(async move {
             shell.run(until_stopped).await;
-            drop(below);
+            drop(handle);
         });
         // The client wants one even where it speaks no TLS; another test may have been first.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -162,7 +152,7 @@ impl Service {
         let bearer = format!("Bearer {token}");
         headers.insert("authorization", bearer.parse().unwrap());
         let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
-        let service = Self { http, url, bearer, mesh: entry, gateway: handle, stop, tasks };
+        let service = Self { http, url, bearer, stop, tasks };
         service.until("/api/v1/nodes", |nodes| nodes["items"][0]["id"] == NODE).await;
         service
     }
