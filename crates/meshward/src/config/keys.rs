@@ -7,7 +7,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use meshward_fleet::overhead::Governor;
 use meshward_gateway::influx::Api;
 use meshward_gateway::mqtt::{Base, BrokerAddress, Shape, Version};
 use meshward_gateway::notify::CHANNELS_MAX;
@@ -169,9 +168,9 @@ sections! {
     status: Status {
         /// What looking after the mesh may take of its channel. Nodes are told to report as often as that allows, and
         /// questions wait.
-        live budget_percent: f64 = 2.0, Number { range: Governor::BUDGETS, unit: "percent of the channel" };
+        live budget_percent: f64 = 2.0, Number { range: 0.1..=50.0, unit: "percent of the channel" };
         /// How often nodes that can report do so at the oftenest; the budget may make it less often.
-        live query_interval: u64 = 30, Span { seconds: Governor::PERIODS };
+        live query_interval: u64 = 30, Span { seconds: 10..=3_600 };
         /// Whether nodes that can are told to report by themselves. Without it they are asked.
         start reports: bool = true, Switch;
         /// Whether relays pack the reports of nodes behind them with their own, which saves most of what reports cost.

@@ -14,7 +14,7 @@ use crate::hash::Sha256Sum;
 use crate::mesh::LinkId;
 use crate::ota::Tag;
 use crate::ota::journal::{Head, Journal};
-use crate::ota::trial::TrialState;
+use crate::ota::trial::{Ended, TrialState};
 use crate::ota::trust::{Board, Descriptor, Manifest, Refusal, Running};
 
 /// A payload that is received, or was.
@@ -151,8 +151,12 @@ impl Receiver {
         self.refused = outcome.err().filter(|refusal| match refusal {
             // What is occupied with something else shows that.
             Refusal::Occupied => false,
-            // Why the image was taken back says more, and whoever ordered it to start may not have heard that yet.
-            Refusal::Quarantined(image) => !self.is_reverted(*image),
+            // Why the image was taken back says more, and the gateway may not have heard it yet; but an order to take
+            // it back was the gateway's own.
+            Refusal::Quarantined(image) => {
+                let ended = self.trial_copies.record.and_then(|record| record.ended);
+                !self.is_reverted(*image) || ended == Some(Ended::Ordered)
+            }
             _ => true,
         });
         outcome
