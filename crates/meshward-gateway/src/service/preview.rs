@@ -70,6 +70,8 @@ impl Gateway {
         request: &RolloutRequest,
     ) -> Result<oneshot::Receiver<Answer>, RolloutError> {
         let (_, mut plan) = self.plan(request)?;
+        // What could not be started comes to nothing.
+        self.has_room_for(&plan.role, &plan.hardware)?;
         let taken = self.taken(now, node);
         self.choose_targets(now, node, request, &mut plan, &taken)?;
         self.reckon(now, node, plan)

@@ -88,11 +88,11 @@ async fn people_do_what_can_be_done_and_every_decision_is_written() {
         assert!(answer.text.contains(why), "{verb}: {}", answer.text);
     };
     // Two plans for one node.
-    let errors = service.post("/api/v1/rollout-previews", rollout(&firmware, json!({}))).await.problem(422);
-    assert!(errors[0]["detail"].as_str().unwrap().contains("roll-out 1"), "{errors}");
-    let busy = service.post("/api/v1/rollouts", rollout(&firmware, json!({}))).await;
-    busy.problem(409);
-    assert!(busy.text.contains("roll-out 1 is under way"), "{}", busy.text);
+    for path in ["/api/v1/rollout-previews", "/api/v1/rollouts"] {
+        let busy = service.post(path, rollout(&firmware, json!({}))).await;
+        busy.problem(409);
+        assert!(busy.text.contains("roll-out 1 is under way"), "{}", busy.text);
+    }
 
     refused("activate", "its waves say who starts the image").await;
     refused("approve", "nothing waits for an approval: the roll-out is staging").await;
