@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// Requests before those that count.
 const WARM_UP: usize = 20;
 /// Longest wait until the gateway knows the whole mesh.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// Between two looks at that.
 const LOOK: Duration = Duration::from_millis(500);
 /// Most memory that is wanted, in MiB, at [`NODES_WANTED`] nodes.
