@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use meshward_core::time::Instant;
-use meshward_fleet::alert::{Engine, Fingerprint, VerbError};
+use meshward_fleet::alert::{Engine, Fingerprint, TEXT_MAX, VerbError};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -98,16 +98,28 @@ fn fingerprint(named: &str) -> Answer<Fingerprint> {
     })
 }
 
+/// Whether its texts are no longer than they may be, those too that this act has no use for.
+fn fit(said: &AlertAct) -> Answer<()> {
+    for (name, text) in [("by", &said.by), ("text", &said.text), ("to", &said.to)] {
+        if let Some(len) = text.as_ref().map(String::len).filter(|len| *len > TEXT_MAX) {
+            let wrong = format!("{name} has {len} bytes: it may have {TEXT_MAX}");
+            return Err(Problem::value(format!("/{name}"), wrong));
+        }
+    }
+    Ok(())
+}
+
 /// Does something with an alert; the alert as it is then.
 async fn act(
     State(gateway): Handle,
     who: Principal,
     named: &str,
-    by: Option<String>,
+    said: &AlertAct,
     verb: impl FnOnce(&mut Engine, Instant, Fingerprint, &str) -> Result<(), VerbError> + Send + 'static,
 ) -> Answer<Json<Alert>> {
     let fingerprint = fingerprint(named)?;
-    let by = by.unwrap_or(who.name);
+    fit(said)?;
+    let by = said.by.clone().unwrap_or(who.name);
     let done = gateway
         .with(move |now, node, gateway| {
             gateway.alerts_mut(now, node, |engine| verb(engine, now, fingerprint, &by))?;
@@ -141,7 +153,7 @@ async fn acknowledge_alert(
     PathOf(named): PathOf<String>,
     JsonBodyOrNone(said): JsonBodyOrNone<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, who, &named, said.by, |engine, now, alert, by| engine.acknowledge(now, alert, by)).await
+    act(gateway, who, &named, &said, |engine, now, alert, by| engine.acknowledge(now, alert, by)).await
 }
 
 /// Nobody knows of an alert after all.
@@ -156,7 +168,7 @@ async fn unacknowledge_alert(
     PathOf(named): PathOf<String>,
     JsonBodyOrNone(said): JsonBodyOrNone<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, who, &named, said.by, |engine, now, alert, by| engine.unacknowledge(now, alert, by)).await
+    act(gateway, who, &named, &said, |engine, now, alert, by| engine.unacknowledge(now, alert, by)).await
 }
 
 /// Ends an alert by hand: it is raised again only after it was good once.
@@ -171,7 +183,7 @@ async fn clear_alert(
     PathOf(named): PathOf<String>,
     JsonBodyOrNone(said): JsonBodyOrNone<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, who, &named, said.by, |engine, now, alert, by| engine.clear(now, alert, by)).await
+    act(gateway, who, &named, &said, |engine, now, alert, by| engine.clear(now, alert, by)).await
 }
 
 /// Writes on an alert; `text` says what, in at most 512 bytes.
@@ -187,9 +199,10 @@ async fn comment_on_alert(
 ) -> Answer<Json<Alert>> {
     let text = said
         .text
+        .clone()
         .filter(|text| !text.trim().is_empty())
         .ok_or_else(|| Problem::value("/text", "text is missing or empty: a comment says something"))?;
-    act(gateway, who, &named, said.by, move |engine, now, alert, by| engine.comment(now, alert, by, &text))
+    act(gateway, who, &named, &said, move |engine, now, alert, by| engine.comment(now, alert, by, &text))
         .await
 }
 
@@ -204,6 +217,6 @@ async fn assign_alert(
     PathOf(named): PathOf<String>,
     JsonBody(said): JsonBody<AlertAct>,
 ) -> Answer<Json<Alert>> {
-    act(gateway, who, &named, said.by, move |engine, _, alert, _| engine.assign(alert, said.to.as_deref()))
-        .await
+    let to = said.to.clone();
+    act(gateway, who, &named, &said, move |engine, _, alert, _| engine.assign(alert, to.as_deref())).await
 }

@@ -101,6 +101,7 @@ async fn nonsense_is_answered_by_problems() {
         ("/api/v1/rollouts/9/pause", json!({}), 404, None),
         ("/api/v1/alerts/0123456789abcdef/ack", json!(null), 404, None),
         ("/api/v1/alerts/0123456789abcdef/comment", json!({}), 422, Some("/text")),
+        ("/api/v1/alerts/0123456789abcdef/assign", json!({"by": "r".repeat(513)}), 422, Some("/by")),
     ] {
         let errors = service.post(path, body.clone()).await.problem(status);
         assert_eq!(errors[0]["pointer"].as_str(), pointer, "{path} {body}");
