@@ -1,4 +1,4 @@
-//! One line of line protocol: measurement, tags, typed fields, and a time in milliseconds.
+//! One line of line protocol: measurement, tags, typed fields, and a time in nanoseconds.
 //!
 //! What the protocol cannot say without doubt is not written: an empty tag, a number that is none, a line without
 //! fields. A backslash outside of a string escapes what comes after it in one server and not in another, so there it
@@ -17,6 +17,19 @@ pub enum Field {
     Bool(bool),
     /// Text of at most [`TEXT_MAX`] bytes; what is longer is cut.
     Text(String),
+}
+
+/// The type of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Of [`Field::Int`].
+    Int,
+    /// Of [`Field::Float`].
+    Float,
+    /// Of [`Field::Bool`].
+    Bool,
+    /// Of [`Field::Text`].
+    Text,
 }
 
 /// Longest text of a field, in bytes: InfluxDB's limit is 64 KB.
@@ -82,7 +95,7 @@ pub fn line(
     measurement: &str,
     tags: &[(&str, &str)],
     fields: &[(&str, Field)],
-    at_ms: i64,
+    at_ns: i64,
 ) -> Option<String> {
     const NAMES: &str = ",= ";
     // A line that begins with # is a comment.
@@ -117,7 +130,7 @@ pub fn line(
         return None;
     }
     // Writing into a text does not fail.
-    let _done = write!(out, " {at_ms}");
+    let _done = write!(out, " {at_ns}");
     Some(out)
 }
 

@@ -6,7 +6,9 @@
 //! but what the queue has no room for, which is counted. A server that says when to come again is obeyed; a batch that
 //! it will never take is dropped and said, so that one bad value does not stop the rest.
 //!
-//! Times are in milliseconds. Driven by the program; decides nothing about the mesh.
+//! Times are in nanoseconds, the one precision that all interfaces call the same; they are milliseconds with the number of
+//! the event behind them, since of two points of a series with one time only the second is kept. Driven by the program;
+//! decides nothing about the mesh.
 
 pub mod line;
 pub mod queue;
@@ -25,9 +27,10 @@ use tokio::sync::Notify;
 use crate::notify::delay;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
+pub use line::{Field, Kind};
 use queue::{Queue, QueueError};
 pub use send::{Api, Sender, Sent, Server};
-pub use take::names;
+pub use take::{TAGS, names};
 
 /// Most lines of a batch: what InfluxDB recommends.
 pub const LINES_MAX: usize = 5_000;
@@ -183,7 +186,10 @@ fn said(done: Result<(), QueueError>) {
     }
 }
 
-/// Now, as lines have it.
-fn millis(at: Timestamp) -> i64 {
-    at.as_millisecond()
+/// A time as lines have it. Events of the same millisecond are told apart by their numbers, which rise by one: a
+/// millisecond has room for a million.
+fn nanos(at: Timestamp, event: u64) -> i64 {
+    const MILLISECOND: i64 = 1_000_000;
+    let apart = i64::try_from(event % MILLISECOND.unsigned_abs()).unwrap_or_default();
+    at.as_millisecond().saturating_mul(MILLISECOND).saturating_add(apart)
 }

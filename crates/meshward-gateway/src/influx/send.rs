@@ -112,9 +112,9 @@ impl Sender {
         let Server { url, org, bucket, token, .. } = &self.server;
         let root = url.trim_end_matches('/');
         let mut request = if self.old {
-            self.http.post(format!("{root}/write")).query(&[("db", &**bucket), ("precision", "ms")])
+            self.http.post(format!("{root}/write")).query(&[("db", &**bucket), ("precision", "ns")])
         } else {
-            let query = [("org", &**org), ("bucket", &**bucket), ("precision", "ms")];
+            let query = [("org", &**org), ("bucket", &**bucket), ("precision", "ns")];
             self.http.post(format!("{root}/api/v2/write")).query(&query)
         };
         request = request

@@ -9,8 +9,8 @@ use meshward_core::wire::NodeId;
 use meshward_fleet::fleet::Event;
 use meshward_fleet::liveness::State;
 
-use super::line::{Field, line};
-use super::millis;
+use super::line::{Field, Kind, line};
+use super::nanos;
 use crate::rest::convert;
 use crate::service::Gateway;
 use crate::shell::NodeHandle;
@@ -18,41 +18,60 @@ use crate::shell::NodeHandle;
 /// Events that are taken in one round.
 const EVENTS_MAX: usize = 4_096;
 
-/// A value of a node: its field, whether it is a whole number, and by what it is multiplied.
-type Told = (Metric, &'static str, bool, f64);
+/// A value of a node: its field, that field's type, and by what it is multiplied.
+type Told = (Metric, &'static str, Kind, f64);
 
 /// What nodes tell of themselves.
 const TOLD: [Told; 14] = [
-    (Metric::Uptime, "uptime_s", true, 1.0),
-    (Metric::FreeHeap, "free_heap_bytes", true, 1.0),
-    (Metric::MinHeap, "min_free_heap_bytes", true, 1.0),
-    (Metric::Fragmentation, "heap_fragmentation_ratio", false, 0.01),
-    (Metric::Cpu, "cpu_ratio", false, 0.01),
-    (Metric::Rssi, "rssi_dbm", true, 1.0),
-    (Metric::Loss, "loss_ratio", false, 0.01),
-    (Metric::RoundTrip, "latency_ms", false, 1.0),
-    (Metric::Battery, "battery_ratio", false, 0.01),
-    (Metric::ChipTemperature, "chip_temperature_celsius", false, 1.0),
-    (Metric::Boots, "boots", true, 1.0),
-    (Metric::MessagesRx, "messages_rx", true, 1.0),
-    (Metric::MessagesTx, "messages_tx", true, 1.0),
-    (Metric::MessagesDropped, "messages_dropped", true, 1.0),
+    (Metric::Uptime, "uptime_s", Kind::Int, 1.0),
+    (Metric::FreeHeap, "free_heap_bytes", Kind::Int, 1.0),
+    (Metric::MinHeap, "min_free_heap_bytes", Kind::Int, 1.0),
+    (Metric::Fragmentation, "heap_fragmentation_ratio", Kind::Float, 0.01),
+    (Metric::Cpu, "cpu_ratio", Kind::Float, 0.01),
+    (Metric::Rssi, "rssi_dbm", Kind::Int, 1.0),
+    (Metric::Loss, "loss_ratio", Kind::Float, 0.01),
+    (Metric::RoundTrip, "latency_ms", Kind::Float, 1.0),
+    (Metric::Battery, "battery_ratio", Kind::Float, 0.01),
+    (Metric::ChipTemperature, "chip_temperature_celsius", Kind::Float, 1.0),
+    (Metric::Boots, "boots", Kind::Int, 1.0),
+    (Metric::MessagesRx, "messages_rx", Kind::Int, 1.0),
+    (Metric::MessagesTx, "messages_tx", Kind::Int, 1.0),
+    (Metric::MessagesDropped, "messages_dropped", Kind::Int, 1.0),
 ];
 
-/// All fields that there may be, each with its measurement.
-pub fn names() -> Vec<(&'static str, &'static str)> {
-    let mesh = ["nodes_online", "nodes_offline", "links", "score", "overhead_ratio", "alerts_active"];
-    let node = ["online", "score", "hops", "fw"];
-    let told = TOLD.iter().map(|(_, name, _, _)| *name);
-    let alert = ["state", "active", "value"];
-    let named = |measurement, names: &[&'static str]| {
-        names.iter().map(|name| (measurement, *name)).collect::<Vec<_>>()
-    };
-    let mut all = named("mesh", &mesh);
-    all.extend(node.into_iter().chain(told).map(|name| ("mesh_node", name)));
-    all.extend(named("mesh_alert", &alert));
-    all.extend([("mesh_link", "rtt_ms"), ("mesh_event", "text")]);
-    all
+/// The other fields: measurement, name, type.
+const FIELDS: [(&str, &str, Kind); 15] = [
+    ("mesh", "nodes_online", Kind::Int),
+    ("mesh", "nodes_offline", Kind::Int),
+    ("mesh", "links", Kind::Int),
+    ("mesh", "score", Kind::Float),
+    ("mesh", "overhead_ratio", Kind::Float),
+    ("mesh", "alerts_active", Kind::Int),
+    ("mesh_node", "online", Kind::Bool),
+    ("mesh_node", "score", Kind::Float),
+    ("mesh_node", "hops", Kind::Int),
+    ("mesh_node", "fw", Kind::Text),
+    ("mesh_link", "rtt_ms", Kind::Float),
+    ("mesh_alert", "state", Kind::Text),
+    ("mesh_alert", "active", Kind::Bool),
+    ("mesh_alert", "value", Kind::Float),
+    ("mesh_event", "text", Kind::Text),
+];
+
+/// The tags of each measurement; some points lack some.
+pub const TAGS: [(&str, &[&str]); 5] = [
+    ("mesh", &["mesh"]),
+    ("mesh_node", &["mesh", "node", "role", "name"]),
+    ("mesh_link", &["mesh", "node", "peer"]),
+    ("mesh_alert", &["mesh", "rule", "node", "severity"]),
+    ("mesh_event", &["mesh", "kind", "node"]),
+];
+
+/// All fields that there may be: measurement, name, and the one type that it has. A server refuses a value of another
+/// type than the first one had.
+pub fn names() -> Vec<(&'static str, &'static str, Kind)> {
+    let told = TOLD.iter().map(|(_, name, kind, _)| ("mesh_node", *name, *kind));
+    FIELDS.into_iter().chain(told).collect()
 }
 
 /// A line before it is written.
@@ -61,6 +80,8 @@ struct Copy {
     tags: Vec<(&'static str, String)>,
     fields: Vec<(&'static str, Field)>,
     at: Timestamp,
+    /// The number of what happened; 0 of what is.
+    event: u64,
 }
 
 /// See the module's page.
@@ -96,7 +117,7 @@ impl Taking {
 
 fn written(copy: &Copy) -> Option<String> {
     let tags: Vec<(&str, &str)> = copy.tags.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    line(copy.measurement, &tags, &copy.fields, millis(copy.at))
+    line(copy.measurement, &tags, &copy.fields, nanos(copy.at, copy.event))
 }
 
 fn count(value: usize) -> Field {
@@ -122,6 +143,7 @@ fn mesh(gateway: &mut Gateway, now: meshward_core::time::Instant, at: Timestamp,
             ("alerts_active", count(active)),
         ],
         at,
+        event: 0,
     });
 }
 
@@ -162,16 +184,18 @@ fn nodes(
                 tags: vec![("mesh", mesh.clone()), ("node", id.to_string()), ("peer", own.to_string())],
                 fields: vec![("rtt_ms", Field::Float(trip.value))],
                 at,
+                event: 0,
             }));
         }
-        copies.push(Copy { measurement: "mesh_node", tags, fields, at });
+        copies.push(Copy { measurement: "mesh_node", tags, fields, at, event: 0 });
     }
 }
 
 fn value(gateway: &Gateway, id: NodeId, told: &Told) -> Option<(&'static str, Field)> {
-    let (metric, name, whole, factor) = *told;
+    let (metric, name, kind, factor) = *told;
     let last = gateway.fleet().series().last(id, metric)?;
     let value = last.value * factor;
+    let whole = kind == Kind::Int;
     Some((name, if whole { Field::Int(value.round() as i64) } else { Field::Float(value) }))
 }
 
@@ -188,12 +212,12 @@ fn events(gateway: &Gateway, after: u64, copies: &mut Vec<Copy>) {
         let mut fields = vec![("state", Field::Text(state.to_owned())), ("active", Field::Bool(active))];
         fields.extend(alert.and_then(|alert| alert.value).map(|value| ("value", Field::Float(value))));
         let at = convert::timestamp(gateway.civil(change.at));
-        copies.push(Copy { measurement: "mesh_alert", tags, fields, at });
+        copies.push(Copy { measurement: "mesh_alert", tags, fields, at, event: told.id });
     }
     for event in convert::events(gateway, after, EVENTS_MAX).items {
         let mut tags = vec![("mesh", mesh.to_owned()), ("kind", event.kind)];
         tags.extend(event.node.map(|node| ("node", node.to_string())));
         let fields = vec![("text", Field::Text(event.text))];
-        copies.push(Copy { measurement: "mesh_event", tags, fields, at: event.at });
+        copies.push(Copy { measurement: "mesh_event", tags, fields, at: event.at, event: event.id });
     }
 }

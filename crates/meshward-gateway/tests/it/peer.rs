@@ -32,6 +32,13 @@ impl Peer {
         peer
     }
 
+    /// Says that this is its part of the mesh from now on.
+    #[allow(dead_code, reason = "the benchmark, which shares this file, does not")]
+    pub(crate) fn claim(&mut self, tree: Tree) {
+        self.tree = tree;
+        self.sync(false);
+    }
+
     /// One that says nothing by itself.
     pub(crate) fn over(stream: TcpStream, tree: Tree) -> Self {
         stream.set_nodelay(true).unwrap();

@@ -1,6 +1,9 @@
 //! Values for InfluxDB: every line is read back, whatever is in it; and servers of every kind.
 
+mod database;
+mod grafana;
 mod parser;
+mod real;
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -16,7 +19,7 @@ use meshward_fleet::fleet::Settings as FleetSettings;
 use meshward_fleet::signing::SigningKey;
 use meshward_gateway::influx::line::{Field, line};
 use meshward_gateway::influx::queue::Queue;
-use meshward_gateway::influx::{self, Api, Sender, Sent, Server, Settings, Writer};
+use meshward_gateway::influx::{self, Api, Kind, Sender, Sent, Server, Settings, Writer};
 use meshward_gateway::prometheus::Format;
 use meshward_gateway::service::{self, Gateway};
 use meshward_gateway::shell::{NodeHandle, ShellConfig, Traffic};
@@ -124,15 +127,37 @@ fn settings(url: String, folder: &Path) -> Settings {
     }
 }
 
-/// What the dashboards ask of these lines, they have.
-fn have_what_is_asked(lines: &[Line]) {
-    let asked = crate::contrib::flux();
-    assert!(asked.len() >= 10, "{asked:?}");
-    for (measurement, tags) in asked {
-        let mut written = lines.iter().filter(|line| line.measurement == measurement).peekable();
-        let has = |line: &Line| tags.iter().all(|tag| line.tags.contains_key(tag));
-        assert!(written.peek().is_none() || written.any(has), "{measurement} has not all of {tags:?}");
+/// What is written has the names and types that it is said to have.
+fn are_as_named(lines: &[Line]) {
+    let known = influx::names();
+    for line in lines {
+        for (field, value) in &line.fields {
+            let kind = match value {
+                Value::Int(_) => Kind::Int,
+                Value::Float(_) => Kind::Float,
+                Value::Bool(_) => Kind::Bool,
+                Value::Text(_) => Kind::Text,
+            };
+            let named = known.contains(&(&line.measurement, field, kind));
+            assert!(named, "{field} of {}, {kind:?}, is not among the names", line.measurement);
+        }
+        let tags = influx::TAGS.iter().find(|(of, _)| *of == line.measurement).unwrap().1;
+        assert!(line.tags.keys().all(|tag| tags.contains(&&**tag)), "{line:?}");
     }
+}
+
+/// Runs a gateway of this mesh with the id 1 until the test ends; where it accepts nodes.
+async fn gateway(mesh: &str) -> (SocketAddr, NodeHandle<Gateway>) {
+    let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
+    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let shell = ShellConfig { listen, ..ShellConfig::default() };
+    let known = FleetSettings { mesh: mesh.to_owned(), ..FleetSettings::default() };
+    let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
+    let joined = service::join(mesh, shell, traffic, operator, known, service::Remembered::default());
+    let (shell, handle) = joined.await.unwrap();
+    let address = shell.local_addr().unwrap();
+    tokio::spawn(shell.run(std::future::pending()));
+    (address, handle)
 }
 
 /// How the writing fares is known to Prometheus and to the gateway; at the end the server takes values again.
@@ -166,15 +191,7 @@ async fn a_gateway_writes_what_it_knows() {
     crate::sink::provider();
     let sink = Sink::start(|_| Reply::Say(204, "", "")).await;
     let folder = tempfile::tempdir().unwrap();
-    let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
-    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let shell = ShellConfig { listen, ..ShellConfig::default() };
-    let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
-    let known = FleetSettings { mesh: "my mesh".to_owned(), ..FleetSettings::default() };
-    let joined = service::join(mesh, shell, traffic, operator, known, service::Remembered::default());
-    let (shell, handle) = joined.await.unwrap();
-    let address = shell.local_addr().unwrap();
-    tokio::spawn(shell.run(std::future::pending()));
+    let (address, handle) = gateway("my mesh").await;
     let writer = Writer::open(settings(sink.url("/"), folder.path())).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let asking = handle.clone();
@@ -196,14 +213,7 @@ async fn a_gateway_writes_what_it_knows() {
         (lines.iter().any(told) && lines.iter().any(joined)).then_some(lines)
     })
     .await;
-    let known = influx::names();
-    for line in &lines {
-        for field in line.fields.keys() {
-            let named = known.iter().any(|(of, name)| *of == line.measurement && name == field);
-            assert!(named, "{} of {} is not among the names", field, line.measurement);
-        }
-    }
-    have_what_is_asked(&lines);
+    are_as_named(&lines);
     let node = lines.iter().find(|line| line.fields.contains_key("free_heap_bytes")).unwrap();
     assert_eq!((&*node.measurement, &*node.tags["mesh"], &*node.tags["node"]), ("mesh_node", "my mesh", "7"));
     assert_eq!(node.fields["free_heap_bytes"], Value::Int(150_000));
@@ -212,7 +222,7 @@ async fn a_gateway_writes_what_it_knows() {
     let joined = lines.iter().find(|line| line.measurement == "mesh_event").unwrap();
     assert_eq!(joined.tags["node"], "7");
     let got = &sink.got()[0];
-    assert_eq!(got.path, "//api/v2/write?org=or+g&bucket=mesh%2F1&precision=ms".replacen("//", "/", 1));
+    assert_eq!(got.path, "//api/v2/write?org=or+g&bucket=mesh%2F1&precision=ns".replacen("//", "/", 1));
     assert_eq!(got.header("authorization"), Some("Token tk"));
     stop.send(()).unwrap();
     writing.await.unwrap();
@@ -273,7 +283,7 @@ async fn a_server_of_version_1_is_found_out() {
     assert!(matches!(sender.send(b"x").await, Sent::Later { after: Some(Duration::ZERO), .. }));
     assert_eq!(sender.send(b"x").await, Sent::Taken);
     let got = sink.got();
-    assert_eq!(got[1].path, "/write?db=mesh%2F1&precision=ms");
+    assert_eq!(got[1].path, "/write?db=mesh%2F1&precision=ns");
     assert_eq!(got[1].header("authorization"), Some("Basic YW5uOnBhc3M="));
     let mut strict = Sender::new(server(sink.url(""), Api::V2, "x")).unwrap();
     assert!(matches!(strict.send(b"x").await, Sent::Later { .. }));
