@@ -36,9 +36,16 @@ pub(crate) const BROKER: Need = Need { program: "mosquitto", package: "mosquitto
 /// What speaks to it in those tests.
 pub(crate) const BROKER_CLIENTS: Need =
     Need { program: "mosquitto_pub", package: "mosquitto-clients", there: has_broker_clients };
+/// The server of time series that the writer's tests and the dashboard's queries are tried with. Version 2 has a program
+/// of the same name.
+pub(crate) const SERIES: Need = Need {
+    program: "influxd of version 1",
+    package: "influxdb",
+    there: || Line::new("influxd", &["version"]).output().is_ok_and(|said| said.contains(" v1.")),
+};
 
 /// All of them.
-pub(crate) const ALL: [Need; 5] = [EMULATOR, DATABASE, BROWSER, BROKER, BROKER_CLIENTS];
+pub(crate) const ALL: [Need; 6] = [EMULATOR, DATABASE, BROWSER, BROKER, BROKER_CLIENTS, SERIES];
 
 /// Installs what is missing, if we may.
 pub(crate) fn ready(needs: &[Need]) -> Result<(), Failure> {
@@ -104,7 +111,7 @@ mod tests {
         let install = Line::new("apt-get", &["install", "-y"]).with(&["a".to_owned(), "b".to_owned()]);
         assert_eq!(
             named(&ALL, &install),
-            "missing: qemu-system-riscv32, PostgreSQL's server, chromium, mosquitto, mosquitto_pub; on Debian and its kin: sudo apt-get install -y a b"
+            "missing: qemu-system-riscv32, PostgreSQL's server, chromium, mosquitto, mosquitto_pub, influxd of version 1; on Debian and its kin: sudo apt-get install -y a b"
         );
     }
 }
