@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use beside::{BesideRun, Side, SideRun, run_beside};
 use meshward_core::mesh::Limits;
-use meshward_core::ota::Tempo;
+use meshward_core::ota::{Md5Sum, Tempo};
 use meshward_core::rng::Rng;
 use meshward_core::telemetry;
 use meshward_core::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::image::Behaviour;
 use crate::script::{Step, roomy};
 use crate::signed::{HARDWARE, ROLE, Release, Signers};
 use crate::topology::Topology;
-use crate::world::{Channel, HostSpec, Program, Seat, World};
+use crate::world::{Channel, Happening, HostSpec, Program, Record, Seat, World};
 
 /// Where the gateway is.
 pub const GATEWAY: Seat = Seat(0);
@@ -75,6 +75,8 @@ pub struct Run {
     pub told: BTreeSet<u32>,
     /// Nodes whose chips boot the image, for good or on trial, when all has settled.
     pub on_new: BTreeSet<u32>,
+    /// How often one of them started it, at most: who went back has no business to start it again.
+    pub starts_most: usize,
     /// Nodes that are in the gateway's tree then.
     pub there: usize,
     /// From the first node's start until a gate was broken.
@@ -176,6 +178,8 @@ struct Keeper {
     read: Instant,
     looks: u32,
     decisions: Vec<Decision>,
+    /// How often each node has started the image.
+    starts: BTreeMap<Seat, usize>,
     /// When the first node was told, and when a gate was broken.
     began: Option<Instant>,
     broke: Option<Instant>,
@@ -191,6 +195,7 @@ impl Keeper {
             read: now,
             looks: 0,
             decisions: Vec::new(),
+            starts: BTreeMap::new(),
             began: None,
             broke: None,
             killed_every,
@@ -221,6 +226,15 @@ impl Keeper {
         }
     }
 
+    /// Counts who starts the image.
+    fn watch(&mut self, world: &mut World, image: Md5Sum) {
+        let starts =
+            |record: &Record| matches!(record.what, Happening::Booted(Some(boot)) if boot.md5 == image);
+        for record in world.records().filter(starts) {
+            *self.starts.entry(record.seat).or_default() += 1;
+        }
+    }
+
     /// The controller is gone; what was written is taken up again.
     fn kill(&mut self, world: &World) {
         let moment = world.moment(GATEWAY, CIVIL);
@@ -248,7 +262,7 @@ pub fn run(case: &Case, seed: u64) -> Run {
     let mut away = Away::allowing(case.n * case.plan.restart.away_percent_most as usize / 100);
     while !keeper.rollout.phase().is_over() && keeper.rollout.phase() != Phase::Approval {
         world.run_for(LOOK);
-        let _seen = world.records().count();
+        keeper.watch(&mut world, release.image.md5);
         keeper.look(&mut world, None);
         if keeper.began.is_some() {
             away.look(&world, case.n);
@@ -258,6 +272,7 @@ pub fn run(case: &Case, seed: u64) -> Run {
     }
     let took = world.now().since(start);
     world.run_for(AFTER);
+    keeper.watch(&mut world, release.image.md5);
     keeper.look(&mut world, None);
     away.look(&world, case.n);
     finish(&world, &release, keeper, (away, took))
@@ -278,6 +293,7 @@ fn finish(world: &World, release: &Release, keeper: Keeper, (away, took): (Away,
         phase: keeper.rollout.phase(),
         told: report.nodes.iter().filter(|node| node.tries > 0).map(|node| node.node).collect(),
         on_new: world.seats().skip(1).filter(runs).map(|seat| world.id(seat).0).collect(),
+        starts_most: keeper.starts.values().copied().max().unwrap_or(0),
         there: world.machine(GATEWAY).map_or(0, |machine| machine.mesh().tree().len()),
         detected: keeper.began.zip(keeper.broke).map(|(began, broke)| broke.since(began)),
         broken: broken.map(|one| (one.wave, one.findings.iter().map(|found| found.gate.clone()).collect())),

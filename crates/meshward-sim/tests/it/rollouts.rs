@@ -32,27 +32,32 @@ fn line(name: &str, run: &Run) -> String {
     )
 }
 
-fn seeds(usual: u64) -> u64 {
-    std::env::var("MESHWARD_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
+/// The seeds of a test: one, or `MESHWARD_SEEDS` from `MESHWARD_START` on.
+fn seeds() -> core::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let start: u64 = number("MESHWARD_START");
+    start..start + number("MESHWARD_SEEDS")
 }
 
 #[test]
 fn bad_images_are_caught_in_the_canary_and_taken_back() {
-    let second = seconds(1);
-    for (name, behaviour, n) in [
-        ("crashes at boot", Behaviour::CrashesAtBoot, 100),
-        ("fails its self-test", Behaviour::FailsSelfTest, 100),
-        ("cannot join", Behaviour::CannotJoin, 100),
-        ("leaks", Behaviour::Leaks(second.saturating_mul(1_800)), 100),
-        ("slow", Behaviour::Slow(Duration::from_millis(60)), 100),
-        ("chatty", Behaviour::Chatty(second.saturating_mul(5)), 100),
+    let (second, n) = (seconds(1), 100);
+    // Three are in the canary, and ten in the wave behind it. Three alone do not always show what a value has become.
+    for (name, behaviour, hit_most) in [
+        ("crashes at boot", Behaviour::CrashesAtBoot, 3),
+        ("fails its self-test", Behaviour::FailsSelfTest, 3),
+        ("cannot join", Behaviour::CannotJoin, 3),
+        ("leaks", Behaviour::Leaks(second.saturating_mul(1_800)), 13),
+        ("slow", Behaviour::Slow(Duration::from_millis(60)), 13),
+        ("chatty", Behaviour::Chatty(second.saturating_mul(5)), 13),
     ] {
-        for seed in 1..=seeds(1) {
+        for seed in seeds() {
             let run = run(&case(n, behaviour), seed);
             let line = line(&format!("{name}, seed {seed}"), &run);
             println!("{line}");
             assert_eq!(run.phase, Phase::RolledBack, "{line}: {:?}", run.decisions.last());
-            assert!(run.told.len() <= 3, "{line}: {:?}", run.told);
+            assert!(run.told.len() <= hit_most, "{line}: {:?}", run.told);
+            assert_eq!(run.starts_most, 1, "{line}: who went back started it again");
             assert!(run.on_new.is_empty(), "{line}: {:?}", run.on_new);
             assert_eq!(run.there, n + 1, "{line}");
             assert!(run.report.nodes.iter().all(|node| node.outcome != "kept"), "{line}");
@@ -62,12 +67,14 @@ fn bad_images_are_caught_in_the_canary_and_taken_back() {
 
 #[test]
 fn a_good_image_comes_to_all_and_the_mesh_is_never_split_beyond_the_bound() {
-    for seed in 1..=seeds(1) {
+    for seed in seeds() {
         let run = run(&case(100, Behaviour::Healthy), seed);
         let line = line(&format!("healthy, seed {seed}"), &run);
         println!("{line}");
-        assert_eq!(run.phase, Phase::Finished, "{line}: {:?}", run.decisions.last());
+        let last: Vec<_> = run.decisions.iter().rev().take(2).collect();
+        assert_eq!(run.phase, Phase::Finished, "{line}: {last:#?}");
         assert_eq!((run.on_new.len(), run.report.count("updated")), (100, 100), "{line}");
+        assert_eq!(run.starts_most, 1, "{line}");
         // One relay may take more away than the plan allows, and then it restarts alone: for as long as a boot takes.
         assert!(run.away_most <= run.branch_most.max(25), "{line}: {} behind one", run.branch_most);
         assert!(run.beyond <= seconds(60), "{line}: beyond the bound for {:?}", run.beyond);
@@ -113,7 +120,7 @@ fn kept_apart(run: &BesideRun, n: usize) -> String {
 fn a_bad_image_of_one_role_goes_back_while_the_good_one_of_another_comes_to_all() {
     let side = |role, behaviour| Side { role, behaviour, plan: plan() };
     let sides = [side("pump", Behaviour::FailsSelfTest), side("valve", Behaviour::Healthy)];
-    for seed in 1..=seeds(1) {
+    for seed in seeds() {
         let run = run_beside(60, &sides, seed);
         println!("{}", kept_apart(&run, 60));
         let [bad, good] = &run.sides[..] else { panic!("two") };
@@ -135,7 +142,7 @@ fn two_good_images_restart_no_more_of_the_mesh_at_once_than_one() {
     let gates = vec![Gate::Failures {}, Gate::Restarts {}];
     let plan = RolloutPlan { soak, gates, ..RolloutPlan::default() };
     let side = |role| Side { role, behaviour: Behaviour::Healthy, plan: plan.clone() };
-    for seed in 1..=seeds(1) {
+    for seed in seeds() {
         let run = run_beside(40, &[side("pump"), side("valve")], seed);
         println!("{}", kept_apart(&run, 40));
         for side in &run.sides {

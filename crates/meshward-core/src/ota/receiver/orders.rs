@@ -166,9 +166,9 @@ impl Receiver {
         if quarantined {
             self.memory.quarantine(record.sha256);
         }
-        if state == TrialState::Invalid {
-            self.memory.wish = None;
-        }
+        // Only a reset that nobody wanted is a reason to try again: who went back by its own judgement waits for another
+        // order.
+        self.memory.wish = None;
         // The quarantine first: between the two, the boot loader goes back anyway.
         self.writes.extend(self.memory.write(&self.config.books));
         let record = TrialRecord { state, ended: Some(ended), ..record };
