@@ -125,11 +125,14 @@ impl Fleet {
             return;
         }
         let due = self.strangers.iter().filter(|(_, stranger)| stranger.due <= now);
-        let first =
-            due.min_by_key(|(_, stranger)| stranger.due).map(|(node, stranger)| (*node, stranger.asked));
+        // Of those who have waited as long, relays first: what is behind them is packed the sooner.
+        let turn = |(node, stranger): &(&NodeId, &Stranger)| {
+            (stranger.due, self.topology.place(**node).map(|place| place.hops))
+        };
+        let first = due.min_by_key(turn).map(|(node, stranger)| (*node, stranger.asked));
         if let Some((node, asked)) = first {
             let legs = self.legs(node, kind::TELEMETRY_POLICY);
-            if !self.governor.allow(now, &self.channel, &self.meter, &legs, Urgency::Soon) {
+            if !self.has_room(now, kind::TELEMETRY_POLICY, &legs) {
                 let later = self.strangers.values_mut().filter(|stranger| stranger.due <= now);
                 later.for_each(|stranger| stranger.due = now + ROOM_AGAIN);
                 return;

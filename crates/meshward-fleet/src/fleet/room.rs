@@ -3,7 +3,11 @@
 //!
 //! Both come by themselves where messages get lost, with an answer that takes more of the channel than the request;
 //! sent without asking they would carry a mesh that uses all of its budget over it. The newest of a kind for a node
-//! replaces the one before. Refuses more than [`HELD_MAX`], and counts them.
+//! replaces the one before, and policies go before requests. Refuses more than [`HELD_MAX`], and counts them.
+//!
+//! Where reports alone are too much for the budget, as those of nodes are whose relays have restarted and pack nothing
+//! any more, policies are what ends that: they need no room then. Otherwise the mesh would stay over its budget for good,
+//! because there is no room to tell it anything.
 
 use std::collections::VecDeque;
 
@@ -22,7 +26,7 @@ const POLICY_BYTES: usize = 130;
 const ACK_BYTES: usize = 80;
 const KEYFRAME_BYTES: usize = 144;
 
-/// Frames that wait, the longest waiting first.
+/// Frames that wait: policies first, and the longest waiting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Room {
     held: VecDeque<(NodeId, i32, Vec<u8>)>,
@@ -37,9 +41,11 @@ impl Room {
         self.held.retain(|(other, of, _)| (*other, *of) != (node, kind));
         let full = self.held.len() >= HELD_MAX;
         if full {
-            self.held.pop_front();
+            self.held.pop_back();
         }
-        self.held.push_back((node, kind, frame));
+        let policies = self.held.iter().take_while(|(_, of, _)| *of == kind::TELEMETRY_POLICY).count();
+        let place = if kind == kind::TELEMETRY_POLICY { policies } else { self.held.len() };
+        self.held.insert(place, (node, kind, frame));
         !full
     }
 
@@ -72,13 +78,19 @@ impl Fleet {
                 continue;
             }
             let legs = self.legs(node, kind);
-            if !self.governor.allow(now, &self.channel, &self.meter, &legs, Urgency::Soon) {
+            if !self.has_room(now, kind, &legs) {
                 self.room.held.push_front((node, kind, frame));
                 self.room.again = Some(now + ROOM_AGAIN);
                 return;
             }
             self.send(now, node, frame);
         }
+    }
+
+    /// Whether the budget has room for it, or it is what makes room.
+    pub(super) fn has_room(&mut self, now: Instant, kind: i32, legs: &[Frame]) -> bool {
+        self.governor.allow(now, &self.channel, &self.meter, legs, Urgency::Soon)
+            || (kind == kind::TELEMETRY_POLICY && self.governor.is_overrun(now, &self.meter))
     }
 
     /// What a request of the collector takes, with all that follows.
@@ -115,7 +127,7 @@ mod tests {
         assert!(room.hold(node, policy(node, 1)) && room.hold(node, resync(node)));
         assert!(room.hold(node, policy(node, 2)) && room.hold(NodeId(8), policy(NodeId(8), 1)));
         let frames: Vec<Vec<u8>> = room.held.iter().map(|(_, _, frame)| frame.clone()).collect();
-        assert_eq!(frames, [resync(node), policy(node, 2), policy(NodeId(8), 1)]);
+        assert_eq!(frames, [policy(node, 2), policy(NodeId(8), 1), resync(node)]);
         room.forget(node);
         assert_eq!(room.held.len(), 1);
         let refused =

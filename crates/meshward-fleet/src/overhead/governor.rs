@@ -221,6 +221,12 @@ impl Governor {
         }
     }
 
+    /// Whether reports alone are too much for the budget, as they are to come or as they came: what makes nodes report
+    /// less must not wait for room then.
+    pub fn is_overrun(&self, now: Instant, meter: &Meter) -> bool {
+        self.planned > self.evenly() || meter.shares(now).percent(Class::Reports) > self.budget
+    }
+
     /// What may be taken on average, in percent of the channel, for the budget to hold in every ten minutes.
     fn evenly(&self) -> f64 {
         (self.budget - self.uneven).max(self.budget / 2.0)

@@ -217,6 +217,20 @@ fn a_restart_is_told_from_a_loss() {
     assert_eq!((state(&world, leaf), state(&world, other)), (Some(State::Online), Some(State::Offline)));
 }
 
+/// What nodes report whose relays pack nothing any more takes more than the whole budget.
+#[test]
+fn relays_that_restart_together_are_told_to_pack_again() {
+    let mut world = Case { period: seconds(30), ..Case::of(100, true) }.watched(5);
+    run(&mut world, seconds(1_800));
+    let relays: Vec<Seat> = world.seats().skip(1).filter(|seat| branch(&world, *seat) > 1).collect();
+    relays.into_iter().for_each(|relay| world.perform(Step::Crash(relay)));
+    run(&mut world, seconds(1_200));
+    let (fleet, _) = world.fleet(GATEWAY).unwrap();
+    assert_eq!(fleet.reporting().count(), 100);
+    let share = fleet.shares(world.now()).status();
+    assert!(share < fleet.budget().0, "{share} % and nobody is told to take less");
+}
+
 #[test]
 fn a_day_of_a_healthy_mesh_at_five_percent_loss_is_quiet() {
     let mut world = Case { loss: 5, ..Case::of(25, true) }.watched(5);
