@@ -6,7 +6,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::NodeId;
 
 use super::reasons::Why;
-use super::revert::Way;
+use super::revert::{Revert, Way};
 
 /// A node that has the image and was ordered to start it is ordered again for so long.
 pub(super) const OBEY_MAX: Duration = Duration::from_secs(5 * 60);
@@ -165,6 +165,11 @@ impl Target {
 
     pub(super) fn is_open(&self, family: Family) -> bool {
         self.family == Some(family) && !self.state.is_final()
+    }
+
+    /// Whether it was ordered back, and has not shown what came of that.
+    pub(super) fn goes_back(&self) -> bool {
+        self.revert.as_ref().is_some_and(|way| way.state == Revert::Ordered)
     }
 
     /// Whether what became of it was made of a stock node's silence.

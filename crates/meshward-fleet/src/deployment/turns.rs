@@ -9,7 +9,7 @@
 //! A source is replaced when the next one sends. Who lacks the image by then was given up already, with a reason; it
 //! gets what it lacks from neighbours that hold it, and no longer from here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,6 @@ use meshward_core::time::Instant;
 use meshward_core::wire::NodeId;
 
 use super::reasons::Why;
-use super::revert::Revert;
 use super::{Deployment, Family, Phase, State};
 
 /// The last counter of an order that a key has signed here. Copies count together, so that whoever signs, with
@@ -145,9 +144,18 @@ impl Deployment {
     /// Whether nodes that it has told to start the image, or to go back, have not shown what came of that.
     pub fn is_restarting(&self) -> bool {
         let starts = |target: &super::Target| target.ordered.is_some() && !target.state.is_final();
-        let reverts =
-            |target: &super::Target| target.revert.as_ref().is_some_and(|way| way.state == Revert::Ordered);
-        self.targets.values().any(|target| (starts(target) && !self.paused) || reverts(target))
+        self.targets.values().any(|target| (starts(target) && !self.paused) || target.goes_back())
+    }
+
+    /// Nodes whose restarts are its doing: everybody who is open, from the payloads on; where somebody else says who
+    /// starts the image, those who were let; and who goes back.
+    pub fn restarted(&self) -> BTreeSet<NodeId> {
+        let calm = matches!(self.phase, Phase::Surveying | Phase::Queued | Phase::Held | Phase::Finished);
+        let starts = |target: &super::Target| {
+            !calm && !target.state.is_final() && (target.released || !self.plan.hold)
+        };
+        let restarts = self.targets.iter().filter(|(_, target)| starts(target) || target.goes_back());
+        restarts.map(|(id, _)| *id).collect()
     }
 
     /// From here on nobody is told to start the image, until this is taken back: nodes of another one restart. Who

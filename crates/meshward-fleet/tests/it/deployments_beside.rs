@@ -1,5 +1,7 @@
 //! Several deployments beside one node, for nodes of several roles: they take turns, and touch nobody else's.
 
+use std::collections::BTreeSet;
+
 use meshward_core::hash::Sha256Sum;
 use meshward_core::time::Duration;
 use meshward_fleet::deployment::{Deployment, OrderCounter, Phase, Plan, Revert, State, Why};
@@ -99,8 +101,14 @@ fn two_roles_take_turns_and_each_starts_its_own_image() {
         assert_eq!(net.state_beside(0, place), State::Ready, "valve {place}");
     }
     // The valves start it; the sensors wait as they did.
+    let restarted = |net: &Net| net.beside[0].restarted();
+    assert_eq!(restarted(&net), BTreeSet::new(), "nobody restarts who waits");
+    net.with_beside(0, |now, deployment, node| deployment.activate(now, node, &ids(&VALVES[..1])));
+    assert_eq!(restarted(&net), BTreeSet::from_iter(ids(&VALVES[..1])));
     net.with_beside(0, |now, deployment, node| deployment.activate(now, node, &ids(&VALVES)));
+    assert_eq!(restarted(&net), BTreeSet::from_iter(ids(&VALVES)));
     assert!(net.run(HOUR, |net| net.beside[0].is_finished()), "{:?}", phases(&net));
+    assert_eq!(restarted(&net), BTreeSet::new(), "all have shown what came of it");
     for place in VALVES {
         assert_eq!(net.state_beside(0, place), State::Updated, "valve {place}");
     }
@@ -117,7 +125,7 @@ fn two_roles_take_turns_and_each_starts_its_own_image() {
             assert_eq!(Sha256Sum::of(&net.image(place)), Sha256Sum::of(new), "node {place}");
         }
     }
-    assert_eq!(counter.last(), 2, "each order has a counter of its own");
+    assert_eq!(counter.last(), 3, "each order has a counter of its own");
 }
 
 #[test]

@@ -351,7 +351,7 @@ impl Gateway {
         }
         self.note_ends(now, node);
         self.reckonings.retain_mut(|reckoning| !answered(reckoning, node));
-        self.maintain(now, node);
+        self.maintain(now);
         self.watch(now, node);
     }
 

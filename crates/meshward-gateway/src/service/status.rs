@@ -16,7 +16,7 @@ use meshward_core::wire::status::Code;
 use meshward_fleet::Fleet;
 use meshward_fleet::alert;
 use meshward_fleet::commands::{CommandError, Ended};
-use meshward_fleet::deployment::{Deployment, Phase, State};
+use meshward_fleet::deployment::Deployment;
 use meshward_fleet::fleet::{Event, Transmit};
 use meshward_fleet::liveness::{Change, State as Life};
 use meshward_fleet::query::{Outcome, QueryEvent, QueryId, Refused, Request};
@@ -26,12 +26,13 @@ use tokio::sync::{oneshot, watch};
 use super::Gateway;
 use super::asked::Table;
 use super::tally::Tally;
+use super::under_way::Window;
 
 /// Events that are kept for readers; the oldest go first.
 pub const EVENTS_KEPT_MAX: usize = 4_096;
 /// Between two looks at the date.
 const CIVIL: Duration = Duration::from_secs(60);
-/// How long nodes are in maintenance at the most while a phase of a roll-out lasts.
+/// How long nodes are in maintenance at the most for one restart.
 const UPDATE_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// Messages to people that wait to be taken; the oldest go first. The fleet sends few at a time, and they are taken
 /// twice a second.
@@ -254,47 +255,40 @@ impl Gateway {
         status.heeded.send_replace(status.last);
     }
 
-    /// Keeps the nodes in maintenance that roll-outs under way restart, from the end of the survey on. While one is held
-    /// nobody restarts, for days maybe, and losses are losses; nor while it waits for the channel.
-    pub(super) fn maintain(&mut self, now: Instant, node: &Node) {
+    /// Keeps the nodes in maintenance that roll-outs under way restart: a window is opened anew for more nodes, and
+    /// ends when none of them restarts any more. While one is held nobody does, for days maybe, and losses are losses.
+    pub(super) fn maintain(&mut self, now: Instant) {
         for place in 0..self.under_way.len() {
             let Some(one) = self.under_way.get_mut(place) else { return };
-            let phase = one.deployment().map(Deployment::phase);
-            if phase == one.phase {
+            let nodes = one.deployment().map(Deployment::restarted).unwrap_or_default();
+            let covered = |window: &Window| !nodes.is_empty() && nodes.is_subset(&window.nodes);
+            if one.window.as_ref().map_or(nodes.is_empty(), covered) {
                 continue;
             }
-            one.phase = phase;
-            let (id, window) = (one.id, one.window.take());
-            self.close_window(now, window);
-            let opened = self.open_window(now, node, id, phase);
-            self.under_way_mut(id).into_iter().for_each(|one| one.window = opened);
+            let (id, before) = (one.id, one.window.take());
+            self.close_window(now, before);
+            let opened = (!nodes.is_empty()).then(|| self.open_window(now, id, nodes));
+            if let Some(one) = self.under_way_mut(id) {
+                one.window = opened;
+            }
         }
     }
 
     /// Ends a maintenance window, if there is one.
-    pub(super) fn close_window(&mut self, now: Instant, window: Option<u32>) {
-        if let Some(window) = window {
+    pub(super) fn close_window(&mut self, now: Instant, window: Option<Window>) {
+        if let Some(number) = window.and_then(|window| window.number) {
             // It may have ended by itself.
-            let _ended = self.fleet.alerts_mut(now, |engine| engine.close(now, window));
+            let _ended = self.fleet.alerts_mut(now, |engine| engine.close(now, number));
         }
     }
 
-    fn open_window(&mut self, now: Instant, node: &Node, id: u64, phase: Option<Phase>) -> Option<u32> {
-        let restarts =
-            !matches!(phase, Some(Phase::Surveying | Phase::Queued | Phase::Held | Phase::Finished));
-        let deployment = self.under_way(id)?.deployment().filter(|_| restarts)?;
-        let declined = |state: &State| matches!(state, State::Declined(_) | State::Failed(_));
-        let targets = deployment.report(node).into_iter().filter(|report| !declined(&report.state));
-        let nodes: BTreeSet<NodeId> = targets.map(|report| report.node).collect();
-        if nodes.is_empty() {
-            return None;
-        }
-        let what = format!("roll-out {id}");
+    fn open_window(&mut self, now: Instant, id: u64, nodes: BTreeSet<NodeId>) -> Window {
+        let (whose, what) = (nodes.clone(), format!("roll-out {id}"));
         let opened =
-            self.fleet.alerts_mut(now, |engine| engine.open_for_update(now, nodes, UPDATE_MAX, &what));
-        opened
-            .inspect_err(|error| tracing::warn!(%error, "nodes are updated without a maintenance window"))
-            .ok()
+            self.fleet.alerts_mut(now, |engine| engine.open_for_update(now, whose, UPDATE_MAX, &what));
+        let opened = opened
+            .inspect_err(|error| tracing::warn!(%error, "nodes are updated without a maintenance window"));
+        Window { number: opened.ok(), nodes }
     }
 }
 

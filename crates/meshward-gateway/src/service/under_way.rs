@@ -4,8 +4,11 @@
 //! The oldest stand first: whose turn it is, is [`take_turns`]'s to say. While one restarts nodes no other lets any start
 //! an image, and while one's quarantine is on its way no other goes out. All else they do side by side.
 
+use std::collections::BTreeSet;
+
 use meshward_core::node::Node;
 use meshward_core::time::Instant;
+use meshward_core::wire::NodeId;
 use meshward_fleet::deployment::{Deployment, Phase, holder, take_turns};
 use meshward_fleet::rollout::Shape;
 
@@ -27,6 +30,14 @@ pub(super) enum Course {
     Ended,
 }
 
+/// Nodes whose alerts are sent to nobody, because they are restarted.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// By which the fleet knows it; `None` where it could not be opened.
+    pub(super) number: Option<u32>,
+    pub(super) nodes: BTreeSet<NodeId>,
+}
+
 /// A roll-out that is under way; what is told of it is in the [`Rollout`] of the same number.
 #[derive(Debug)]
 pub(super) struct UnderWay {
@@ -34,14 +45,13 @@ pub(super) struct UnderWay {
     pub(super) course: Course,
     /// Its waves, if it has any.
     pub(super) steering: Option<Steering>,
-    /// Its maintenance window, and the phase for which that was opened.
-    pub(super) window: Option<u32>,
-    pub(super) phase: Option<Phase>,
+    /// Its maintenance window.
+    pub(super) window: Option<Window>,
 }
 
 impl UnderWay {
     pub(super) const fn new(id: u64, course: Course, steering: Option<Steering>) -> Self {
-        Self { id, course, steering, window: None, phase: None }
+        Self { id, course, steering, window: None }
     }
 
     pub(super) fn deployment(&self) -> Option<&Deployment> {
