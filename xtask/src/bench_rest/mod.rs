@@ -21,8 +21,10 @@ const PACE: Duration = Duration::from_millis(10);
 const WARM_UP: usize = 20;
 /// Longest wait until the gateway knows the whole mesh.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Between two looks at that.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at that: each asks for all nodes, and what is measured afterwards is not what this has left.
+const LOOK: Duration = Duration::from_secs(5);
+/// How many looks go by until the next word about it.
+const SAY_EACH: u32 = 12;
 /// Most memory that is wanted, in MiB, at [`NODES_WANTED`] nodes.
 const MEMORY_WANTED_MIB: f64 = 60.0;
 /// How many nodes what is wanted is wanted of.
@@ -121,9 +123,10 @@ pub(crate) fn table(wanted: Wanted) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Waits until the gateway has been told something by all nodes but the other gateway; one of them.
+/// Waits until the gateway has been told something by all nodes; one of them.
 fn whole(scene: &mut Scene, connection: &mut Connection, nodes: usize) -> Result<u64, Failure> {
     let deadline = Instant::now() + PATIENCE;
+    let mut looks = 0_u32;
     loop {
         let answer = connection.get("/api/v1/nodes?limit=1000&fields=metrics")?;
         let page: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
@@ -144,6 +147,10 @@ fn whole(scene: &mut Scene, connection: &mut Connection, nodes: usize) -> Result
                 PATIENCE.as_secs()
             )));
         }
+        if looks % SAY_EACH == 0 {
+            println!("xtask: {told} of {nodes} nodes have told the gateway something");
+        }
+        looks += 1;
         std::thread::sleep(LOOK);
     }
 }
