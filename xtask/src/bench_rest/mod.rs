@@ -1,19 +1,16 @@
 //! `cargo xtask bench-rest`: how long a gateway of a large mesh takes to answer, and how much memory it needs.
 //!
-//! `meshward demo` makes the nodes, a gateway in a process of its own joins them, with a database and all it has by
-//! default, and is asked over one kept connection, less often than it allows anybody to ask. The load client is a few
-//! lines of HTTP/1.1 (`http`), so that what is measured is the gateway and not a tool. Everything is on free ports and
-//! in a folder that goes with it.
+//! The gateway of a [`Scene`] is asked over one kept connection, less often than it allows anybody to ask. The load
+//! client is a few lines of HTTP/1.1 (`http`), so that what is measured is the gateway and not a tool.
 
 mod http;
-mod processes;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::command::Failure;
+use crate::scene::Scene;
 use http::Connection;
-use processes::Scene;
 
 /// Between the beginnings of two requests: half of what a gateway lets one asker ask.
 const PACE: Duration = Duration::from_millis(10);
@@ -96,11 +93,13 @@ struct Measured {
 /// Starts everything and measures it.
 pub(crate) fn table(wanted: Wanted) -> Result<String, Failure> {
     let mut scene = Scene::start(wanted.nodes)?;
-    let mut connection = scene.connect()?;
+    let mut connection = Connection::open(scene.address(), scene.token()?)?;
     let node = whole(&mut scene, &mut connection, wanted.nodes)?;
     println!("xtask: the gateway knows the mesh; it is left alone for {} s", wanted.settle.as_secs());
     // What is measured is a gateway that has been told by its nodes, not one that is told right now.
     std::thread::sleep(wanted.settle);
+    // The gateway lets go of who has said nothing for so long.
+    let mut connection = Connection::open(scene.address(), scene.token()?)?;
     let target = |name: &str, path: String, wanted_ms| Target { name: name.to_owned(), path, wanted_ms };
     let targets = [
         target("one node, `/api/v1/nodes/{id}`", format!("/api/v1/nodes/{node}"), 5.0),
