@@ -15,6 +15,9 @@ cargo xtask <verb>
   bench-rest [--nodes N] [--requests N] [--settle SECONDS]
                      start a mesh of 500 nodes and a gateway on free ports, and print how long the gateway takes to
                      answer and how much memory it has; `bench rest` writes that into docs/benchmarks.md
+  schemathesis [arguments]
+                     start a mesh of 8 nodes and a gateway on free ports, and hold what it answers against its
+                     description (needs schemathesis, whose `run` gets the arguments)
   budget             measure the core's memory on riscv32imc, in qemu; fails when a budget is exceeded
   web                build the dashboard (needs Node.js); programs that are compiled after that carry it
   screenshots        pictures of the dashboard's pages, out of the demo, into docs/images
@@ -33,7 +36,18 @@ mod tests {
 
     #[test]
     fn every_verb_has_its_line() {
-        for verb in ["demo", "test", "bench", "bench-rest", "budget", "web", "screenshots", "tidy", "help"] {
+        for verb in [
+            "demo",
+            "test",
+            "bench",
+            "bench-rest",
+            "schemathesis",
+            "budget",
+            "web",
+            "screenshots",
+            "tidy",
+            "help",
+        ] {
             assert!(TEXT.lines().any(|line| line.starts_with(&format!("  {verb} "))), "{verb}");
         }
     }

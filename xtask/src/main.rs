@@ -12,6 +12,8 @@ mod command;
 mod demo;
 mod help;
 mod program;
+mod scene;
+mod schemathesis;
 mod screenshots;
 mod system;
 mod test;
@@ -46,6 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         "bench" => bench::run(rest),
         "bench-rest" => bench_rest::run(rest),
         "budget" => budget::run(rest),
+        "schemathesis" => schemathesis::run(rest),
         "tidy" => tidy::run(rest),
         "web" => web::run(rest),
         "screenshots" => screenshots::run(rest),

@@ -1,19 +1,16 @@
 //! `cargo xtask bench-rest`: how long a gateway of a large mesh takes to answer, and how much memory it needs.
 //!
-//! `meshward demo` makes the nodes, a gateway in a process of its own joins them, with a database and all it has by
-//! default, and is asked over one kept connection, less often than it allows anybody to ask. The load client is a few
-//! lines of HTTP/1.1 (`http`), so that what is measured is the gateway and not a tool. Everything is on free ports and
-//! in a folder that goes with it.
+//! The gateway of a [`Scene`] is asked over one kept connection, less often than it allows anybody to ask. The load
+//! client is a few lines of HTTP/1.1 (`http`), so that what is measured is the gateway and not a tool.
 
 mod http;
-mod processes;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::command::Failure;
+use crate::scene::Scene;
 use http::Connection;
-use processes::Scene;
 
 /// Between the beginnings of two requests: half of what a gateway lets one asker ask.
 const PACE: Duration = Duration::from_millis(10);
@@ -21,8 +18,10 @@ const PACE: Duration = Duration::from_millis(10);
 const WARM_UP: usize = 20;
 /// Longest wait until the gateway knows the whole mesh.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Between two looks at that.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at that: each asks for all nodes, and what is measured afterwards is not what this has left.
+const LOOK: Duration = Duration::from_secs(5);
+/// How many looks go by until the next word about it.
+const SAY_EACH: u32 = 12;
 /// Most memory that is wanted, in MiB, at [`NODES_WANTED`] nodes.
 const MEMORY_WANTED_MIB: f64 = 60.0;
 /// How many nodes what is wanted is wanted of.
@@ -94,11 +93,13 @@ struct Measured {
 /// Starts everything and measures it.
 pub(crate) fn table(wanted: Wanted) -> Result<String, Failure> {
     let mut scene = Scene::start(wanted.nodes)?;
-    let mut connection = scene.connect()?;
+    let mut connection = Connection::open(scene.address(), scene.token()?)?;
     let node = whole(&mut scene, &mut connection, wanted.nodes)?;
     println!("xtask: the gateway knows the mesh; it is left alone for {} s", wanted.settle.as_secs());
     // What is measured is a gateway that has been told by its nodes, not one that is told right now.
     std::thread::sleep(wanted.settle);
+    // The gateway lets go of who has said nothing for so long.
+    let mut connection = Connection::open(scene.address(), scene.token()?)?;
     let target = |name: &str, path: String, wanted_ms| Target { name: name.to_owned(), path, wanted_ms };
     let targets = [
         target("one node, `/api/v1/nodes/{id}`", format!("/api/v1/nodes/{node}"), 5.0),
@@ -121,9 +122,10 @@ pub(crate) fn table(wanted: Wanted) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Waits until the gateway has been told something by all nodes but the other gateway; one of them.
+/// Waits until the gateway has been told something by all nodes; one of them.
 fn whole(scene: &mut Scene, connection: &mut Connection, nodes: usize) -> Result<u64, Failure> {
     let deadline = Instant::now() + PATIENCE;
+    let mut looks = 0_u32;
     loop {
         let answer = connection.get("/api/v1/nodes?limit=1000&fields=metrics")?;
         let page: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
@@ -144,6 +146,10 @@ fn whole(scene: &mut Scene, connection: &mut Connection, nodes: usize) -> Result
                 PATIENCE.as_secs()
             )));
         }
+        if looks % SAY_EACH == 0 {
+            println!("xtask: {told} of {nodes} nodes have told the gateway something");
+        }
+        looks += 1;
         std::thread::sleep(LOOK);
     }
 }

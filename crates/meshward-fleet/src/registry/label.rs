@@ -60,6 +60,22 @@ impl Registry {
     /// Most bytes of notes.
     pub const NOTES_BYTES_MAX: usize = 2_048;
 
+    /// Whether a node could have this name.
+    ///
+    /// # Errors
+    /// [`LabelError`] of one that cannot be shown or is too long.
+    pub fn check_name(name: &str) -> Result<(), LabelError> {
+        one_line("name", name, Self::NAME_BYTES_MAX).map(drop)
+    }
+
+    /// Whether a node could have this tag.
+    ///
+    /// # Errors
+    /// [`LabelError`] of one that cannot be shown or is too long.
+    pub fn check_tag(tag: &str) -> Result<(), LabelError> {
+        one_line("tag", tag, Self::TAG_BYTES_MAX).map(drop)
+    }
+
     /// People call a node so. White space around it is cut off.
     ///
     /// # Errors

@@ -285,7 +285,7 @@ fn health(each: &SeenNode) -> Value {
 fn flat(each: &SeenNode, booted: Option<Timestamp>) -> Value {
     let node = &each.node;
     let mut flat: Map<String, Value> =
-        node.metrics.iter().map(|metric| (metric.name.clone(), json!(metric.value))).collect();
+        node.metrics.iter().map(|metric| (metric.name.to_string(), json!(metric.value))).collect();
     flat.insert("points".to_owned(), json!(node.score.points));
     flat.insert("hops".to_owned(), json!(node.hops));
     flat.insert("parent".to_owned(), json!(node.parent));

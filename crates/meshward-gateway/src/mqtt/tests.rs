@@ -32,11 +32,11 @@ fn score() -> Score {
 pub(super) fn node(id: u32, parent: u32, hops: u32, state: NodeState) -> SeenNode {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let metric = |name: &str, value: f64, unit: &str| Metric {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value,
-        unit: unit.to_owned(),
+        unit: unit.to_owned().into(),
         observed_at: now,
-        source: "telemetry".to_owned(),
+        source: "telemetry".into(),
         doubt: None,
     };
     let there = state == NodeState::Online;

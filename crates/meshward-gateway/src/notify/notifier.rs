@@ -313,13 +313,21 @@ impl Notifier {
         locked(&self.0.book).routes.clone()
     }
 
+    /// Whether a tree could be set.
+    ///
+    /// # Errors
+    /// [`NotifierError::Routes`].
+    pub fn check_routes(&self, routes: &Route) -> Result<(), NotifierError> {
+        Ok(routes.check(&|name| locked(&self.0.book).channels.contains_key(name))?)
+    }
+
     /// Another tree, for messages from now on.
     ///
     /// # Errors
     /// [`NotifierError`], and nothing has changed.
     pub async fn set_routes(&self, routes: Route) -> Result<(), NotifierError> {
         let _alone = self.0.changing.lock().await;
-        routes.check(&|name| locked(&self.0.book).channels.contains_key(name))?;
+        self.check_routes(&routes)?;
         let body = serde_json::to_string(&routes).unwrap_or_default();
         self.0.store.put_document(DocumentKind::Routes, TREE, &body, Expected::Any).await?;
         locked(&self.0.book).routes = routes;

@@ -47,7 +47,8 @@ pub(super) fn every(headers: &HeaderMap, name: header::HeaderName) -> Option<Str
 pub(crate) struct IfMatch(Option<String>);
 
 impl IfMatch {
-    /// Whether what is there now is what was read; without the header it always is.
+    /// Whether what is there now is what was read; without the header it always is. To be asked last: what would be
+    /// refused in any case is refused for that (RFC 9110, 13.2.1).
     ///
     /// # Errors
     /// 412.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use super::problem::{Answer, Problem};
+use super::strict::Strict;
 
 /// Longest body of JSON, in bytes: more than a list of all nodes that a gateway remembers.
 pub(crate) const JSON_MAX: usize = 256 * 1024;
@@ -80,7 +81,7 @@ fn declared(headers: &HeaderMap) -> Result<(), Problem> {
 /// Reads JSON: 400 when it is none, 422 with a pointer when it has another shape.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut json)).map_err(|error| {
         if error.inner().is_data() {
             return Problem::value(pointer(error.path()), format!("{}", error.inner()));
         }
@@ -178,7 +179,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::rest::model::{NewCommand, NewRollout};
+    use crate::rest::model::{ChannelSettings, NewCommand, NewNotificationChannel, NewRollout};
 
     fn refusal<T: DeserializeOwned>(body: &str) -> (u16, Option<String>) {
         let response = axum::response::IntoResponse::into_response(read::<T>(body.as_bytes()).err().unwrap());
@@ -199,6 +200,7 @@ mod tests {
             (r#"{"firmware":"aa","a/b~c":1}"#, 422, Some("/a~1b~0c")),
             (r#"{"nodes":null}"#, 422, Some("")),
             ("[]", 422, Some("")),
+            (r#"{"firmware":"aa","plan":{"waves":[["canary"]]}}"#, 422, Some("/plan/waves/0")),
             (r#"{"firmware":"aa""#, 400, None),
             (r#"{"firmware":"aa"} x"#, 400, None),
             ("", 400, None),
@@ -206,6 +208,20 @@ mod tests {
             assert_eq!(refusal::<NewRollout>(body), (status, found.map(str::to_owned)), "{body}");
         }
         assert!(read::<NewCommand>(br#"{"command":200}"#).is_ok());
+    }
+
+    #[test]
+    fn a_list_is_no_object_where_all_of_it_may_be_absent() {
+        for (body, found) in [
+            ("[null,null]", Some("")),
+            (r#"{"id":"a","kind":"mqtt","settings":[null,null]}"#, Some("/settings")),
+        ] {
+            let refused = match body.starts_with('[') {
+                true => refusal::<ChannelSettings>(body),
+                false => refusal::<NewNotificationChannel>(body),
+            };
+            assert_eq!(refused, (422, found.map(str::to_owned)), "{body}");
+        }
     }
 
     #[test]

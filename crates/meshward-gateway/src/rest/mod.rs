@@ -22,6 +22,7 @@ mod openapi;
 mod page;
 mod problem;
 mod routes;
+mod strict;
 
 pub use api::Api;
 pub use convert::configured_channel;

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use axum::body::Bytes;
+use axum::http::{HeaderName, header};
 use utoipa::openapi::path::Parameter;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{KnownFormat, Schema, SchemaFormat};
@@ -124,6 +126,13 @@ fn narrow(parameter: &mut RefOr<Parameter>) {
         _ => return,
     };
     schema.pattern = Some(pattern.to_owned());
+}
+
+/// The description as an answer, which is cheap to clone.
+pub(super) fn served(document: &OpenApi) -> ([(HeaderName, &'static str); 1], Bytes) {
+    // What the routes say of themselves always becomes JSON.
+    let text = serde_json::to_vec(document).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], text.into())
 }
 
 /// The whole description, as it is served.

@@ -214,12 +214,24 @@ impl Write {
         sql: impl SqlSafeStr,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
+        self.execute(sql, values, true).await
+    }
+
+    /// `again` says whether a statement of this text comes again: then the connection keeps it prepared.
+    async fn execute(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Vec<Value>,
+        again: bool,
+    ) -> Result<u64, StoreError> {
         let changed = match &mut self.inner {
             Inner::Sqlite(transaction) => {
-                bound_sqlite(sql, values).execute(&mut **transaction).await.map(|done| done.rows_affected())
+                let query = bound_sqlite(sql, values).persistent(again);
+                query.execute(&mut **transaction).await.map(|done| done.rows_affected())
             }
             Inner::Postgres(transaction) => {
-                bound_postgres(sql, values).execute(&mut **transaction).await.map(|done| done.rows_affected())
+                let query = bound_postgres(sql, values).persistent(again);
+                query.execute(&mut **transaction).await.map(|done| done.rows_affected())
             }
         };
         changed.map_err(|source| StoreError::from_database(self.doing, source))
@@ -265,8 +277,9 @@ impl Write {
         while let Some(first) = rows.peek() {
             let width = first.len();
             let mut sql = format!("{head} VALUES ");
-            let mut values = Vec::with_capacity(width * ROWS_PER_INSERT_MAX);
+            let (mut values, mut count) = (Vec::new(), 0);
             for (index, row) in rows.by_ref().take(ROWS_PER_INSERT_MAX).enumerate() {
+                count += 1;
                 sql.push_str(if index == 0 { "(" } else { ",(" });
                 for column in 0..width {
                     let comma = if column == 0 { "" } else { "," };
@@ -277,7 +290,9 @@ impl Write {
             }
             sql.push(' ');
             sql.push_str(tail);
-            self.write(AssertSqlSafe(sql), values).await?;
+            // Each number of rows is a text of its own, and prepared takes hundreds of kilobytes: a hundred of them kept
+            // would be most of what a gateway has in memory.
+            self.execute(AssertSqlSafe(sql), values, count == 1).await?;
         }
         Ok(())
     }
@@ -341,3 +356,27 @@ macro_rules! bound {
 
 bound!(bound_sqlite, Sqlite, sqlx::sqlite::SqliteArguments);
 bound!(bound_postgres, Postgres, sqlx::postgres::PgArguments);
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::values;
+    use super::*;
+
+    #[tokio::test]
+    async fn inserts_of_many_rows_are_not_kept_prepared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.db");
+        let database = Database::open_file(&path, &StoreOptions::default()).await.unwrap();
+        let mut transaction = database.begin("test").await.unwrap();
+        transaction.script("CREATE TABLE rows (number INTEGER NOT NULL)".to_owned()).await.unwrap();
+        for count in 1..=40_u64 {
+            let rows = (0..count).map(|number| values![number]).collect();
+            transaction.insert("INSERT INTO rows (number)", rows, "").await.unwrap();
+        }
+        let mut row = transaction.read_one("SELECT COUNT(*) FROM rows", Vec::new()).await.unwrap().unwrap();
+        assert_eq!(row.u64().unwrap(), 40 * 41 / 2);
+        let Inner::Sqlite(connection) = &transaction.inner else { unreachable!() };
+        // That of one row, the question, and what began the transaction.
+        assert_eq!(connection.cached_statements_size(), 3);
+    }
+}

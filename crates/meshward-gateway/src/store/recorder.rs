@@ -21,6 +21,8 @@ pub const QUEUE_MAX: usize = 65_536;
 pub const BACKLOG_MAX: usize = 200_000;
 /// So many records are written without waiting for the time.
 const BATCH: usize = 10_000;
+/// Room for so many records stays when there are none; what a burst took goes back.
+const ROOM: usize = 1_024;
 /// How long a record waits at most, while the database takes what it is given.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// The pauses after errors: doubled from the first to the last.
@@ -213,11 +215,11 @@ impl Writer {
             return Ok(());
         }
         match self.store.write_records(&self.backlog).await {
-            Ok(()) => self.backlog.clear(),
+            Ok(()) => self.empty(),
             Err(error) => {
                 if !error.is_transient() {
                     self.backlog.iter().for_each(|record| self.dropped.count(record));
-                    self.backlog.clear();
+                    self.empty();
                 }
                 return Err(error);
             }
@@ -228,6 +230,11 @@ impl Writer {
             tracing::warn!("{}", chain(&error));
         }
         Ok(())
+    }
+
+    fn empty(&mut self) {
+        self.backlog.clear();
+        self.backlog.shrink_to(ROOM);
     }
 
     fn say(&self, said: ([u64; KINDS.len()], Instant)) -> ([u64; KINDS.len()], Instant) {

@@ -87,6 +87,10 @@ pub(crate) struct Args {
     /// Let nothing happen by itself: no node goes, and no update starts but yours.
     #[arg(long, conflicts_with = "once")]
     still: bool,
+    /// Start the nodes and no gateway, for one of your own: nodes report to the gateway that told them to last, so two
+    /// in one mesh take them from each other. Nothing happens by itself then.
+    #[arg(long, conflicts_with_all = ["once", "story", "json", "http", "mqtt", "capture"])]
+    no_gateway: bool,
     /// Tell a story instead: what becomes of a bad release. With --once the program ends with it, and its exit code says
     /// whether it ended well; else the mesh stays for you to look at.
     #[arg(long, value_enum, value_name = "STORY", conflicts_with_all = ["still", "image", "base"])]
@@ -138,8 +142,10 @@ impl Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
     let asked = shutdown::listen();
     check(&args)?;
-    let base = image(args.base.as_ref(), BASE)?;
-    let new = image(args.image.as_ref(), IMAGE)?;
+    let images = Images::of(&args)?;
+    if args.no_gateway {
+        return nodes_alone(&args, &images, asked).await;
+    }
     let capture = args.capture.as_deref().map(Capture::start).transpose()?;
     let bound = gateway::bind(args.http, !args.once).await?;
     if !args.once {
@@ -149,20 +155,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
             args.say("this program was built without its dashboard: `cargo xtask web`, then build it again");
         }
     }
-    let stock = if args.stock > 0 { format!(", {} of them stock", args.stock) } else { String::new() };
-    args.say(&format!(
-        "starting {} nodes{stock} ({}, seed {})",
-        args.nodes(),
-        args.topology.name(),
-        args.seed
-    ));
     let signers = Signers::new()?;
-    let keys = if args.scheme.is_stock() { None } else { Some(signers.keys()?) };
-    let mut mesh = VirtualMesh::start(&args, &base, &new, keys.as_ref()).await?;
-    if !args.once {
-        // For whoever wants a gateway of their own in it: `meshward gateway --peer …`.
-        println!("mesh: {}", mesh.entry());
-    }
+    let mut mesh = start_nodes(&args, &images, &signers).await?;
+    let Images { base, new } = images;
     let author = signers.author;
     let plan = gateway::Plan {
         entry: mesh.entry(),
@@ -192,6 +187,49 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<bool> {
         capture.finish().await?;
     }
     Ok(good)
+}
+
+/// What the nodes run at first, and what they are updated to.
+struct Images {
+    base: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Images {
+    fn of(args: &Args) -> anyhow::Result<Self> {
+        Ok(Self { base: image(args.base.as_ref(), BASE)?, new: image(args.image.as_ref(), IMAGE)? })
+    }
+}
+
+/// Starts the nodes, and says where the first one is.
+async fn start_nodes(args: &Args, images: &Images, signers: &Signers) -> anyhow::Result<VirtualMesh> {
+    let stock = if args.stock > 0 { format!(", {} of them stock", args.stock) } else { String::new() };
+    args.say(&format!(
+        "starting {} nodes{stock} ({}, seed {})",
+        args.nodes(),
+        args.topology.name(),
+        args.seed
+    ));
+    let keys = if args.scheme.is_stock() { None } else { Some(signers.keys()?) };
+    let mesh = VirtualMesh::start(args, &images.base, &images.new, keys.as_ref()).await?;
+    if !args.once {
+        // For whoever wants a gateway of their own in it: `meshward gateway --peer …`.
+        println!("mesh: {}", mesh.entry());
+    }
+    Ok(mesh)
+}
+
+/// Only the nodes, until `asked` is ready.
+async fn nodes_alone(args: &Args, images: &Images, asked: impl Future<Output = ()>) -> anyhow::Result<bool> {
+    let mesh = start_nodes(args, images, &Signers::new()?).await?;
+    args.say(&format!(
+        "{} nodes wait for `meshward gateway --peer {}`; Ctrl-C ends them",
+        mesh.len(),
+        mesh.entry()
+    ));
+    asked.await;
+    mesh.stop().await?;
+    Ok(true)
 }
 
 /// Updates all nodes, and says what came of it; whether all run the new image.

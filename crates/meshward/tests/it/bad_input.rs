@@ -31,6 +31,7 @@ fn usage_errors_name_the_flag() {
         (&["gateway", "--peer", "127.0.0.1:1", "--operator-key", "/nowhere/at/all"], 1, "/nowhere/at/all"),
         (&["node", "--id", "5", "--listen", "127.0.0.1:0", "--key", "x"], 2, "--flash"),
         (&["demo", "--topology", "ring"], 2, "star"),
+        (&["demo", "--no-gateway", "--once"], 2, "--once"),
         (&["demo", "--nodes", "6", "--stock", "7"], 1, "--stock 6"),
         (&["demo", "--image", "/nowhere/at/all.bin", "--once"], 1, "/nowhere/at/all.bin"),
         (&["ota", "deploy", "/nowhere/at/all.bin", "--role", "x"], 1, "/nowhere/at/all.bin"),

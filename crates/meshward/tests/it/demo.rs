@@ -1,6 +1,6 @@
 //! `meshward demo`, the README's first command.
 
-use crate::program::{run, text};
+use crate::program::{Gateway, Running, run, text};
 
 /// Runs a small demonstration to its end; its last line as JSON.
 fn demo(args: &[&str]) -> serde_json::Value {
@@ -49,4 +49,16 @@ fn stock_nodes_among_ours_are_updated_over_tcp_in_one_roll_out() {
     assert!(0.0 < passed && passed + 4.0 < all, "{result}");
     let took = |family: &str| result["transfer_seconds"][family].as_f64().unwrap();
     assert!(took("meshward") > 0.0 && took("stock") > 0.0, "{result}");
+}
+
+#[test]
+fn nodes_alone_are_there_for_a_gateway_of_ones_own() {
+    let demo = Running::start(&["demo", "--no-gateway", "--nodes", "3"]);
+    let entry = demo.says("mesh: ");
+    let gateway = Gateway::start(entry.trim_start_matches("mesh: "));
+    // With another gateway in the mesh there would be four.
+    gateway.sees(3);
+    assert_eq!(gateway.json(&["topology"])["nodes"].as_array().map(Vec::len), Some(3));
+    assert!(!demo.said_so_far().iter().any(|line| line.contains("dashboard")), "{:?}", demo.said_so_far());
+    assert_eq!(demo.terminate(), Some(0));
 }

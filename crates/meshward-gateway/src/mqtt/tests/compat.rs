@@ -150,11 +150,11 @@ fn odd() -> Seen {
     seen.nodes[2].node.score = Score { points: None, level: "unknown".to_owned(), ..score() };
     let at = seen.at;
     let metric = |name: &str, value: f64| Metric {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         value,
-        unit: String::new(),
+        unit: "".into(),
         observed_at: at,
-        source: "telemetry".to_owned(),
+        source: "telemetry".into(),
         doubt: None,
     };
     let strange = [("rssi_dbm", -127.0), ("round_trip_ms", 60_000.4), ("link_quality_percent", 88.6)];

@@ -1,5 +1,6 @@
 //! The state of the mesh, for readers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -42,34 +43,33 @@ const fn state(state: State) -> NodeState {
     }
 }
 
-fn source(source: Source) -> String {
+fn source(source: Source) -> Cow<'static, str> {
     match source {
-        Source::Tree => "tree".to_owned(),
-        Source::Probe => "probe".to_owned(),
-        Source::Package(kind) => format!("package_{kind}"),
-        Source::Telemetry => "telemetry".to_owned(),
-        Source::Answer => "answer".to_owned(),
-        Source::Update => "update".to_owned(),
+        Source::Tree => "tree".into(),
+        Source::Probe => "probe".into(),
+        Source::Package(kind) => format!("package_{kind}").into(),
+        Source::Telemetry => "telemetry".into(),
+        Source::Answer => "answer".into(),
+        Source::Update => "update".into(),
     }
 }
 
-fn doubt(doubt: Doubt) -> String {
+const fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::Absurd => "absurd",
         Doubt::Type => "type",
         Doubt::Guessed => "guessed",
     }
-    .to_owned()
 }
 
 fn metric(gateway: &Gateway, measure: Measure, last: &Last) -> Metric {
     Metric {
-        name: measure.name().to_owned(),
+        name: measure.name().into(),
         value: last.value,
-        unit: measure.unit().to_owned(),
+        unit: measure.unit().into(),
         observed_at: at(gateway, last.at),
         source: source(last.source),
-        doubt: last.doubt.map(doubt),
+        doubt: last.doubt.map(|why| doubt(why).into()),
     }
 }
 
@@ -151,7 +151,7 @@ pub(in super::super) fn node(gateway: &mut Gateway, now: Instant, id: NodeId) ->
         topic: topic(fact.topic),
         text: fact.text.clone(),
         observed_at: at(gateway, fact.at),
-        source: source(fact.source),
+        source: source(fact.source).into_owned(),
     });
     Some(Node {
         id: id.0,

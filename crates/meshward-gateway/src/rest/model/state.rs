@@ -1,5 +1,6 @@
 //! The state of the mesh: nodes, what they tell, what people call them, scores, alerts, events.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -45,22 +46,29 @@ impl NodeState {
     }
 }
 
+/// A word that mostly is one of the program's own: a list of nodes has thousands of them.
+type Word = Cow<'static, str>;
+
 /// A value that a node told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Metric {
     /// The metric, with its unit last.
-    pub name: String,
+    #[schema(value_type = String)]
+    pub name: Word,
     /// In its unit.
     pub value: f64,
     /// Its unit; empty for a number of something and for names.
-    pub unit: String,
+    #[schema(value_type = String)]
+    pub unit: Word,
     /// When it was observed.
     pub observed_at: Timestamp,
     /// Where it comes from: `tree`, `probe`, `package_202`, `telemetry`, `answer`, `update`.
-    pub source: String,
+    #[schema(value_type = String)]
+    pub source: Word,
     /// Why it is to be taken with care.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub doubt: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub doubt: Option<Word>,
 }
 
 /// Words that a node told.

@@ -139,8 +139,8 @@ async fn edit_notification_channel(
     JsonBody(change): JsonBody<ChannelSettings>,
 ) -> Answer<Json<NotificationChannel>> {
     let (channel, version) = notifier.channel(&id)?;
-    if_match.holds(&shown(&notifier, &id).await?)?;
     let channel = convert::changed_channel(channel, change, "")?;
+    if_match.holds(&shown(&notifier, &id).await?)?;
     let detail = serde_json::json!({ "target": channel.target(), "enabled": channel.enabled });
     api.audit(&who, "PATCH /api/v1/notification-channels/{id}", &id, detail).await?;
     notifier.edit(channel, version).await?;
@@ -262,9 +262,10 @@ async fn put_notification_routes(
     if_match: IfMatch,
     JsonBody(tree): JsonBody<NotificationRoute>,
 ) -> Answer<Json<NotificationRoute>> {
-    if_match.holds(&convert::route(&notifier.routes()))?;
     let detail = serde_json::to_value(&tree).unwrap_or_default();
     let routes = convert::kept_route(tree, "")?;
+    notifier.check_routes(&routes)?;
+    if_match.holds(&convert::route(&notifier.routes()))?;
     api.audit(&who, "PUT /api/v1/notification-routes", "routes", detail).await?;
     notifier.set_routes(routes).await?;
     Ok(Json(convert::route(&notifier.routes())))

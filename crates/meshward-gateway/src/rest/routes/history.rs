@@ -128,7 +128,7 @@ struct Wanted {
     /// Before, RFC 3339.
     to: Option<Timestamp>,
     /// Only events with lower numbers.
-    #[param(minimum = 1)]
+    #[param(minimum = 0)]
     before: Option<u64>,
     /// Most events in the answer.
     #[serde(default = "usual")]
@@ -204,7 +204,7 @@ async fn list_topology_changes(
 #[into_params(parameter_in = Query)]
 struct Before {
     /// Only lines before the one with this number.
-    #[param(minimum = 1)]
+    #[param(minimum = 0)]
     before: Option<u64>,
 }
 

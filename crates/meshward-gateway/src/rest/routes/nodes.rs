@@ -244,7 +244,7 @@ async fn edit_node_label(
     condition: IfMatch,
     JsonBody(patch): JsonBody<LabelPatch>,
 ) -> Answer<Json<Label>> {
-    sizes(&patch)?;
+    check(&patch)?;
     let edited = gateway
         .with(move |_, _, gateway| {
             let before = convert::label(gateway, id).ok_or_else(|| unknown(id))?;
@@ -263,8 +263,8 @@ async fn edit_node_label(
     Ok(Json(edited))
 }
 
-/// Refuses what can be seen to be too much without the node.
-fn sizes(patch: &LabelPatch) -> Answer<()> {
+/// Refuses what can be seen to be wrong without the node.
+fn check(patch: &LabelPatch) -> Answer<()> {
     let tags = patch.tags.as_ref().map_or(0, Vec::len);
     let notes = patch.notes.as_ref().map_or(0, String::len);
     let name = patch.name.iter().flatten().map(String::len).max().unwrap_or_default();
@@ -278,7 +278,13 @@ fn sizes(patch: &LabelPatch) -> Answer<()> {
             return Err(Problem::value(format!("/{field}"), detail));
         }
     }
-    Ok(())
+    for (at, tag) in patch.tags.iter().flatten().enumerate() {
+        Registry::check_tag(tag).map_err(|error| label_refused(error, &format!("tags/{at}")))?;
+    }
+    match &patch.name {
+        Some(Some(name)) => Registry::check_name(name).map_err(|error| label_refused(error, "name")),
+        _ => Ok(()),
+    }
 }
 
 /// Tags and notes first, the name last, so that nobody need find out whose name it was.

@@ -215,9 +215,20 @@ async fn routes_are_a_tree_that_can_be_tried() {
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem}");
     }
     // What somebody else changed meanwhile is not overwritten.
-    let stale = service.http.put(format!("{}/api/v1/notification-routes", service.url));
-    let stale = stale.bearer_auth(&service.token).header("if-match", tag.unwrap()).json(&tree);
-    assert_eq!(stale.send().await.unwrap().status(), 412);
+    let tag = tag.unwrap();
+    let stale = async |method: &str, path: &str, body: &Value| {
+        let url = format!("{}/api/v1{path}", service.url);
+        let edit = service.http.request(method.parse().unwrap(), url).bearer_auth(&service.token);
+        edit.header("if-match", tag.clone()).json(body).send().await.unwrap().status()
+    };
+    assert_eq!(stale("PUT", "/notification-routes", &tree).await, 412);
+    // Unless it would be refused in any case.
+    let nobody = json!({ "routes": [{ "channels": ["nobody"] }] });
+    assert_eq!(stale("PUT", "/notification-routes", &nobody).await, 422);
+    let ops = "/notification-channels/ops";
+    assert_eq!(stale("PATCH", ops, &json!({ "enabled": false })).await, 412);
+    assert_eq!(stale("PATCH", ops, &json!({ "url": "ftp://127.0.0.1/" })).await, 422);
+    assert_eq!(stale("PATCH", ops, &json!([null, null])).await, 422);
     assert_eq!(
         service.ask("DELETE", "/notification-channels/pager", None).await.0,
         409,

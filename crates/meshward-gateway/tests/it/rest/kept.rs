@@ -151,6 +151,7 @@ async fn events_and_trees_of_before_are_told() {
     assert!(joined(&events), "{events}");
     let one = service.ok("/api/v1/events/history?limit=1").await;
     assert_eq!((one["items"].as_array().unwrap().len(), &one["next"]), (1, &one["items"][0]["id"]));
+    assert_eq!(service.ok("/api/v1/events/history?before=0").await, json!({"items": []}));
     let rest = service.ok(&format!("/api/v1/events/history?before={}", one["next"])).await;
     assert!(joined(&rest), "{rest}");
     assert!(

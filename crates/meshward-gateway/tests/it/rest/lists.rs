@@ -105,6 +105,16 @@ async fn what_is_known_is_not_sent_again_and_edits_meet_what_was_read() {
     let mine = service.send(edit(json!({"name": "mine"})).header("if-match", tag)).await;
     assert_eq!((mine.status, &mine.json()["name"]), (200, &json!("mine")));
     service.send(edit(json!({"name": "yours"})).header("if-match", tag)).await.problem(412);
+    // What would be refused in any case is refused for that.
+    for (wrong, pointer) in [
+        (json!({"name": ""}), "/name"),
+        (json!({"tags": ["a", "b\nc"]}), "/tags/1"),
+        (json!({"notes": "n".repeat(2_049)}), "/notes"),
+        (json!([null, null, null]), ""),
+    ] {
+        let errors = service.send(edit(wrong).header("if-match", tag)).await.problem(422);
+        assert_eq!(errors[0]["pointer"], pointer);
+    }
     assert_eq!(service.send(known(tag)).await.status, 200);
     // All or nothing.
     let wrong = service.send(edit(json!({"tags": ["new"], "name": " "}))).await.problem(422);

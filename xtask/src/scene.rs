@@ -1,4 +1,7 @@
-//! The mesh and the gateway that are measured, as processes that end with this.
+//! A mesh and a gateway to be measured or tried, as processes that end with this.
+//!
+//! `meshward demo` makes the nodes, a gateway in a process of its own joins them, with a database and all it has by
+//! default. Everything is on free ports and in a folder that goes with it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -8,7 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::http::Connection;
 use crate::command::Failure;
 use crate::program;
 
@@ -16,7 +18,7 @@ use crate::program;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// See the module's page.
-pub(super) struct Scene {
+pub(crate) struct Scene {
     gateway: Started,
     mesh: Started,
     address: SocketAddr,
@@ -51,24 +53,25 @@ impl Drop for Folder {
 
 impl Scene {
     /// Builds the program, and starts mesh and gateway.
-    pub(super) fn start(nodes: usize) -> Result<Self, Failure> {
+    pub(crate) fn start(nodes: usize) -> Result<Self, Failure> {
         println!("xtask: $ {}", program::build());
         let meshward = program::built()?;
-        let path = std::env::temp_dir().join(format!("meshward-bench-rest-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("meshward-scene-{}", std::process::id()));
         let cannot = |error| Failure::Missing(format!("cannot make {}: {error}", path.display()));
         fs::create_dir_all(&path).map_err(cannot)?;
         let folder = Folder(path.clone());
-        // The defaults, whatever this machine's own configuration says; and a budget with which 500 nodes tell about
-        // themselves within a minute: no radio is waited for here.
+        // The defaults, whatever this machine's own configuration says; and the greatest budget that there is, with
+        // which 500 nodes have been told to report after five minutes: no radio is waited for here.
         let configuration = path.join("meshward.toml");
         fs::write(&configuration, "[status]\nbudget_percent = 50\n").map_err(cannot)?;
         let program = meshward.program();
         let start = |what, arguments: &[&str], begins: &str| start(program, (what, arguments), &path, begins);
         let nodes = nodes.to_string();
-        let arguments = ["demo", "--still", "--nodes", &nodes, "--http", "127.0.0.1:0"];
+        // Nodes report to one gateway: with another one in the mesh this would never be told by all.
+        let arguments = ["demo", "--no-gateway", "--nodes", &nodes];
         println!("xtask: $ meshward {}", arguments.join(" "));
         let (mesh, entry) = start("the mesh", &arguments, "mesh: ")?;
-        let (configuration, database) = (shown(&configuration), shown(&path.join("bench.db")));
+        let (configuration, database) = (shown(&configuration), shown(&path.join("scene.db")));
         let arguments = [
             "gateway",
             "--config",
@@ -89,17 +92,22 @@ impl Scene {
         Ok(Self { gateway, mesh, address, folder })
     }
 
-    /// A connection with the token that the gateway has left for its own user.
-    pub(super) fn connect(&self) -> Result<Connection, Failure> {
+    /// Where the gateway answers.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The token that the gateway has left for its own user, who may do everything.
+    pub(crate) fn token(&self) -> Result<String, Failure> {
         let path = self.folder.0.join("meshward").join(format!("{}.token", self.address.port()));
         let token = fs::read_to_string(&path).map_err(|error| {
             Failure::Missing(format!("the gateway left no token in {}: {error}", path.display()))
         })?;
-        Connection::open(self.address, token.trim().to_owned())
+        Ok(token.trim().to_owned())
     }
 
     /// Whether the mesh and the gateway are still there.
-    pub(super) fn live(&mut self) -> Result<(), Failure> {
+    pub(crate) fn live(&mut self) -> Result<(), Failure> {
         for Started { what, child } in [&mut self.mesh, &mut self.gateway] {
             match child.try_wait() {
                 Ok(None) => {}
@@ -111,7 +119,7 @@ impl Scene {
     }
 
     /// What the gateway's process has in memory, and what it had at most, in MiB.
-    pub(super) fn memory_mib(&self) -> Result<(f64, f64), Failure> {
+    pub(crate) fn memory_mib(&self) -> Result<(f64, f64), Failure> {
         let path = format!("/proc/{}/status", self.gateway.child.id());
         let text = fs::read_to_string(&path)
             .map_err(|error| Failure::Missing(format!("cannot read {path} (this takes Linux): {error}")))?;
