@@ -77,6 +77,15 @@ impl Chip {
         }
     }
 
+    /// Whether whole sectors from `address` on are these, and nobody has written them since [`Chip::place`].
+    pub fn shares(&self, address: u32, content: &[Arc<Sector>]) -> bool {
+        let here = self.sectors.iter().skip((address / SECTOR) as usize).take(content.len());
+        here.len() == content.len()
+            && here
+                .zip(content)
+                .all(|(cell, sector)| cell.as_ref().is_some_and(|cell| Arc::ptr_eq(cell, sector)))
+    }
+
     /// Reads `len` bytes from `address`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! The bytes are arbitrary; what an image does to its node stands in a table of the world, by its MD5, so
 //! that roll-outs have something to catch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meshward_core::flash::{Books, Layout, Slot};
@@ -117,6 +118,9 @@ pub fn choose(
     trial::choose(books, records, trial, is_whole)
 }
 
+/// Images by their MD5.
+pub type Known = BTreeMap<Md5Sum, Arc<Image>>;
+
 /// Whether the image that a record names stands in its slot.
 fn is_whole(chip: &Chip, layout: &Layout, record: &BootRecord) -> bool {
     content(chip, layout, record).is_some_and(|image| Md5Sum::of(&image) == record.md5)
@@ -127,9 +131,17 @@ pub fn select(chip: &Chip, layout: &Layout) -> Option<BootRecord> {
     choose(chip, layout, None, |record| is_whole(chip, layout, record)).map(|choice| choice.start)
 }
 
-/// Boots: says on the chip what it does, and then does it.
-pub fn boot(chip: &mut Chip, layout: &Layout, books: &Books) -> Option<Choice> {
-    let choice = choose(chip, layout, Some(books), |record| is_whole(chip, layout, record))?;
+/// Boots: says on the chip what it does, and then does it. An image of `known` that the chip shares with it has the
+/// MD5 by which it is known; any other is hashed.
+pub fn boot(chip: &mut Chip, layout: &Layout, books: &Books, known: &Known) -> Option<Choice> {
+    let shares = |record: &BootRecord| {
+        let slot = layout.slot(record.slot);
+        let same_size = |image: &&Arc<Image>| image.bytes.len() == record.size as usize;
+        let image = known.get(&record.md5).filter(same_size).filter(|_| record.size <= slot.len);
+        image.is_some_and(|image| chip.shares(slot.start, &image.sectors))
+    };
+    let whole = |record: &BootRecord| shares(record) || is_whole(chip, layout, record);
+    let choice = choose(chip, layout, Some(books), whole)?;
     for op in choice.write.iter().flatten() {
         // The books are on every chip as large as its layout.
         let _always_done = chip.execute(op);
@@ -181,6 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_is_known_is_looked_at_all_the_same() {
+        let (layout, books) = (Layout::FOUR_MEGABYTES, Books::FOUR_MEGABYTES);
+        let image = Image::synthetic("new", 9_001, 2, Behaviour::Healthy);
+        let known = Known::from([(image.md5, Arc::clone(&image))]);
+        let mut chip = Chip::erased(layout.size);
+        image.provision(&mut chip, &layout);
+        assert_eq!(boot(&mut chip, &layout, &books, &known).map(|choice| choice.start.md5), Some(image.md5));
+        let own = Arc::new(Image { sectors: sectors(&image.bytes), ..(*image).clone() });
+        own.provision(&mut chip, &layout);
+        assert!(boot(&mut chip, &layout, &books, &known).is_some(), "the same bytes in sectors of its own");
+        chip.flip(layout.slot(Slot::A).start + 8_999, 3);
+        assert_eq!(boot(&mut chip, &layout, &books, &known), None);
+    }
+
+    #[test]
     fn an_image_on_trial_is_started_once() {
         use meshward_core::hash::Sha256Sum;
         use trial::{TrialRecord, TrialState};
@@ -189,7 +216,7 @@ mod tests {
         let old = Image::synthetic("old", 5_000, 1, Behaviour::Healthy);
         old.provision(&mut chip, &layout);
         let committed = select(&chip, &layout);
-        let start = |chip: &mut Chip| boot(chip, &layout, &books).map(|choice| choice.start);
+        let start = |chip: &mut Chip| boot(chip, &layout, &books, &Known::new()).map(|choice| choice.start);
         assert_eq!(start(&mut chip), committed, "nothing is on trial");
         let new = Image::synthetic("new", 9_001, 2, Behaviour::Healthy);
         chip.place(layout.slot(Slot::B).start, &new.sectors);

@@ -297,6 +297,15 @@ impl Mesh {
         }
     }
 
+    /// Takes what [`Mesh::outgoing`] shows for a link, as [`Mesh::sent`] of all of it does: for a shell that keeps what
+    /// waits itself. Nothing for a link that is to be closed.
+    pub fn take_outgoing(&mut self, id: LinkId) -> alloc::vec::Vec<u8> {
+        let link = self.links.get_mut(&id).filter(|link| link.closing.is_none());
+        let bytes = link.map(|link| link.outbox.take()).unwrap_or_default();
+        self.counters.bytes_sent += bytes.len() as u64;
+        bytes
+    }
+
     /// Ends a link because the application wants it so.
     pub fn disconnect(&mut self, now: Instant, id: LinkId) {
         self.close(now, id, CloseReason::Requested);

@@ -55,7 +55,7 @@ impl Port {
     }
 
     /// Queues a message (with its NUL).
-    pub(super) fn push(&mut self, message: &[u8], priority: Priority) {
+    pub(super) fn push(&mut self, message: Vec<u8>, priority: Priority) {
         let lane = match priority {
             Priority::Critical => 0,
             Priority::High => 1,
@@ -63,8 +63,8 @@ impl Port {
             Priority::Low => 3,
         };
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.push_back(message.to_vec());
             self.queued += message.len();
+            lane.push_back(message);
         }
     }
 

@@ -101,14 +101,15 @@ impl StockNode {
             return;
         }
         for (link, port) in &mut self.ports {
-            while let Outgoing::Bytes(mut bytes) = self.mesh.outgoing(*link) {
-                let count = bytes.len();
-                while let Some(nul) = memchr::memchr(0, bytes) {
-                    let (message, rest) = bytes.split_at(nul + 1);
-                    port.push(message, priority.unwrap_or_else(|| priority_of(message)));
-                    bytes = rest;
+            while matches!(self.mesh.outgoing(*link), Outgoing::Bytes(_)) {
+                let mut bytes = self.mesh.take_outgoing(*link);
+                // Nearly always one message: it is passed on as it is.
+                while let Some(nul) = memchr::memchr(0, &bytes) {
+                    let rest = if nul + 1 < bytes.len() { bytes.split_off(nul + 1) } else { Vec::new() };
+                    let message = std::mem::replace(&mut bytes, rest);
+                    let priority = priority.unwrap_or_else(|| priority_of(&message));
+                    port.push(message, priority);
                 }
-                self.mesh.sent(*link, count);
             }
         }
     }

@@ -114,7 +114,7 @@ impl World {
             }
             return newest.map(untried);
         }
-        let chosen = image::boot(chip, &host.layout, &host.books);
+        let chosen = image::boot(chip, &host.layout, &host.books, &self.images);
         if let (Some(Plant::SilentRevert), Some(choice)) = (self.config.plant, &chosen)
             && choice.start.sequence > 1
         {
@@ -285,7 +285,10 @@ impl World {
     fn stock_update(&mut self, seat: Seat, event: StockEvent) -> StockUpdate {
         match event {
             StockEvent::Installed { image, md5 } => {
-                let known = self.images.get(&Md5Sum::of(&image)).cloned();
+                // Named by the file, as a rule; to compare costs a thirtieth of a hash.
+                let named = Md5Sum::parse(&md5).and_then(|named| self.images.get(&named));
+                let known = named.filter(|named| *named.bytes == *image);
+                let known = known.or_else(|| self.images.get(&Md5Sum::of(&image))).cloned();
                 let image = known.unwrap_or_else(|| Image::new("unknown", &image, Behaviour::Healthy));
                 let host = &mut self.hosts[seat.0];
                 host.md5_file = md5;

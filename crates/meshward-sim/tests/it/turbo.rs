@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use meshward_core::ota::{ImagePlan, Scheme, TargetState};
 use meshward_core::time::Duration;
+use meshward_sim::bench::latency;
 use meshward_sim::image::{Behaviour, Image};
 use meshward_sim::script::Step;
 use meshward_sim::topology::Topology;
@@ -148,4 +149,17 @@ fn a_node_that_asks_for_its_last_part_gets_it_when_it_is_activated() {
     world.run_for(seconds(60));
     assert!((1..10).all(|seat| runs(&world, Seat(seat), &new)));
     assert!(all(&world, TargetState::Updated), "{:?}", world.rollout_report(Seat(0)));
+}
+
+/// A seed in which one relay stood in line for as long as four parts took on the ways of other leaves: with a
+/// window of all that a relay has room for it held 24.4 KB.
+#[test]
+fn a_relay_on_a_slow_way_holds_no_more_than_it_has_room_for() {
+    let mut cases = latency::standard().into_iter();
+    let lossy = |case: &latency::Case| !case.lines && case.update.channel.free_sync && case.update.loss == 1;
+    let case = cases.find(lossy).unwrap();
+    let row = latency::row(&case, &[latency::run_one(&case, 3)]);
+    let held = row.relay_firmware_bytes_max;
+    assert!((8 * 1024..=20 * 1024).contains(&held), "{held} bytes of firmware in one relay");
+    assert_eq!(row.completed, row.of);
 }

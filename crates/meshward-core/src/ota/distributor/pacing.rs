@@ -4,7 +4,9 @@
 //!
 //! - *The window*: a part goes out only when a leaf has answered a probe that was sent at most `window` parts
 //!   ago. Leaves take turns, so every branch is asked. The window is such that the busiest relay, which holds
-//!   every part once per child, never has more than [`RELAY_BYTES`] queued.
+//!   every part once per child, never has more than [`RELAY_BYTES`] queued. The answer proves that a part has
+//!   passed on the way to that leaf. On another way, where more stands in line, the part may wait yet: there is
+//!   room for one more than the window has.
 //! - *The delay*: what a probe takes beyond the fastest one seen is queueing. The window starts at one part;
 //!   below the target it grows, above it shrinks (RFC 6817, LEDBAT, is the model).
 //!
@@ -68,6 +70,8 @@ pub(in crate::ota) struct Pacer {
     /// Unanswered probes of the leaf whose turn it is.
     tries: u8,
     sent: u64,
+    /// Parts that the busiest relay has room for.
+    room: u64,
     /// Broadcasts that a leaf has proved to have passed.
     proved: u64,
     window_max: u64,
@@ -91,7 +95,7 @@ impl Pacer {
     pub(in crate::ota) fn new(shape: &Shape, bytes: u64) -> Self {
         let (links, children) = (u64::from(shape.links), shape.children);
         let share = bytes.saturating_mul(children.max(1) as u64).max(1);
-        let window_max = (RELAY_BYTES / share).clamp(1, WINDOW_MAX);
+        let room = RELAY_BYTES / share;
         let all_links = hop_time(bytes).saturating_mul(links);
         let target = Duration::from_micros(all_links.as_micros() * TARGET_PERCENT / 100).max(TARGET_MIN);
         Self {
@@ -99,8 +103,9 @@ impl Pacer {
             turn: 0,
             tries: 0,
             sent: 0,
+            room,
             proved: 0,
-            window_max,
+            window_max: room.saturating_sub(1).clamp(1, WINDOW_MAX),
             window: 1_000,
             outstanding: VecDeque::new(),
             fastest: None,
@@ -115,7 +120,7 @@ impl Pacer {
     /// A pacer where no relay is a stock node. They hold no more than they have room for, and lost chunks are
     /// repaired over one hop: a probe without an answer counts as answered after a while.
     pub(in crate::ota) fn lenient(self) -> Self {
-        Self { lenient: true, ..self }
+        Self { lenient: true, window_max: self.room.clamp(1, WINDOW_MAX), ..self }
     }
 
     /// A pacer for this tempo. Who asks for a rate has decided what the channel takes; what relays hold stays bounded.
@@ -283,7 +288,7 @@ mod tests {
     #[test]
     fn the_window_keeps_the_busiest_relay_below_its_limit() {
         for (children, bytes, window) in
-            [(4, 1_600, 3), (1, 1_600, 12), (10, 1_600, 1), (1, 400, 16), (50, 2_000, 1)]
+            [(4, 1_600, 2), (1, 1_600, 11), (10, 1_600, 1), (1, 400, 16), (50, 2_000, 1)]
         {
             let pacer = Pacer::new(&shape(1, children), bytes);
             assert_eq!(pacer.window_max, window, "{children} children, {bytes} bytes");
