@@ -146,7 +146,7 @@ fn whole(scene: &mut Scene, connection: &mut Connection, nodes: usize) -> Result
                 PATIENCE.as_secs()
             )));
         }
-        if looks % SAY_EACH == 0 {
+        if looks.is_multiple_of(SAY_EACH) {
             println!("xtask: {told} of {nodes} nodes have told the gateway something");
         }
         looks += 1;
