@@ -138,9 +138,10 @@ impl Health {
                     let Some(point) = signal.read(view, node, now) else { continue };
                     let points = rule.cost(ramp(point.value, *from, *to));
                     let age = now.since(point.at);
-                    let evidence = evidence(rule, *signal, point.value, view, node, now);
+                    // Mostly nothing is to be said: a list of nodes has thousands of values that are well.
+                    let evidence = || evidence(rule, *signal, point.value, view, node, now);
                     if age > rule.fresh_for {
-                        stale.push(Stale { rule: rule.name.clone(), evidence, age, points });
+                        stale.push(Stale { rule: rule.name.clone(), evidence: evidence(), age, points });
                         continue;
                     }
                     known = true;
@@ -148,7 +149,7 @@ impl Health {
                         deductions.push(Deduction {
                             rule: rule.name.clone(),
                             points,
-                            evidence,
+                            evidence: evidence(),
                             value: Some(point.value),
                             age,
                             trend: direction(view, node, *signal, to - from),

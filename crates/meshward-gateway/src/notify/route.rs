@@ -4,7 +4,7 @@
 //! that one says `go_on`; if none takes it, the route itself does. What a route does not say (channels, digest, quiet
 //! hours) is as its parent says. Values in, values out; nobody is told twice by one channel.
 
-use meshward_fleet::alert::{Matcher, Severity};
+use meshward_fleet::alert::{Matcher, Severity, TEXT_MAX};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -173,6 +173,15 @@ impl Route {
         ] {
             if count > most {
                 return Err(RouteError::TooMany { what, count, most, at: format!("{at}/{field}") });
+            }
+        }
+        for (place, matcher) in self.matchers.iter().enumerate() {
+            for (text, field) in [(&matcher.field, "field"), (&matcher.value, "value")] {
+                if text.len() > TEXT_MAX {
+                    let (what, count, at) =
+                        ("bytes of a text", text.len(), format!("{at}/matchers/{place}/{field}"));
+                    return Err(RouteError::TooMany { what, count, most: TEXT_MAX, at });
+                }
             }
         }
         for (place, channel) in self.channels.iter().enumerate() {
@@ -349,6 +358,9 @@ mod tests {
         assert_eq!(refusal(&short), Err("/digest_seconds".to_owned()));
         let late = Quiet { days: 1, from: 0, to: 1_441, ahead_min: 0 };
         assert_eq!(refusal(&Route { quiet: Some(late), ..Route::default() }), Err("/quiet".to_owned()));
+        let long = on("node", &"7".repeat(TEXT_MAX + 1), true);
+        let long = Route { matchers: vec![on("rule", "leak", true), long], ..Route::default() };
+        assert_eq!(refusal(&long), Err("/matchers/1/value".to_owned()));
         let mut deep = Route::default();
         for _ in 0..DEPTH_MAX {
             deep = Route { routes: vec![deep], ..Route::default() };
