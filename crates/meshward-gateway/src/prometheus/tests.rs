@@ -151,6 +151,7 @@ async fn gateway(nodes: u32) -> (NodeHandle<Gateway>, LinkId) {
         Arc::new(Traffic::default()),
         key,
         settings,
+        service::Allowed::default(),
         service::Remembered::default(),
     )
     .await;

@@ -484,7 +484,7 @@ pub enum JoinError {
 }
 
 /// Joins a mesh: the shell to be run, and the way to the gateway inside. `operator` signs what it sends, `settings`
-/// say how the mesh is looked after.
+/// say how the mesh is looked after, and `allowed` what roll-outs may do, those too that are taken up again.
 ///
 /// # Errors
 /// [`JoinError`], and nothing was sent.
@@ -494,6 +494,7 @@ pub async fn join(
     traffic: Arc<Traffic>,
     operator: SigningKey,
     settings: Settings,
+    allowed: Allowed,
     remembered: Remembered,
 ) -> Result<(Shell<Gateway>, NodeHandle<Gateway>), JoinError> {
     let clock = Clock::starting_at(BEFORE);
@@ -507,6 +508,7 @@ pub async fn join(
     let first_command = (since.as_millis() as u32).max(1);
     let fleet = Fleet::new(clock.now(), node.id(), first_command, settings)?;
     let mut gateway = Gateway::new(&clock, fleet, operator, sender);
+    gateway.allow(allowed);
     let restored = gateway.take_up(clock.now(), remembered);
     if restored != Restored::default() {
         tracing::info!(?restored, "the gateway remembers");
@@ -528,7 +530,9 @@ pub(crate) mod tests {
         let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
         let (shell, settings) = (ShellConfig::default(), Settings::default());
         let (shell, handle) =
-            join(mesh, shell, traffic, operator, settings, Remembered::default()).await.unwrap();
+            join(mesh, shell, traffic, operator, settings, Allowed::default(), Remembered::default())
+                .await
+                .unwrap();
         tokio::spawn(shell.run(std::future::pending()));
         handle
     }

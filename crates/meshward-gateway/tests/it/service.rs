@@ -25,6 +25,7 @@ async fn gateway() -> (SocketAddr, NodeHandle<Gateway>) {
         Arc::new(Traffic::default()),
         operator,
         Settings::default(),
+        service::Allowed::default(),
         service::Remembered::default(),
     );
     let (shell, handle) = joined.await.unwrap();

@@ -121,8 +121,16 @@ impl VirtualGateway {
             settings
         };
         let remembered = service::Remembered { keeps: stays, ..service::Remembered::default() };
-        let (shell, handle) =
-            service::join(mesh, shell, Arc::clone(&traffic), operator, settings, remembered).await?;
+        let (shell, handle) = service::join(
+            mesh,
+            shell,
+            Arc::clone(&traffic),
+            operator,
+            settings,
+            service::Allowed::default(),
+            remembered,
+        )
+        .await?;
         let url = bound.url()?;
         let rules = access::Settings { visitors: stays, ..access::Settings::default() };
         let door = Door::with(&bound, Access::open(None, rules).await?)?;

@@ -177,7 +177,6 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
     };
     let history = keeper.is_some();
     let (shell, handle) = join(config, id, operator, capture, (remembered, history)).await?;
-    let allowed = allowed(&config.ota);
     let (keeper, telling) = Telling::start(config, keeper, &handle).await?;
     let store = keeper.as_ref().map(|keeper| keeper.store().clone());
     let accounts = store.clone().map(|store| Arc::new(store) as Arc<dyn rest::access::Keeper>);
@@ -211,8 +210,6 @@ async fn start(config: &Config, capture: Option<&Capture>) -> anyhow::Result<(Ru
             }
         }
     });
-    let set = handle.with(move |_, _, gateway| gateway.allow(allowed)).await;
-    set.context("the node ended at once")?;
     Ok((Running { greeting, stop, stop_node, node, http, keep, mqtt, telling, post, _door: door }, handle))
 }
 
@@ -265,7 +262,8 @@ async fn join(
         history,
         ..Settings::default()
     };
-    service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings, remembered)
+    let allowed = allowed(&config.ota);
+    service::join(mesh, shell, Arc::new(Traffic::default()), operator, settings, allowed, remembered)
         .await
         .with_context(|| format!("cannot join the mesh (accepting nodes on {:?})", config.mesh.listen))
 }

@@ -83,6 +83,7 @@ impl Kit {
             traffic,
             operator,
             fleet::Settings::default(),
+            service::Allowed::default(),
             service::Remembered::default(),
         );
         let (shell, handle) = joined.await.unwrap();

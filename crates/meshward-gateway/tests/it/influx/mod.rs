@@ -153,7 +153,15 @@ async fn gateway(mesh: &str) -> (SocketAddr, NodeHandle<Gateway>) {
     let shell = ShellConfig { listen, ..ShellConfig::default() };
     let known = FleetSettings { mesh: mesh.to_owned(), ..FleetSettings::default() };
     let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
-    let joined = service::join(mesh, shell, traffic, operator, known, service::Remembered::default());
+    let joined = service::join(
+        mesh,
+        shell,
+        traffic,
+        operator,
+        known,
+        service::Allowed::default(),
+        service::Remembered::default(),
+    );
     let (shell, handle) = joined.await.unwrap();
     let address = shell.local_addr().unwrap();
     tokio::spawn(shell.run(std::future::pending()));

@@ -33,7 +33,15 @@ async fn gateway() -> (SocketAddr, NodeHandle<Gateway>) {
     rules.iter_mut().for_each(|rule| rule.hold_for = Span::ZERO);
     let settings = Settings { mesh: "home".to_owned(), rules, quiet: Span::ZERO, ..Settings::default() };
     let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
-    let joined = service::join(mesh, shell, traffic, operator, settings, service::Remembered::default());
+    let joined = service::join(
+        mesh,
+        shell,
+        traffic,
+        operator,
+        settings,
+        service::Allowed::default(),
+        service::Remembered::default(),
+    );
     let (shell, handle) = joined.await.unwrap();
     let address = shell.local_addr().unwrap();
     tokio::spawn(shell.run(std::future::pending()));

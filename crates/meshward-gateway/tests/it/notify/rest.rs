@@ -32,7 +32,15 @@ impl Service {
         let operator = SigningKey::from_seed(KeyKind::Operator, [7; 32]).unwrap();
         let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
         let (shell, settings) = (ShellConfig::default(), Settings::default());
-        let joined = service::join(mesh, shell, traffic, operator, settings, service::Remembered::default());
+        let joined = service::join(
+            mesh,
+            shell,
+            traffic,
+            operator,
+            settings,
+            service::Allowed::default(),
+            service::Remembered::default(),
+        );
         let (shell, handle) = joined.await.unwrap();
         tokio::spawn(shell.run(std::future::pending()));
         let bound = rest::bind(&Http::at(SocketAddr::from(([127, 0, 0, 1], 0)))).await.unwrap();

@@ -124,7 +124,9 @@ impl Service {
         let config = ShellConfig { listen: Some(loopback), ..ShellConfig::default() };
         let operator = SigningKey::from_seed(KeyKind::Operator, [7; 32]).unwrap();
         let mesh = MeshConfig::gateway(NodeId(1), 1);
-        let joined = service::join(mesh, config, traffic, operator, settings, remembered).await;
+        let joined =
+            service::join(mesh, config, traffic, operator, settings, service::Allowed::default(), remembered)
+                .await;
         let (shell, handle) = joined.unwrap();
         let entry = shell.local_addr().unwrap();
         let bound = rest::bind(&Http::at(loopback)).await.unwrap();
