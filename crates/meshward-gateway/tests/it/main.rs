@@ -6,6 +6,7 @@
 mod access;
 mod broker;
 mod contrib;
+mod gateway;
 mod influx;
 mod notify;
 mod peer;

@@ -1,38 +1,12 @@
 //! A gateway's service, and a neighbour made of one plain socket.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use meshward_core::mesh::MeshConfig;
-use meshward_core::ota::trust::KeyKind;
 use meshward_core::wire::{NodeId, Tree};
 use meshward_fleet::fleet::{Event, Settings};
-use meshward_fleet::signing::SigningKey;
-use meshward_gateway::service::{self, Gateway};
-use meshward_gateway::shell::{NodeHandle, ShellConfig, Traffic};
+use meshward_gateway::service::Gateway;
+use meshward_gateway::shell::NodeHandle;
 
+use crate::gateway::gateway;
 use crate::peer::Peer;
-
-/// Runs a gateway with the id 1 until the test ends; where it accepts nodes.
-async fn gateway() -> (SocketAddr, NodeHandle<Gateway>) {
-    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let shell = ShellConfig { listen, ..ShellConfig::default() };
-    let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
-    let mesh = MeshConfig::gateway(NodeId(1), 1);
-    let joined = service::join(
-        mesh,
-        shell,
-        Arc::new(Traffic::default()),
-        operator,
-        Settings::default(),
-        service::Allowed::default(),
-        service::Remembered::default(),
-    );
-    let (shell, handle) = joined.await.unwrap();
-    let address = shell.local_addr().unwrap();
-    tokio::spawn(shell.run(std::future::pending()));
-    (address, handle)
-}
 
 /// What nodes have logged so far.
 async fn logged(gateway: &NodeHandle<Gateway>) -> Vec<(NodeId, Option<u32>, String)> {
@@ -49,7 +23,7 @@ async fn logged(gateway: &NodeHandle<Gateway>) -> Vec<(NodeId, Option<u32>, Stri
 /// The library's remote log comes again and again, with the lines of before; each is told once.
 #[tokio::test]
 async fn a_nodes_log_is_told_line_by_line() {
-    let (address, gateway) = gateway().await;
+    let (address, gateway) = gateway(Settings::default()).await;
     let talk = tokio::task::spawn_blocking(move || {
         let mut peer = Peer::join(address, Tree::leaf(NodeId(7)));
         let package = |lines: &str| format!(r#"{{"type":14,"from":7,"dest":1,"routing":1,"log":[{lines}]}}"#);

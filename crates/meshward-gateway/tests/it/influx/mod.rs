@@ -6,26 +6,23 @@ mod parser;
 mod real;
 
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshward_core::mesh::MeshConfig;
-use meshward_core::ota::trust::KeyKind;
 use meshward_core::wire::status::{Metrics, Package};
 use meshward_core::wire::{NodeId, To, Tree};
 use meshward_fleet::fleet::Settings as FleetSettings;
-use meshward_fleet::signing::SigningKey;
 use meshward_gateway::influx::line::{Field, line};
 use meshward_gateway::influx::queue::Queue;
 use meshward_gateway::influx::{self, Api, Kind, Sender, Sent, Server, Settings, Writer};
 use meshward_gateway::prometheus::Format;
-use meshward_gateway::service::{self, Gateway};
-use meshward_gateway::shell::{NodeHandle, ShellConfig, Traffic};
+use meshward_gateway::service::Gateway;
+use meshward_gateway::shell::NodeHandle;
 use proptest::prelude::*;
 use tokio::sync::{Notify, oneshot};
 
+use crate::gateway::gateway;
 use crate::notify::until;
 use crate::peer::Peer;
 use crate::sink::{Got, Reply, Sink};
@@ -146,28 +143,6 @@ fn are_as_named(lines: &[Line]) {
     }
 }
 
-/// Runs a gateway of this mesh with the id 1 until the test ends; where it accepts nodes.
-async fn gateway(mesh: &str) -> (SocketAddr, NodeHandle<Gateway>) {
-    let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
-    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let shell = ShellConfig { listen, ..ShellConfig::default() };
-    let known = FleetSettings { mesh: mesh.to_owned(), ..FleetSettings::default() };
-    let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
-    let joined = service::join(
-        mesh,
-        shell,
-        traffic,
-        operator,
-        known,
-        service::Allowed::default(),
-        service::Remembered::default(),
-    );
-    let (shell, handle) = joined.await.unwrap();
-    let address = shell.local_addr().unwrap();
-    tokio::spawn(shell.run(std::future::pending()));
-    (address, handle)
-}
-
 /// How the writing fares is known to Prometheus and to the gateway; at the end the server takes values again.
 async fn fares(sink: &Sink, asking: &NodeHandle<Gateway>) {
     until(async || {
@@ -199,7 +174,8 @@ async fn a_gateway_writes_what_it_knows() {
     crate::sink::provider();
     let sink = Sink::start(|_| Reply::Say(204, "", "")).await;
     let folder = tempfile::tempdir().unwrap();
-    let (address, handle) = gateway("my mesh").await;
+    let (address, handle) =
+        gateway(FleetSettings { mesh: "my mesh".to_owned(), ..FleetSettings::default() }).await;
     let writer = Writer::open(settings(sink.url("/"), folder.path())).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let asking = handle.clone();

@@ -47,7 +47,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (address, handle) = gateway(MESH).await;
+        let (address, handle) =
+            gateway(FleetSettings { mesh: MESH.to_owned(), ..FleetSettings::default() }).await;
         let peer = tokio::task::spawn_blocking(move || Peer::join(address, tree(&NODES[1..])));
         Self { handle, peer: peer.await.unwrap() }
     }

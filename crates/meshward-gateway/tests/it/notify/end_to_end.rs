@@ -1,51 +1,28 @@
 //! A whole gateway: a node tells that it is in need, and somebody is told; and the dead man's switch.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meshward_core::mesh::MeshConfig;
-use meshward_core::ota::trust::KeyKind;
 use meshward_core::time::Duration as Span;
 use meshward_core::wire::status::{Metrics, Package};
 use meshward_core::wire::{NodeId, To, Tree};
 use meshward_fleet::alert::{Severity, default_rules};
 use meshward_fleet::fleet::Settings;
-use meshward_fleet::signing::SigningKey;
 use meshward_gateway::keep::Keeper;
 use meshward_gateway::notify::{Hook, Kind, heartbeat, signature};
-use meshward_gateway::service::{self, Gateway};
-use meshward_gateway::shell::{NodeHandle, ShellConfig, Traffic};
 use meshward_gateway::store::Retention;
 use tokio::sync::oneshot;
 
 use super::{Kit, hook};
+use crate::gateway::gateway;
 use crate::peer::Peer;
 use crate::sink::{Reply, Sink};
 
-/// A gateway that raises an alert at once when a node is short of memory; where it accepts nodes.
-async fn gateway() -> (SocketAddr, NodeHandle<Gateway>) {
-    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let shell = ShellConfig { listen, ..ShellConfig::default() };
-    let operator = SigningKey::from_seed(KeyKind::Operator, [1; 32]).unwrap();
+/// Those of a gateway that raises an alert at once when a node is short of memory.
+fn settings() -> Settings {
     let mut rules = default_rules();
     rules.retain(|rule| rule.name == "low_heap");
     rules.iter_mut().for_each(|rule| rule.hold_for = Span::ZERO);
-    let settings = Settings { mesh: "home".to_owned(), rules, quiet: Span::ZERO, ..Settings::default() };
-    let (mesh, traffic) = (MeshConfig::gateway(NodeId(1), 1), Arc::new(Traffic::default()));
-    let joined = service::join(
-        mesh,
-        shell,
-        traffic,
-        operator,
-        settings,
-        service::Allowed::default(),
-        service::Remembered::default(),
-    );
-    let (shell, handle) = joined.await.unwrap();
-    let address = shell.local_addr().unwrap();
-    tokio::spawn(shell.run(std::future::pending()));
-    (address, handle)
+    Settings { mesh: "home".to_owned(), rules, quiet: Span::ZERO, ..Settings::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +31,7 @@ async fn a_critical_alert_is_with_the_receiver_within_five_seconds() {
     let secret = "0123456789abcdef";
     let signed = Hook { secret: Some(secret.to_owned()), ..hook(&sink.url("/")) };
     kit.add("ops", Kind::Webhook(signed)).await;
-    let (address, handle) = gateway().await;
+    let (address, handle) = gateway(settings()).await;
     let keeper = Keeper::open(kit.store.clone(), Retention::default()).await.unwrap();
     let keeper = keeper.telling(kit.notifier.clone());
     let (stop, stopped) = oneshot::channel::<()>();
@@ -87,7 +64,7 @@ async fn a_critical_alert_is_with_the_receiver_within_five_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_well_says_so_and_one_that_hangs_does_not() {
     let (kit, sink) = (Kit::new().await, Sink::start(|_| Reply::Say(200, "", "OK")).await);
-    let (_, handle) = gateway().await;
+    let (_, handle) = gateway(settings()).await;
     let (stop, stopped) = oneshot::channel::<()>();
     let beats =
         heartbeat::run(sink.url("/ping/uuid"), 1, handle.clone(), Some(kit.store.clone()), async move {
