@@ -155,7 +155,7 @@ impl Fleet {
 
     fn give_policy(&mut self, now: Instant, node: NodeId) {
         self.policy_number = self.policy_number.wrapping_add(1);
-        let period = self.governor.period().value;
+        let period = self.governor.told(node);
         let seconds = period.as_micros().div_ceil(1_000_000);
         let pmax_s = u16::try_from(seconds).unwrap_or(u16::MAX);
         let policy = Policy {
@@ -209,7 +209,7 @@ impl Fleet {
 
     /// A node that left the tree with a policy reports by it, so it need not be told again.
     pub(super) fn still_reports(&mut self, now: Instant, node: NodeId, started: Option<Instant>) -> bool {
-        let current = self.governor.period().value;
+        let current = self.governor.told(node);
         let parted = self.parted.remove(&node).filter(|told| told.acked && told.period == current);
         let told = self.reporting.get(&node).copied().or(parted);
         let Some(told) = told.filter(|told| started.is_none_or(|started| told.at + CLOCKS >= started)) else {

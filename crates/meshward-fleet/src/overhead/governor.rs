@@ -1,21 +1,24 @@
 //! How often nodes report, and whether a probe or a query may go now.
 //!
-//! Reports come by themselves and cannot be refused, so their period is chosen, in whole seconds as nodes are told it,
-//! that they leave a part of the budget for questions; where questions need more than that, or reports came oftener
-//! than they should, it grows before the budget breaks. What the gateway sends itself has to ask: it may go while the questions of ten
-//! minutes stay within what the reports leave. A period that people wish is kept where the budget allows; where it does
-//! not, the budget wins, and [`Period::bound`] says so.
+//! Reports come by themselves and cannot be refused, so their period is chosen that they leave a part of the budget for
+//! questions; where questions need more than that, or reports came oftener than they should, it grows before the budget
+//! breaks. Nodes are told whole seconds: some [one less](Governor::told) than others, so that rounding wastes nothing.
+//! What the gateway sends itself has to ask: it may go while the questions of ten minutes stay within what the reports
+//! leave. A period that people wish is kept where the budget allows; where it does not, the budget wins, and
+//! [`Period::bound`] says so.
 
 use std::ops::RangeInclusive;
 
+use meshward_core::rng::Rng;
 use meshward_core::time::{Duration, Instant};
+use meshward_core::wire::NodeId;
 
 use super::meter::{Class, Frame, Meter, SLICE, Shares, WINDOW};
 use super::reports::Reports;
 use crate::forecast::Channel;
 
 /// So much of the budget is for questions, and the rest for reports.
-const QUESTIONS_OF_BUDGET: f64 = 0.07;
+const QUESTIONS_OF_BUDGET: f64 = 0.05;
 /// What the probe for a report that got lost takes, in reports: the way there and the one back, again where that gets
 /// lost too; and nothing where a node is heard through another one.
 const PROBE_OF_REPORT: f64 = 2.2;
@@ -39,7 +42,7 @@ const BURST_PERCENT: f64 = 10.0;
 const WHENEVER: f64 = 0.92;
 const SOON: f64 = 0.96;
 /// Reports come this much too often at the most: clocks of chips, and jitter.
-const EARLY: f64 = 1.01;
+const EARLY: f64 = 1.0;
 /// Another period is worth telling the nodes when it differs by more than this.
 const CHANGE_MIN: f64 = 0.1;
 /// A longer one when it is longer by more than this: less is within what is kept for questions.
@@ -92,6 +95,8 @@ pub struct Governor {
     budget: f64,
     wished: Duration,
     period: Period,
+    /// The same to the microsecond: what is wanted of all nodes together.
+    exact: Duration,
     /// What is left for questions, as a part of the budget; and what that is at the least.
     questions: f64,
     questions_least: f64,
@@ -133,6 +138,7 @@ impl Governor {
             budget,
             wished,
             period: Period { value: Duration::from_secs(60).max(wished), bound: false },
+            exact: Duration::from_secs(60).max(wished),
             questions: QUESTIONS_OF_BUDGET,
             questions_least: QUESTIONS_OF_BUDGET,
             uneven: 0.0,
@@ -160,6 +166,7 @@ impl Governor {
         } else {
             Self::BUDGET_PERCENT
         };
+        let wished = Duration::from_secs(wished.as_micros().div_ceil(1_000_000));
         (budget, wished.clamp(Self::PERIOD_MIN, Self::PERIOD_MAX))
     }
 
@@ -171,6 +178,16 @@ impl Governor {
     /// How often nodes report now.
     pub const fn period(&self) -> Period {
         self.period
+    }
+
+    /// How often this node is to report, in whole seconds: the [period](Self::period), or a second less for so many nodes
+    /// that all together send what the budget has room for.
+    pub fn told(&self, node: NodeId) -> Duration {
+        let long = self.period.value;
+        let short = Duration::from_micros(long.as_micros().saturating_sub(1_000_000));
+        let sooner = short.as_secs_f64() * (long.as_secs_f64() / self.exact.as_secs_f64() - 1.0);
+        let drawn = Rng::new(u64::from(node.0)).below(1_000) as f64 / 1_000.0;
+        if drawn < sooner { short } else { long }
     }
 
     /// Reckons the period anew: after a change of the tree, and each minute. Returns it when the nodes are to be told.
@@ -187,9 +204,9 @@ impl Governor {
         self.uneven = (reports.percent(channel, WINDOW) * ROUND_MORE - self.budget * KEPT_BACK).max(0.0);
         let for_reports = self.evenly() * (1.0 - self.questions);
         let shortest = reports.percent(channel, minute) * 60.0 / for_reports * self.stretch;
-        let shortest = Duration::from_secs(shortest.ceil() as u64);
-        let value = self.wished.max(shortest).min(Self::PERIOD_MAX);
-        let (old, new) = (self.period.value.as_secs_f64(), value.as_secs_f64());
+        let shortest = Duration::from_micros((shortest * 1e6).ceil() as u64);
+        let exact = self.wished.max(shortest).min(Self::PERIOD_MAX);
+        let (old, new) = (self.exact.as_secs_f64(), exact.as_secs_f64());
         // Longer at once where the budget needs it, what is within the reserve apart; shorter only when it is worth a
         // message to everybody, and when it is not for the while of a branch that is gone.
         let shorter = (old - new) / old >= CHANGE_MIN;
@@ -197,7 +214,9 @@ impl Governor {
         let lasts = self.shorter_since.is_some_and(|since| now.since(since) >= PATIENCE);
         let told = !self.begun || new > old * LONGER_MIN || lasts;
         if told {
+            let value = Duration::from_secs(exact.as_micros().div_ceil(1_000_000));
             self.period = Period { value, bound: shortest > self.wished };
+            self.exact = exact;
             (self.shorter_since, self.begun) = (None, true);
         }
         told.then_some(self.period)
@@ -211,7 +230,7 @@ impl Governor {
 
     /// So much will be reported at the present period.
     pub fn plan(&mut self, now: Instant, channel: &Channel, reports: &Reports) {
-        let planned = reports.percent(channel, self.period.value);
+        let planned = reports.percent(channel, self.exact);
         if planned > self.planned {
             self.raised_at = now;
         }
@@ -342,8 +361,8 @@ mod tests {
             (25, 5, 15, 15, false),
             (50, 6, 10, 22, true),
             (50, 6, 30, 30, false),
-            (100, 8, 30, 60, true),
-            (200, 10, 60, 157, true),
+            (100, 8, 30, 58, true),
+            (200, 10, 60, 153, true),
         ] {
             let mut governor = Governor::new(2.0, Duration::from_secs(wished));
             let reports = mesh(nodes, depth2);
@@ -363,7 +382,7 @@ mod tests {
             governor.reckon(at(0), &channel, &Meter::default(), &mesh(50, 6));
             governor.period().value.as_millis() / 1_000
         };
-        // 0.405 s a round: of 2 % less 7, 18 and 30 of a hundred.
+        // 0.405 s a round: of 2 % less 5, 18 and 30 of a hundred.
         assert_eq!([0.0, 0.1, 0.5, f64::NAN].map(&mut period), [22, 25, 29, 22]);
     }
 
@@ -383,6 +402,26 @@ mod tests {
         assert_eq!(reckon(20, 2.0, 3), Some((10_000, false)), "no oftener than nodes may");
         let bound = reckon(30, 0.1, 10).unwrap();
         assert!(bound.0 > 50_000 && bound.1, "{bound:?}");
+    }
+
+    #[test]
+    fn whole_seconds_waste_nothing() {
+        let channel = Channel::default();
+        for (nodes, depth2) in [(50, 6), (50, 7), (50, 8), (100, 9)] {
+            let mut governor = Governor::new(2.0, Duration::from_secs(10));
+            let reports = mesh(nodes, depth2);
+            governor.reckon(at(0), &channel, &Meter::default(), &reports);
+            let of = |period: Duration| 1.0 / period.as_secs_f64();
+            let told: Vec<Duration> = (0..2_000).map(|node| governor.told(NodeId(node))).collect();
+            let rate = told.iter().map(|period| of(*period)).sum::<f64>() / told.len() as f64;
+            assert!((rate / of(governor.exact) - 1.0).abs() < 0.002, "{nodes} {depth2}: {rate}");
+            let long = governor.period().value;
+            assert!(told.iter().all(|told| *told == long || *told + Duration::from_secs(1) == long));
+        }
+        // Where the budget has room all report as wished.
+        let mut governor = Governor::new(2.0, Duration::from_secs(30));
+        governor.reckon(at(0), &channel, &Meter::default(), &mesh(25, 5));
+        assert!((0..100).all(|node| governor.told(NodeId(node)) == Duration::from_secs(30)));
     }
 
     /// The period in tenths of a second after ten minutes in which so many reports came a second, and so much was asked
