@@ -164,7 +164,10 @@ impl Fleet {
                 for frame in [frame(REPORT_BYTES, Crossings::Hops(1)), frame(ENTRY_BYTES, within)] {
                     self.meter.record(now, &self.channel, &frame);
                 }
-            } else if missing > 0 {
+            } else {
+                // More in a row were not lost by chance: a relay was away, or the node itself.
+                let by_chance = u32::from(report.lost) <= LOST_MAX;
+                self.liveness.report_came(node, if by_chance { missing } else { 0 });
                 // Those before it that did not come took the channel too, half-way on average.
                 let crossings = Crossings::Hops(place.hops.div_ceil(2) * missing);
                 let frame = Frame { kind: kind::TELEMETRY_DELTA, bytes: REPORT_BYTES, crossings };

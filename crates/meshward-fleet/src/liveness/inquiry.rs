@@ -17,8 +17,9 @@ const SPAN: Duration = Duration::from_secs(4);
 pub(super) const GAP_MIN: Duration = Duration::from_millis(500);
 /// A probe that was not sent is asked for again after this.
 const AGAIN: Duration = Duration::from_secs(1);
-/// From so many unanswered probes on the node above is asked before another one goes.
-const PROBES_BEFORE_ABOVE: u32 = 2;
+/// From so many unanswered probes on the node above is asked before another one goes: an answer of it costs less than
+/// going on, and its silence tells of everybody behind it.
+const PROBES_BEFORE_ABOVE: u32 = 1;
 
 /// Questions to one node.
 #[derive(Clone, Debug)]

@@ -1,9 +1,11 @@
-//! How much gets lost on the way to nodes, learnt from probes, and how many unanswered ones mean something.
+//! How much gets lost on the way to nodes, learnt from probes and reports, and how many unanswered ones mean something.
 //!
 //! A relay of the C++ library drops messages when it is short of memory, so each hop of a message is a trial. A probe
 //! that was answered has crossed every link twice; one that was not, to a node that then showed itself alive, was
-//! lost on one of them, half-way on average. Old trials fade. All nodes share an estimate, and each has its own,
-//! which begins with the shared one: a single bad link makes only those behind it hard to judge.
+//! lost on one of them, half-way on average. A report that came has crossed every link once, and its number tells how
+//! many before it did not: a mesh in which nothing gets lost is known as one before anybody is probed. Old trials fade.
+//! All nodes share an estimate, and each has its own, which begins with the shared one and is never less: a single bad
+//! link makes only those behind it hard to judge, and nobody is called lost because a few messages had good luck.
 
 /// The share of messages that a hop loses, before anything was learnt: pessimistic, so that a young gateway asks
 /// once more rather than once too little.
@@ -27,19 +29,21 @@ pub(super) struct Trials {
 }
 
 impl Trials {
-    /// A probe of so many hops, there and back, was answered or was not.
-    pub(super) fn probe(&mut self, hops: u32, answered: bool) {
+    /// A message got over so many hops or did not: a report, or a probe there and back.
+    pub(super) fn message(&mut self, hops: u32, came: bool) {
         let hops = f64::from(hops);
-        self.hops += if answered { hops } else { f64::midpoint(hops, 1.0) };
-        self.lost += if answered { 0.0 } else { 1.0 };
+        self.hops += if came { hops } else { f64::midpoint(hops, 1.0) };
+        self.lost += if came { 0.0 } else { 1.0 };
         if self.hops > TRIALS_MAX {
             self.hops /= 2.0;
             self.lost /= 2.0;
         }
     }
 
+    /// One standard deviation above what the trials say, since a loss that is taken for a fifth too small makes mistakes
+    /// ten times as likely.
     fn with(&self, loss: f64, trials: f64) -> f64 {
-        ((self.lost + loss * trials) / (self.hops + trials)).clamp(LOSS_MIN, LOSS_MAX)
+        ((self.lost + self.lost.sqrt() + loss * trials) / (self.hops + trials)).clamp(LOSS_MIN, LOSS_MAX)
     }
 
     /// The share that a hop loses, on the whole.
@@ -49,7 +53,8 @@ impl Trials {
 
     /// The share that a hop to this node loses.
     pub(super) fn own(&self, shared: &Self) -> f64 {
-        self.with(shared.shared(), TRIALS_SHARED)
+        let shared = shared.shared();
+        self.with(shared, TRIALS_SHARED).max(shared)
     }
 }
 
@@ -82,13 +87,20 @@ mod tests {
             let mut trials = Trials::default();
             for _ in 0..2_000 {
                 let answered = (0..hops).all(|_| rng.below(1_000) >= (loss * 1_000.0) as u64);
-                trials.probe(hops, answered);
+                trials.message(hops, answered);
             }
             let learnt = trials.shared();
             assert!((learnt - loss).abs() < 0.25 * loss + 0.005, "{learnt} for {loss}");
         }
+        // Good luck makes no link better than all are, and what is known of few messages is taken for worse.
+        let (mut lucky, mut all, mut few) = (Trials::default(), Trials::default(), Trials::default());
+        (0..100).for_each(|_| lucky.message(4, true));
+        (0..1_000).for_each(|number| all.message(4, number % 5 > 0));
+        (0..10).for_each(|number| few.message(4, number % 5 > 0));
+        assert_eq!(lucky.own(&all), all.shared());
+        assert!(few.own(&all) > all.shared() && few.lost / few.hops < few.own(&all));
         let mut bad = Trials::default();
-        (0..60).for_each(|_| bad.probe(2, false));
+        (0..60).for_each(|_| bad.message(2, false));
         let shared = Trials::default();
         assert!(bad.own(&shared) > 0.3 && Trials::default().own(&shared) == 0.05);
     }

@@ -267,13 +267,24 @@ impl Liveness {
         if let Some(life) = self.nodes.get_mut(&node)
             && let Some(hops) = life.round_trip_hops()
         {
-            life.path.probe(hops, true);
-            self.loss.probe(hops, true);
+            life.path.message(hops, true);
+            self.loss.message(hops, true);
             if let Some(inquiry) = &mut life.inquiry {
                 inquiry.answered();
             }
         }
         self.heard(now, node);
+    }
+
+    /// A report of a node came over all links of its way, and so many before it did not: what that says of the loss. To be
+    /// told of those only that relays forward as they are, like probes.
+    pub fn report_came(&mut self, node: NodeId, missing: u32) {
+        let Some(life) = self.nodes.get_mut(&node).filter(|life| life.place.is_some()) else { return };
+        let hops = life.hops();
+        for came in std::iter::repeat_n(false, missing as usize).chain([true]) {
+            life.path.message(hops, came);
+            self.loss.message(hops, came);
+        }
     }
 
     /// A probe was not sent, for want of budget or of a way: it is asked for again a little later.
@@ -361,7 +372,7 @@ impl Liveness {
         !self.learnt
     }
 
-    /// The share of messages that a hop loses, as probes showed: 0.02 to 0.5.
+    /// The share of messages that a hop loses, as probes and reports showed: 0.02 to 0.5.
     pub fn loss(&self) -> f64 {
         self.loss.shared()
     }
@@ -387,8 +398,8 @@ impl Liveness {
             && let Some(hops) = life.round_trip_hops()
         {
             for _ in 0..inquiry.unanswered(now) {
-                life.path.probe(hops, false);
-                self.loss.probe(hops, false);
+                life.path.message(hops, false);
+                self.loss.message(hops, false);
             }
         }
         let state = life.state;

@@ -12,7 +12,7 @@ use meshward_core::time::{Duration, Instant};
 use meshward_core::wire::{NodeId, Tree};
 use meshward_fleet::forecast::Channel;
 use meshward_fleet::liveness::{Config, Liveness, State};
-use meshward_fleet::overhead::{Class, Crossings, Frame, Governor, Meter, Reports, Urgency};
+use meshward_fleet::overhead::{Class, Crossings, Frame, Governor, Lost, Meter, Reports, Urgency};
 use meshward_fleet::topology::Topology;
 
 const GATEWAY: NodeId = NodeId(1);
@@ -33,6 +33,9 @@ struct Model {
     /// Parent and depth by id less 2.
     nodes: Vec<(u32, u32)>,
     dead: Vec<Option<Instant>>,
+    /// Reports in a row that did not come.
+    missing: Vec<u32>,
+    lost: Lost,
     steps: BinaryHeap<Reverse<(Instant, Step)>>,
     topology: Topology,
     liveness: Liveness,
@@ -93,6 +96,8 @@ impl Model {
         let mut model = Self {
             now: at(0),
             dead: vec![None; nodes.len()],
+            missing: vec![0; nodes.len()],
+            lost: Lost::default(),
             steps: BinaryHeap::new(),
             topology: Topology::new(GATEWAY),
             liveness: Liveness::new(GATEWAY, Config::default()),
@@ -135,6 +140,7 @@ impl Model {
 
     fn reckon(&mut self) {
         let reports = Reports::of(&self.topology, 16, |_| true, |_| false);
+        self.governor.expect_lost(self.lost.share());
         self.governor.reckon(self.now, &self.channel, &self.meter, &reports);
         self.governor.plan(self.now, &self.channel, &reports);
         self.period = self.governor.period().value;
@@ -202,9 +208,15 @@ impl Model {
                 let hops = self.node(id).1;
                 if !self.is_cut_off(id) {
                     let frame = Frame { kind: 213, bytes: 80, crossings: Crossings::Hops(hops) };
-                    if self.passes(213, 80, hops) {
+                    let comes = self.passes(213, 80, hops);
+                    let missing = &mut self.missing[id as usize - 2];
+                    if comes {
                         self.meter.record(self.now, &self.channel, &frame);
                         self.liveness.heard(self.now, NodeId(id));
+                        self.lost.report(*missing);
+                        self.liveness.report_came(NodeId(id), std::mem::take(missing));
+                    } else {
+                        *missing += 1;
                     }
                 }
             }
