@@ -223,6 +223,12 @@ impl Fleet {
         true
     }
 
+    /// Whether a node packs, or will when it has been told again after a restart.
+    pub(super) fn can_aggregate(&self, node: NodeId) -> bool {
+        let can = |record: &crate::registry::Record| record.capabilities.contains(&Capability::Aggregation);
+        self.settings.aggregate && self.registry.get(node).is_some_and(can)
+    }
+
     /// Whether a node packs the reports of those behind it with its own.
     pub(super) fn aggregates(&self, node: NodeId) -> bool {
         self.settings.aggregate && self.reporting.get(&node).is_some_and(|told| told.acked)

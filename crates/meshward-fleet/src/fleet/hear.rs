@@ -150,30 +150,36 @@ impl Fleet {
         self.meter.record(now, &self.channel, &frame);
     }
 
+    /// What a report took of the channel, with those before it that did not come.
+    fn count_report(&mut self, now: Instant, node: NodeId, report: &Report) {
+        let missing = u32::from(report.lost).min(LOST_MAX);
+        self.lost.report(missing);
+        let Some(place) = self.topology.place(node).copied().filter(|place| place.hops > 1) else { return };
+        let frame = |bytes, crossings| Frame { kind: kind::TELEMETRY_DELTA, bytes, crossings };
+        if self.aggregates(place.parent) {
+            // Packed by a relay, it was a message of its own before, over one link, and then part of others as far as the
+            // last link, where it was counted. Sent by itself it was counted for its whole way.
+            let within = Crossings::Within(place.hops.saturating_sub(2));
+            for frame in [frame(REPORT_BYTES, Crossings::Hops(1)), frame(ENTRY_BYTES, within)] {
+                self.meter.record(now, &self.channel, &frame);
+            }
+            return;
+        }
+        // A relay that packs took reports with it when it restarted. And more in a row than this were not lost by chance: a
+        // relay was away, or the node itself.
+        if !self.can_aggregate(place.parent) {
+            let by_chance = u32::from(report.lost) <= LOST_MAX;
+            self.liveness.report_came(node, if by_chance { missing } else { 0 });
+        }
+        // Those before it that did not come took the channel too, half-way on average.
+        let crossings = Crossings::Hops(place.hops.div_ceil(2) * missing);
+        self.meter.record(now, &self.channel, &frame(REPORT_BYTES, crossings));
+    }
+
     fn handle_report(&mut self, now: Instant, node: NodeId, report: &Report) {
         self.registry.heard(node, kind::TELEMETRY_DELTA);
         self.liveness.heard(now, node);
-        let missing = u32::from(report.lost).min(LOST_MAX);
-        self.lost.report(missing);
-        if let Some(place) = self.topology.place(node).copied().filter(|place| place.hops > 1) {
-            // Packed by a relay, it was a message of its own before, over one link, and then part of others as far as the
-            // last link, where it was counted. Sent by itself it was counted for its whole way.
-            if self.aggregates(place.parent) {
-                let frame = |bytes, crossings| Frame { kind: kind::TELEMETRY_DELTA, bytes, crossings };
-                let within = Crossings::Within(place.hops.saturating_sub(2));
-                for frame in [frame(REPORT_BYTES, Crossings::Hops(1)), frame(ENTRY_BYTES, within)] {
-                    self.meter.record(now, &self.channel, &frame);
-                }
-            } else {
-                // More in a row were not lost by chance: a relay was away, or the node itself.
-                let by_chance = u32::from(report.lost) <= LOST_MAX;
-                self.liveness.report_came(node, if by_chance { missing } else { 0 });
-                // Those before it that did not come took the channel too, half-way on average.
-                let crossings = Crossings::Hops(place.hops.div_ceil(2) * missing);
-                let frame = Frame { kind: kind::TELEMETRY_DELTA, bytes: REPORT_BYTES, crossings };
-                self.meter.record(now, &self.channel, &frame);
-            }
-        }
+        self.count_report(now, node, report);
         if report.flags.has(Flags::SLEEPING) {
             self.liveness.sleeps(now, node, None);
         }

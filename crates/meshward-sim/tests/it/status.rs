@@ -183,6 +183,25 @@ fn a_node_that_is_lost_alone_is_an_alert_of_its_own() {
 }
 
 #[test]
+fn loss_is_learnt_from_reports_that_nobody_packs() {
+    let learnt = |aggregate: bool, cuts: usize| {
+        let mut world = Case::of(25, aggregate).watched(6_003);
+        run(&mut world, seconds(1_200));
+        let relays =
+            world.seats().skip(1).filter(|seat| world.seats().any(|of| world.spec(of).parent == Some(*seat)));
+        for relay in relays.take(cuts).collect::<Vec<_>>() {
+            world.perform(Step::PowerCut(relay, seconds(240)));
+            run(&mut world, seconds(500));
+        }
+        world.fleet(GATEWAY).unwrap().0.liveness().loss()
+    };
+    // Before anything is learnt it is 0.05; less than 0.02 is never believed.
+    assert!(learnt(false, 0) < 0.021, "nothing gets lost here, and all of it is forwarded");
+    let packed = learnt(true, 8);
+    assert!(packed <= 0.05, "{packed}: what dies with a relay that packs was not lost on its way");
+}
+
+#[test]
 fn a_gateway_that_restarts_raises_no_alert() {
     let case = Case::of(25, true);
     let mut world = case.watched(3);
