@@ -1,9 +1,10 @@
 //! One roll-out: its plan, its targets, and what each of them may do now.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::loss::Loss;
+use super::parents::Parents;
 use super::pass::{NOBODY, Pass, Shot};
 use super::report::TargetReport;
 use super::target::{Leave, PROBE_TIMEOUT, PROBE_TIMEOUT_FIRST, Step, Target};
@@ -20,15 +21,15 @@ pub(super) struct Session {
     pub(super) offer: Offer<'static>,
     pub(super) targets: BTreeMap<NodeId, Target>,
     /// Each node's parent, in the tree as it is.
-    pub(super) parents: BTreeMap<NodeId, NodeId>,
+    pub(super) parents: Parents,
     /// Targets in order of service: the deepest first.
     pub(super) order: Vec<NodeId>,
     /// The broadcast pass, until it is over.
     pub(super) pass: Option<Pass>,
     /// The part of its check that is under way, and until when it may take.
     pub(super) checking: Option<(u32, Instant)>,
-    /// Nodes with an open target behind them, whose restart would cost that something.
-    pub(super) needed: BTreeSet<NodeId>,
+    /// Nodes with an open target behind them, whose restart would cost that something, by their places.
+    pub(super) needed: Vec<bool>,
     /// What relays lose.
     pub(super) loss: Loss,
     /// What delay probes take.
@@ -152,7 +153,8 @@ impl Session {
     }
 
     /// What a target may do now.
-    pub(super) fn leave(&self, id: NodeId, crowd: Crowd) -> Leave {
+    pub(super) fn leave(&self, target: &Target, crowd: Crowd) -> Leave {
+        let needed = target.place().and_then(|place| self.needed.get(place)).is_some_and(|needed| *needed);
         let listen = self.pass.as_ref().is_some_and(|pass| pass.sent() == 0);
         // More for single nodes at once would fill the relays' queues.
         let send = crowd.loading < self.plan.concurrency;
@@ -164,11 +166,24 @@ impl Session {
             search: crowd.checked == 0,
             // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
             // before it, and verdicts after it.
-            finish: send && crowd.questioned == 0 && !self.needed.contains(&id),
+            finish: send && crowd.questioned == 0 && !needed,
             judge: send && crowd.finishing == 0,
             listen,
             last: self.last(),
             patience: self.patience(),
+        }
+    }
+
+    /// Who has a turn next in the order of service, from this place on: who is away or has finished, and has been
+    /// reported so, does nothing with one.
+    pub(super) fn next_turn(&self, turn: &mut usize) -> Option<NodeId> {
+        let waits = |id: &NodeId| self.targets.get(id).is_some_and(|target| !target.rests());
+        loop {
+            let id = self.order.get(*turn)?;
+            *turn += 1;
+            if waits(id) {
+                return Some(*id);
+            }
         }
     }
 
@@ -181,13 +196,16 @@ impl Session {
     /// Finds out anew who is needed by whom is behind it.
     pub(super) fn find_needed(&mut self) {
         self.needed.clear();
-        for (id, _) in self.targets.iter().filter(|(_, target)| target.holds_up_parents()) {
-            let mut at = *id;
-            // Ends where somebody has been before.
-            while let Some(parent) =
-                self.parents.get(&at).copied().filter(|parent| self.needed.insert(*parent))
-            {
-                at = parent;
+        self.needed.resize(self.parents.len(), false);
+        for target in self.targets.values().filter(|target| target.holds_up_parents()) {
+            let mut at = target.place();
+            while let Some(parent) = at.and_then(|at| self.parents.above(at)) {
+                match self.needed.get_mut(parent) {
+                    Some(needed) if !*needed => *needed = true,
+                    // Somebody has been here before.
+                    _ => break,
+                }
+                at = Some(parent);
             }
         }
     }
