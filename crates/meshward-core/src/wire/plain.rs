@@ -17,6 +17,8 @@ use alloc::vec::Vec;
 const DEPTH_MAX: usize = MAX_DEPTH.div_ceil(2);
 /// What every node begins with.
 const BEGIN: &[u8] = b"{\"nodeId\":";
+/// Bytes that a node takes, as a rule: its id has ten digits, or nine.
+const NODE_BYTES: usize = 21;
 /// Bytes that the fields behind the tree take at most.
 const END_MAX: usize = 46;
 
@@ -72,23 +74,19 @@ fn read_tree(text: &[u8], max_nodes: usize, known_text: &[u8], known: &[TreeNode
     let start = same_start(text, known_text);
     let (mut rest, known_rest) = (text.get(start..)?, known_text.get(start..)?);
     let same_end = same_end(rest, known_rest);
-    let old = nodes_in(known_rest.get(..known_rest.len().checked_sub(same_end)?)?);
-    let new = nodes_in(rest.get(..rest.len().checked_sub(same_end)?)?);
-    // The shorter part is looked through.
-    let before = match known_text.get(..start)? {
-        begun if begun.len() < known_rest.len() => nodes_in(begun),
-        _ => known.len().checked_sub(nodes_in(known_rest))?,
-    };
-    let count = known.len().checked_sub(old)?.checked_add(new)?;
-    if count > max_nodes {
-        return None;
-    }
-    let mut nodes = Vec::with_capacity(count);
+    let before = nodes_before(start, known_text, known.len())?;
+    let from = nodes_before(known_text.len().checked_sub(same_end)?, known_text, known.len())?;
+    // It has changed a little, as a rule.
+    let more = text.len().saturating_sub(known_text.len()).div_ceil(NODE_BYTES);
+    let mut nodes = Vec::with_capacity(known.len().saturating_add(more).min(max_nodes));
     nodes.extend_from_slice(known.get(..before)?);
     let mut open = Open { indexes: [0; DEPTH_MAX], depth: 0 };
     open.enter_above(before, known)?;
     // Into a node, then out of it and of those above it, until the rest is known, or there are no more above.
     while rest.len() > same_end {
+        if nodes.len() >= max_nodes {
+            return None;
+        }
         let (node, after) = self::node(rest)?;
         open.enter(nodes.len())?;
         nodes.push(node);
@@ -100,15 +98,17 @@ fn read_tree(text: &[u8], max_nodes: usize, known_text: &[u8], known: &[TreeNode
             },
         };
     }
-    let from = known.len().checked_sub(count.checked_sub(nodes.len())?)?;
     open.leave_as(from, known, &mut nodes)?;
     nodes.extend_from_slice(known.get(from..)?);
-    Some(Tree::of_nodes(nodes))
+    (nodes.len() <= max_nodes).then(|| Tree::of_nodes(nodes))
 }
 
-/// How many nodes begin in a text: nothing else in it begins with this brace.
-fn nodes_in(text: &[u8]) -> usize {
-    memchr::memchr_iter(b'{', text).count()
+/// How many of all nodes of a text begin before this place.
+fn nodes_before(place: usize, text: &[u8], all: usize) -> Option<usize> {
+    // Nothing else begins with this brace. The shorter part is looked through.
+    let nodes_in = |text: &[u8]| memchr::memchr_iter(b'{', text).count();
+    let (before, behind) = text.split_at_checked(place)?;
+    if before.len() < behind.len() { Some(nodes_in(before)) } else { all.checked_sub(nodes_in(behind)) }
 }
 
 /// Where the last node begins that stands, at least with its brace, at the beginning of both texts.
