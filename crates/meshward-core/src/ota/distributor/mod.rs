@@ -476,18 +476,16 @@ impl Distributor {
     /// Lets one target take its steps, among this crowd; whether it has moved on.
     fn serve(&mut self, now: Instant, id: NodeId, crowd: &mut Crowd) -> bool {
         let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return false };
-        let mut steps = Vec::new();
+        let (terms, mut steps) = (session.terms(), Vec::new());
+        let Some(target) = session.targets.get_mut(&id) else { return false };
+        let needed = target.place().is_some_and(|place| session.needed.get(place) == Some(&true));
         loop {
-            let Some(target) = session.targets.get(&id) else { return false };
             crowd.remove(now, target);
-            let leave = session.leave(target, *crowd);
-            let Some(target) = session.targets.get_mut(&id) else { return false };
-            let step = target.next_step(now, leave);
+            let step = target.next_step(now, crowd.leave(&terms, needed));
             crowd.add(now, target);
             let Some(step) = step else { break };
             steps.push(step);
         }
-        let Some(target) = session.targets.get_mut(&id) else { return false };
         let moved = target.take_changed();
         for step in steps {
             let chunk = !matches!(step, Step::Announce { .. });

@@ -80,6 +80,40 @@ impl Crowd {
         self.questioned -= usize::from(target.is_questioned());
         self.finishing -= usize::from(target.is_finishing());
     }
+
+    /// What a target may do now, among this crowd; it is `needed` by who is behind it, if its restart would cost
+    /// those something.
+    pub(super) fn leave(&self, terms: &Terms, needed: bool) -> Leave {
+        // More for single nodes at once would fill the relays' queues.
+        let send = self.loading < terms.concurrency;
+        Leave {
+            // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
+            start: self.receiving < terms.concurrency && (terms.listen || terms.passed),
+            send,
+            serve: self.unchecked == 0,
+            search: self.checked == 0,
+            // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
+            // before it, and verdicts after it.
+            finish: send && self.questioned == 0 && !needed,
+            judge: send && self.finishing == 0,
+            listen: terms.listen,
+            last: terms.last,
+            patience: terms.patience,
+        }
+    }
+}
+
+/// What holds for every target of a session at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Nodes that may be served at once.
+    concurrency: usize,
+    /// The broadcast pass has not begun.
+    listen: bool,
+    /// It is over, or there was none.
+    passed: bool,
+    last: u32,
+    patience: Duration,
 }
 
 /// How a Data goes out.
@@ -152,23 +186,12 @@ impl Session {
         crowd
     }
 
-    /// What a target may do now.
-    pub(super) fn leave(&self, target: &Target, crowd: Crowd) -> Leave {
-        let needed = target.place().and_then(|place| self.needed.get(place)).is_some_and(|needed| *needed);
-        let listen = self.pass.as_ref().is_some_and(|pass| pass.sent() == 0);
-        // More for single nodes at once would fill the relays' queues.
-        let send = crowd.loading < self.plan.concurrency;
-        Leave {
-            // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
-            start: crowd.receiving < self.plan.concurrency && (listen || self.pass.is_none()),
-            send,
-            serve: crowd.unchecked == 0,
-            search: crowd.checked == 0,
-            // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
-            // before it, and verdicts after it.
-            finish: send && crowd.questioned == 0 && !needed,
-            judge: send && crowd.finishing == 0,
-            listen,
+    /// What holds for every target.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            concurrency: self.plan.concurrency,
+            listen: self.pass.as_ref().is_some_and(|pass| pass.sent() == 0),
+            passed: self.pass.is_none(),
             last: self.last(),
             patience: self.patience(),
         }
