@@ -6,15 +6,11 @@ use core::fmt;
 use super::outbox::Outbox;
 use super::{Limits, Timer, timers};
 use crate::time::{Duration, Instant, MeshTime};
-use crate::wire::{NodeId, Splitter, Tree};
+use crate::wire::{Branch, NodeId, Splitter, Tree};
 
 /// A link of one node; numbers rise in order of connection and are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u32);
-
-impl LinkId {
-    pub(super) const FIRST: Self = Self(0);
-}
 
 impl fmt::Display for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +125,7 @@ pub(super) struct Link {
     pub(super) splitter: Splitter,
     pub(super) outbox: Outbox,
     /// The neighbour's branch; `None` until it has synced.
-    pub(super) tree: Option<Tree>,
+    pub(super) branch: Option<Branch>,
     pub(super) sync: SyncState,
     pub(super) time: TimeState,
     pub(super) round_trip: Option<Duration>,
@@ -142,7 +138,7 @@ impl Link {
             role,
             splitter: Splitter::new(limits.frame),
             outbox: Outbox::new(limits.queue),
-            tree: None,
+            branch: None,
             sync: SyncState { next: now + timers::FIRST_NODE_SYNC, last: None, deadline: None, stale: false },
             time: TimeState { next: None, discards: 0, held: VecDeque::new(), last_ask: None },
             round_trip: None,
@@ -152,7 +148,12 @@ impl Link {
 
     /// The neighbour, once it has synced.
     pub(super) fn peer(&self) -> Option<NodeId> {
-        self.tree.as_ref().map(|tree| tree.top().id)
+        self.tree().map(|tree| tree.top().id)
+    }
+
+    /// The neighbour's tree, once it has synced.
+    pub(super) fn tree(&self) -> Option<&Tree> {
+        self.branch.as_ref().map(Branch::tree)
     }
 
     /// The earliest timer.

@@ -16,7 +16,6 @@ mod config;
 mod counters;
 mod link;
 mod outbox;
-mod routes;
 mod send;
 mod sync;
 mod timing;
@@ -35,7 +34,6 @@ use crate::time::{Duration, Instant, MeshTime};
 use crate::wire::{self, Envelope, NodeId, Routing, Splitter, Tree, kind};
 use clock::MeshClock;
 use link::Link;
-use routes::Routes;
 use timing::Probes;
 
 /// Something that the application or the gateway may want to know.
@@ -117,7 +115,6 @@ pub struct Mesh {
     config: MeshConfig,
     links: BTreeMap<LinkId, Link>,
     next_link: u32,
-    routes: Routes,
     revision: u64,
     clock: MeshClock,
     probes: Probes,
@@ -134,7 +131,6 @@ impl Mesh {
         Self {
             links: BTreeMap::new(),
             next_link: 1,
-            routes: Routes::default(),
             revision: 0,
             clock: MeshClock::new(config.clock_offset),
             probes: Probes::default(),
@@ -207,7 +203,7 @@ impl Mesh {
 
     fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], local: &mut dyn FnMut(Inbound<'_>)) {
         self.counters.frames_received += 1;
-        if self.handle_plain_sync(now, id, frame) {
+        if self.handle_plain_sync(now, id, frame) || self.handle_plain_clock(now, id, frame) {
             return;
         }
         let Ok(message) = wire::read(frame) else {
@@ -250,14 +246,10 @@ impl Mesh {
 
     /// Fires every timer that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let ids: alloc::vec::Vec<LinkId> = self.links.keys().copied().collect();
-        for id in ids {
-            let Some((due, timer)) = self.links.get(&id).and_then(|link| link.next_timer(id)) else {
-                continue;
-            };
-            if due > now {
-                continue;
-            }
+        let mut last = None;
+        // Links are found one by one, not collected: what is done for one may change what the next has to do.
+        while let Some((id, timer)) = self.next_due(now, last) {
+            last = Some(id);
             match timer {
                 Timer::SyncOverdue(_) => self.close(now, id, CloseReason::NoSyncReply),
                 Timer::NodeSync(_) => self.send_sync_request(now, id),
@@ -265,6 +257,20 @@ impl Mesh {
                 Timer::HeldAnswer(_) => self.send_held_answers(now, id),
             }
         }
+    }
+
+    /// The first link after `last` with a timer that is due, and which.
+    fn next_due(&self, now: Instant, last: Option<LinkId>) -> Option<(LinkId, Timer)> {
+        self.links_after(last).find_map(|(id, link)| {
+            let (due, timer) = link.next_timer(*id)?;
+            (due <= now).then_some((*id, timer))
+        })
+    }
+
+    /// The links after this one, in order of connection.
+    fn links_after(&self, link: Option<LinkId>) -> impl Iterator<Item = (&LinkId, &Link)> {
+        use core::ops::Bound::{Excluded, Unbounded};
+        self.links.range((link.map_or(Unbounded, Excluded), Unbounded))
     }
 
     /// When to call [`Mesh::handle_timeout`] next, and why.
@@ -287,6 +293,12 @@ impl Mesh {
             [] => Outgoing::Idle,
             bytes => Outgoing::Bytes(bytes),
         }
+    }
+
+    /// Why a link is to be closed, if it is: what [`Mesh::outgoing`] says besides bytes, for a shell that has taken
+    /// those.
+    pub fn closing(&self, id: LinkId) -> Option<CloseReason> {
+        self.links.get(&id).and_then(|link| link.closing)
     }
 
     /// The first `count` bytes of what [`Mesh::outgoing`] showed for a link have been written.
@@ -316,12 +328,10 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id).filter(|link| link.closing.is_none()) else { return };
         link.closing = Some(reason);
         link.outbox.clear();
-        let tree = link.tree.take();
-        let peer = tree.as_ref().map(|tree| tree.top().id);
+        let peer = link.branch.take().map(|branch| branch.tree().top().id);
         self.counters.links_closed += 1;
         self.push_event(MeshEvent::LinkDown { link: id, peer, reason });
-        if tree.is_some() {
-            self.routes.replace(id, tree.as_ref(), None);
+        if peer.is_some() {
             self.tree_changed(now, id);
         }
     }
@@ -338,7 +348,7 @@ impl Mesh {
 
     /// Whether `id` is this node or can be reached.
     pub fn knows(&self, id: NodeId) -> bool {
-        id == self.config.id || self.routes.link_to(id).is_some()
+        id == self.config.id || self.link_to(id).is_some()
     }
 
     /// What this node has seen, sent and refused.
@@ -353,7 +363,7 @@ impl Mesh {
 
     /// Whether the root of the mesh is known: this node or one in its tree.
     pub fn is_rooted(&self) -> bool {
-        self.config.root || self.links.values().filter_map(|link| link.tree.as_ref()).any(Tree::is_rooted)
+        self.config.root || self.links.values().filter_map(Link::tree).any(Tree::is_rooted)
     }
 
     /// This node's own generator, for jitter that a shell wants.

@@ -97,7 +97,7 @@ impl Mesh {
         if dest == self.config.id {
             return Err(SendError::ToSelf);
         }
-        let link = self.routes.link_to(dest).ok_or(SendError::NoRoute(dest))?;
+        let link = self.link_to(dest).ok_or(SendError::NoRoute(dest))?;
         if self.queue(link, frame, priority, class_of(priority)) {
             Ok(())
         } else {
@@ -122,7 +122,7 @@ impl Mesh {
 
     /// An answer of the protocol to a node anywhere; without a route it is not given.
     pub(super) fn route_own(&mut self, dest: NodeId, frame: &[u8], priority: Priority) {
-        match self.routes.link_to(dest) {
+        match self.link_to(dest) {
             Some(link) => {
                 self.queue(link, frame, priority, Class::Protocol);
             }
@@ -132,7 +132,7 @@ impl Mesh {
 
     /// Passes a single on towards its destination; never back where it came from.
     pub(super) fn forward_single(&mut self, from: LinkId, envelope: &Envelope, frame: &[u8]) {
-        match self.routes.link_to(envelope.dest) {
+        match self.link_to(envelope.dest) {
             Some(link) if link != from && envelope.dest != NodeId::NONE => {
                 self.forward(link, envelope.kind, frame);
             }
@@ -170,9 +170,7 @@ impl Mesh {
     }
 
     fn next_synced(&self, after: Option<LinkId>) -> Option<LinkId> {
-        use core::ops::Bound::{Excluded, Unbounded};
-        let start = after.map_or(Unbounded, Excluded);
-        self.links.range((start, Unbounded)).find(|(_, link)| link.tree.is_some()).map(|(id, _)| *id)
+        self.links_after(after).find(|(_, link)| link.branch.is_some()).map(|(id, _)| *id)
     }
 
     fn forward(&mut self, link: LinkId, kind: i32, frame: &[u8]) {

@@ -7,18 +7,18 @@
 
 use alloc::vec::Vec;
 
-use super::link::{CloseReason, LinkId, LinkRole};
+use super::link::{CloseReason, Link, LinkId, LinkRole};
 use super::outbox::{Class, Priority};
 use super::{Mesh, MeshConfig, MeshEvent, timers};
 use crate::time::Instant;
-use crate::wire::{DecodeError, NodeId, NodeSync, PlainSync, Tree, TreeNode};
+use crate::wire::{Branch, DecodeError, NodeId, NodeSync, PlainSync, Tree, TreeNode};
 
 impl Mesh {
     /// The whole tree with this node at its top.
     pub fn tree(&self) -> Tree {
         let own = self.own_node();
         let mut tree = Tree::leaf(own.id).flagged(own.root, own.time_authority);
-        self.links.values().filter_map(|link| link.tree.as_ref()).for_each(|branch| tree.graft(branch));
+        self.links.values().filter_map(Link::tree).for_each(|branch| tree.graft(branch));
         tree
     }
 
@@ -45,7 +45,7 @@ impl Mesh {
         let priority = if reply { Priority::High } else { Priority::Normal };
         let top = self.own_node();
         let others = self.links.iter().filter(|(other, _)| **other != id);
-        let branches = others.filter_map(|(_, link)| link.tree.as_ref());
+        let branches = others.filter_map(|(_, link)| link.branch.as_ref());
         let pushed = outbox.push_written(priority, Class::Protocol, |out| {
             NodeSync::write_own(out, reply, dest, &top, branches);
         });
@@ -60,31 +60,31 @@ impl Mesh {
     /// Takes a node sync from the neighbour, if `frame` is one in the form in which everybody writes them.
     /// False, and nothing has happened, for any other frame.
     pub(super) fn handle_plain_sync(&mut self, now: Instant, id: LinkId, frame: &[u8]) -> bool {
-        let known = self.links.get(&id).and_then(|link| link.tree.as_ref());
+        let known = self.links.get(&id).and_then(|link| link.branch.as_ref());
         let Some(sync) = PlainSync::read(frame, self.config.limits.nodes, known) else { return false };
-        self.take_sync(now, id, sync.reply, sync.tree);
+        self.take_sync(now, id, sync.reply, sync.tree, Some(sync.text));
         true
     }
 
     /// A type 5 or 6 from the neighbour.
     pub(super) fn handle_node_sync(&mut self, now: Instant, id: LinkId, bytes: &[u8]) {
         match NodeSync::decode(bytes, self.config.limits.nodes) {
-            Ok(sync) => self.take_sync(now, id, sync.reply, Some(sync.tree)),
+            Ok(sync) => self.take_sync(now, id, sync.reply, Some(sync.tree), None),
             Err(DecodeError::TOO_MANY_NODES) => self.close(now, id, CloseReason::TreeTooLarge),
             Err(_) => self.counters.packages_malformed += 1,
         }
     }
 
-    /// The neighbour has this tree; the same as before when `None`.
-    fn take_sync(&mut self, now: Instant, id: LinkId, reply: bool, tree: Option<Tree>) {
+    /// The neighbour has this tree; the same as before when `None`. Its text, if that is as everybody writes it.
+    fn take_sync(&mut self, now: Instant, id: LinkId, reply: bool, tree: Option<Tree>, text: Option<&[u8]>) {
         let Some(link) = self.links.get(&id) else { return };
-        let Some(said) = tree.as_ref().or(link.tree.as_ref()) else { return };
+        let Some(said) = tree.as_ref().or(link.tree()) else { return };
         if let Some(reason) = self.refuse(id, said) {
             return self.close(now, id, reason);
         }
-        let first = link.tree.is_none();
-        match tree.and_then(|tree| changed(link.tree.as_ref(), tree, reply)) {
-            Some(tree) => self.adopt_tree(now, id, tree),
+        let first = link.branch.is_none();
+        match tree.and_then(|tree| changed(link.tree(), tree, text, reply)) {
+            Some((tree, text)) => self.adopt_tree(now, id, tree, text),
             None => self.sync_unchanged(now, id),
         }
         if first {
@@ -117,7 +117,7 @@ impl Mesh {
             Some(CloseReason::InvalidTree)
         } else if top == self.config.id {
             Some(CloseReason::ClaimsOurId)
-        } else if first && self.routes.link_to(top).is_some() {
+        } else if first && self.link_to(top).is_some() {
             Some(CloseReason::AlreadyConnected)
         } else if (first || newest) && tree.contains(self.config.id) {
             // Both ends of a ring see it; the youngest link goes, and redials find an open end.
@@ -127,10 +127,13 @@ impl Mesh {
         }
     }
 
-    fn adopt_tree(&mut self, now: Instant, id: LinkId, tree: Tree) {
+    fn adopt_tree(&mut self, now: Instant, id: LinkId, tree: Tree, text: Option<&[u8]>) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let old = link.tree.replace(tree);
-        self.routes.replace(id, old.as_ref(), link.tree.as_ref());
+        let known = link.branch.take();
+        link.branch = Some(match text {
+            Some(text) => Branch::of_plain(tree, text, known),
+            None => Branch::new(tree),
+        });
         self.tree_changed(now, id);
     }
 
@@ -162,7 +165,7 @@ impl Mesh {
         for id in others {
             // A neighbour that has not synced yet hears of it too, if our first request is on its way.
             if let Some(link) =
-                self.links.get_mut(&id).filter(|link| link.tree.is_some() || link.sync.last.is_some())
+                self.links.get_mut(&id).filter(|link| link.branch.is_some() || link.sync.last.is_some())
             {
                 link.sync.stale = true;
             }
@@ -187,7 +190,7 @@ impl Mesh {
     }
 
     pub(super) fn synced_links(&self) -> impl Iterator<Item = LinkId> + '_ {
-        self.links.iter().filter(|(_, link)| link.tree.is_some()).map(|(id, _)| *id)
+        self.links.iter().filter(|(_, link)| link.branch.is_some()).map(|(id, _)| *id)
     }
 
     /// Queues one of the protocol's own messages; a link that does not even take those is closed.
@@ -198,13 +201,18 @@ impl Mesh {
     }
 }
 
-/// What a neighbour's tree has become by `new`, if that is not what it was.
-fn changed(old: Option<&Tree>, mut new: Tree, reply: bool) -> Option<Tree> {
-    if let (true, Some(old)) = (reply, old) {
+/// What a neighbour's tree has become by `new`, and its text if that is known, unless it is what it was.
+fn changed<'a>(
+    old: Option<&Tree>,
+    mut new: Tree,
+    mut text: Option<&'a [u8]>,
+    reply: bool,
+) -> Option<(Tree, Option<&'a [u8]>)> {
+    let authority = |tree: &Tree| tree.top().time_authority;
+    if reply && old.is_some_and(authority) && !authority(&new) {
         // C++ nodes leave their own time authority out of replies, so there its absence says nothing.
-        let top = new.top();
-        let (root, authority) = (top.root, top.time_authority || old.top().time_authority);
-        new = new.flagged(root, authority);
+        let root = new.top().root;
+        (new, text) = (new.flagged(root, true), None);
     }
-    if old == Some(&new) { None } else { Some(new) }
+    if old == Some(&new) { None } else { Some((new, text)) }
 }

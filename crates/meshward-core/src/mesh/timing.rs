@@ -14,7 +14,7 @@
 use alloc::collections::BTreeMap;
 
 use super::clock::{ACCURACY, Exchange};
-use super::link::{HeldAnswer, LinkId};
+use super::link::{HeldAnswer, Link, LinkId};
 use super::outbox::Priority;
 use super::send::SendError;
 use super::{Mesh, MeshEvent, timers};
@@ -66,7 +66,7 @@ impl Mesh {
 
     /// Whether our clock follows the neighbour's.
     fn adopts_from(&self, id: LinkId) -> bool {
-        let Some(branch) = self.links.get(&id).and_then(|link| link.tree.as_ref()) else { return false };
+        let Some(branch) = self.links.get(&id).and_then(Link::tree) else { return false };
         let theirs = branch.top();
         if self.config.time_authority != theirs.time_authority {
             return theirs.time_authority;
@@ -75,7 +75,7 @@ impl Mesh {
             .links
             .iter()
             .filter(|(other, _)| **other != id)
-            .filter_map(|(_, link)| link.tree.as_ref())
+            .filter_map(|(_, link)| link.tree())
             .map(|tree| tree.len())
             .sum::<usize>();
         match ours.cmp(&branch.len()) {
@@ -91,20 +91,27 @@ impl Mesh {
         self.queue_own(now, id, &clock.encode(), Priority::High);
     }
 
+    /// Takes a type 4 from the neighbour, if `frame` is one in the form in which everybody writes them. False, and
+    /// nothing has happened, for any other frame.
+    pub(super) fn handle_plain_clock(&mut self, now: Instant, id: LinkId, frame: &[u8]) -> bool {
+        let Some(clock) = Clock::of_plain(frame).filter(|clock| !clock.delay) else { return false };
+        self.take_clock(now, id, &clock);
+        true
+    }
+
     /// A type 4 from the neighbour.
     pub(super) fn handle_time_sync(&mut self, now: Instant, id: LinkId, bytes: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let clock = match Clock::decode(bytes) {
-            Ok(clock) if Some(clock.from) == link.peer() => clock,
-            Ok(_) => {
-                self.counters.frames_misrouted += 1;
-                return;
-            }
-            Err(_) => {
-                self.counters.packages_malformed += 1;
-                return;
-            }
-        };
+        match Clock::decode(bytes) {
+            Ok(clock) => self.take_clock(now, id, &clock),
+            Err(_) => self.counters.packages_malformed += 1,
+        }
+    }
+
+    fn take_clock(&mut self, now: Instant, id: LinkId, clock: &Clock) {
+        if self.links.get(&id).and_then(Link::peer) != Some(clock.from) {
+            self.counters.frames_misrouted += 1;
+            return;
+        }
         let received = self.clock.at(now);
         match clock.stamp {
             Stamp::Ask => self.send_clock(now, id, Stamp::Request { t0: received }),

@@ -241,17 +241,19 @@ impl Node {
 
     /// When to call [`Node::handle_timeout`] next, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        let mesh = self.mesh.poll_timeout().map(|(due, timer)| (due, Timer::Mesh(timer)));
-        let update = self.receiver.as_ref().and_then(StockReceiver::poll_timeout);
-        let rollout = self.distributors.poll_timeout();
-        let exchange = self.exchange.poll_timeout().map(|due| (due, Timer::Exchange));
-        let telemetry = self.telemetry.as_ref().and_then(|telemetry| telemetry.poll_timeout(&self.mesh));
-        let (update, rollout) =
-            (update.map(|due| (due, Timer::Update)), rollout.map(|due| (due, Timer::Rollout)));
-        [mesh, update, rollout, exchange, telemetry.map(|due| (due, Timer::Telemetry))]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(due, _)| *due)
+        let mut next = self.mesh.poll_timeout().map(|(due, timer)| (due, Timer::Mesh(timer)));
+        // Of two at once the first one here counts.
+        let mut sooner = |due: Option<Instant>, timer: Timer| {
+            if let Some(due) = due.filter(|due| next.is_none_or(|(first, _)| *due < first)) {
+                next = Some((due, timer));
+            }
+        };
+        sooner(self.receiver.as_ref().and_then(StockReceiver::poll_timeout), Timer::Update);
+        sooner(self.distributors.poll_timeout(), Timer::Rollout);
+        sooner(self.exchange.poll_timeout(), Timer::Exchange);
+        let telemetry = self.telemetry.as_ref();
+        sooner(telemetry.and_then(|telemetry| telemetry.poll_timeout(&self.mesh)), Timer::Telemetry);
+        next
     }
 
     /// The next flash command; the one after it comes when this one is done.

@@ -9,7 +9,7 @@ use super::id::NodeId;
 use super::json::{Value, fields};
 use super::kind;
 use super::plain::number;
-use super::write::Object;
+use super::write::{Object, write_i64};
 use crate::time::MeshTime;
 use alloc::vec::Vec;
 
@@ -62,7 +62,7 @@ impl Clock {
     }
 
     /// As [`Clock::decode`], for the one form in which C++ nodes and ours write; `None` for any other.
-    pub(super) fn of_plain(bytes: &[u8]) -> Option<Self> {
+    pub fn of_plain(bytes: &[u8]) -> Option<Self> {
         let (delay, rest) = match bytes.strip_prefix(b"{\"type\":")? {
             [b'3', rest @ ..] => (true, rest),
             [b'4', rest @ ..] => (false, rest),
@@ -103,12 +103,12 @@ impl Clock {
 
     /// The frame, without its NUL, in the field order of C++ nodes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut object = Object::new();
+        let mut object = Object::with_capacity(160);
         object
             .integer("type", i64::from(if self.delay { kind::TIME_DELAY } else { kind::TIME_SYNC }))
             .integer("dest", i64::from(self.dest.0))
             .integer("from", i64::from(self.from.0))
-            .raw("msg", |out| out.extend_from_slice(&self.stamp.encode()));
+            .raw("msg", |out| self.stamp.write(out));
         object.finish()
     }
 }
@@ -140,20 +140,23 @@ impl Stamp {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let mut object = Object::new();
-        match *self {
-            Self::Error => object.integer("type", -1),
-            Self::Ask => object.integer("type", 0),
-            Self::Request { t0 } => object.integer("type", 1).integer("t0", i64::from(t0.0)),
-            Self::Reply { t0, t1, t2 } => object
-                .integer("type", 2)
-                .integer("t0", i64::from(t0.0))
-                .integer("t1", i64::from(t1.0))
-                .integer("t2", i64::from(t2.0)),
-            Self::Unknown(kind) => object.integer("type", i64::from(kind)),
+    fn write(&self, out: &mut Vec<u8>) {
+        let (kind, times) = match *self {
+            Self::Error => (-1, [None; 3]),
+            Self::Ask => (0, [None; 3]),
+            Self::Request { t0 } => (1, [Some(t0), None, None]),
+            Self::Reply { t0, t1, t2 } => (2, [t0, t1, t2].map(Some)),
+            Self::Unknown(kind) => (kind, [None; 3]),
         };
-        object.finish()
+        out.extend_from_slice(b"{\"type\":");
+        write_i64(out, i64::from(kind));
+        for (name, time) in
+            [b",\"t0\":", b",\"t1\":", b",\"t2\":"].into_iter().zip(times.into_iter().flatten())
+        {
+            out.extend_from_slice(name);
+            write_i64(out, i64::from(time.0));
+        }
+        out.push(b'}');
     }
 }
 

@@ -1,7 +1,9 @@
 //! What must hold for any bytes: one function per fuzz target, shared with the tests that replay the
 //! corpus. They panic when it does not hold; nothing else calls them.
 
-use super::{Announce, Clock, Data, DataRequest, NodeSync, PlainSync, Routing, Splitter, User, fields, read};
+use super::{
+    Announce, Branch, Clock, Data, DataRequest, NodeSync, PlainSync, Routing, Splitter, User, fields, read,
+};
 use alloc::vec::Vec;
 
 /// Frames come out of a stream the same however it is cut. The first byte says how.
@@ -70,7 +72,9 @@ fn plain_sync(frame: &[u8]) {
     let sync = NodeSync::decode(frame, 1000);
     let fields = |sync: &NodeSync| (sync.reply, sync.dest, sync.from, Some(sync.tree.clone()));
     assert_eq!(sync.as_ref().map(fields), Ok((plain.reply, plain.dest, plain.from, plain.tree.clone())));
-    assert_eq!(PlainSync::read(frame, 1000, plain.tree.as_ref()), Some(PlainSync { tree: None, ..plain }));
+    let known = plain.tree.clone().map(|tree| Branch::of_plain(tree, plain.text, None));
+    assert_eq!(known, plain.tree.clone().map(Branch::new));
+    assert_eq!(PlainSync::read(frame, 1000, known.as_ref()), Some(PlainSync { tree: None, ..plain }));
 }
 
 fn decode_all(bytes: &[u8]) {
@@ -78,6 +82,7 @@ fn decode_all(bytes: &[u8]) {
         assert_eq!(NodeSync::decode(&sync.encode(), 1000), Ok(sync));
     }
     if let Some(clock) = Clock::of_plain(bytes) {
+        assert!(super::peek(bytes).is_some(), "canonical");
         assert_eq!(Clock::of_fields(bytes), Ok(clock));
     }
     if let Ok(clock) = Clock::decode(bytes) {

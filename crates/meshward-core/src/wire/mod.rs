@@ -22,6 +22,7 @@
     )
 )]
 
+mod branch;
 mod clock;
 mod envelope;
 mod error;
@@ -43,6 +44,7 @@ mod tree;
 mod user;
 mod write;
 
+pub use branch::Branch;
 pub use clock::{Clock, Stamp};
 pub use envelope::{Envelope, Message, Routing, peek, read};
 pub use error::DecodeError;

@@ -3,6 +3,7 @@
 //! Refuses other types and trees above the caller's limit. Only the neighbour itself sends these; the link
 //! drives both directions.
 
+use super::branch::Branch;
 use super::envelope::Envelope;
 use super::error::DecodeError;
 use super::id::NodeId;
@@ -44,10 +45,11 @@ impl NodeSync {
 
     /// The frame, without its NUL, in the field order of C++ nodes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(room(self.tree.len()));
-        let below = self.tree.nodes().get(1..).unwrap_or_default();
-        let Self { reply, dest, .. } = *self;
-        write(&mut out, reply, dest, self.from, self.tree.top(), core::iter::once(below));
+        let mut out = Vec::with_capacity(self.tree.len().saturating_mul(24).saturating_add(64));
+        self.tree.write(&mut out);
+        // The tree's object goes on with what the sync says besides.
+        out.pop();
+        write_end(&mut out, self.reply, self.dest, self.from);
         out
     }
 
@@ -58,28 +60,30 @@ impl NodeSync {
         reply: bool,
         dest: NodeId,
         top: &TreeNode,
-        branches: impl Iterator<Item = &'a Tree> + Clone,
+        branches: impl Iterator<Item = &'a Branch> + Clone,
     ) {
-        let nodes = branches.clone().map(Tree::len).fold(1, usize::saturating_add);
-        out.reserve(room(nodes));
-        write(out, reply, dest, top.id, top, branches.map(Tree::nodes));
+        let branches = branches.map(Branch::text);
+        let bytes = branches.clone().map(|text| text.len().saturating_add(1));
+        out.reserve_exact(bytes.fold(OWN_MAX, usize::saturating_add));
+        tree::write_node(out, top);
+        let mut before: &[u8] = b",\"subs\":[";
+        for text in branches {
+            out.extend_from_slice(before);
+            out.extend_from_slice(text);
+            before = b",";
+        }
+        if before == b"," {
+            out.push(b']');
+        }
+        write_end(out, reply, dest, top.id);
     }
 }
 
-/// Bytes that a sync of so many nodes takes, more or less.
-fn room(nodes: usize) -> usize {
-    nodes.saturating_mul(24).saturating_add(64)
-}
+/// Bytes that a sync takes besides its branches, its NUL included, as a rule.
+const OWN_MAX: usize = 80;
 
-fn write<'a>(
-    out: &mut Vec<u8>,
-    reply: bool,
-    dest: NodeId,
-    from: NodeId,
-    top: &TreeNode,
-    branches: impl Iterator<Item = &'a [TreeNode]>,
-) {
-    tree::write_open(out, top, branches);
+/// Appends what follows the tree.
+fn write_end(out: &mut Vec<u8>, reply: bool, dest: NodeId, from: NodeId) {
     out.extend_from_slice(if reply { b",\"type\":6,\"dest\":" } else { b",\"type\":5,\"dest\":" });
     write_u64(out, u64::from(dest.0));
     out.extend_from_slice(b",\"from\":");

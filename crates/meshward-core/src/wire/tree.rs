@@ -102,6 +102,12 @@ impl Tree {
         self.nodes.iter().any(|node| node.root)
     }
 
+    /// Appends the tree as C++ nodes write it: the top's object, `nodeId` first, then `root`, `hasTimeAuthority` and
+    /// `subs` where there is something to say.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        write_branches(out, &self.nodes);
+    }
+
     /// Reads the tree whose top is the object that `frame` is; fields that are not of the tree are passed
     /// over.
     pub(super) fn decode(frame: &[u8], max_nodes: usize) -> Result<Self, DecodeError> {
@@ -111,28 +117,9 @@ impl Tree {
     }
 }
 
-/// Appends the beginning of the object of `top`, everything below included: `nodeId`, then `root`,
-/// `hasTimeAuthority` and `subs` where there is something to say. `branches` are lists in preorder.
-pub(super) fn write_open<'a>(
-    out: &mut Vec<u8>,
-    top: &TreeNode,
-    branches: impl Iterator<Item = &'a [TreeNode]>,
-) {
-    write_node(out, top);
-    let mut before: &[u8] = b",\"subs\":[";
-    for branch in branches.filter(|branch| !branch.is_empty()) {
-        out.extend_from_slice(before);
-        write_branches(out, branch);
-        before = b",";
-    }
-    if before == b"," {
-        out.push(b']');
-    }
-}
-
 /// Appends an object's beginning: the node's own fields.
 #[inline(always)]
-fn write_node(out: &mut Vec<u8>, node: &TreeNode) {
+pub(super) fn write_node(out: &mut Vec<u8>, node: &TreeNode) {
     // In pieces of a fixed length, where they can be: a sync has hundreds of these.
     let digits = ten_digits(node.id.0);
     match digits {
@@ -358,8 +345,7 @@ mod tests {
 
     fn encoded(tree: &Tree) -> alloc::string::String {
         let mut out = Vec::new();
-        write_open(&mut out, tree.top(), core::iter::once(&tree.nodes[1..]));
-        out.push(b'}');
+        tree.write(&mut out);
         alloc::string::String::from_utf8(out).unwrap()
     }
 

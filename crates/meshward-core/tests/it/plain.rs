@@ -5,7 +5,7 @@
 
 use meshward_core::mesh::{CloseReason, LinkId, LinkRole, Mesh, MeshConfig, MeshEvent, Outgoing};
 use meshward_core::time::{Duration, Instant};
-use meshward_core::wire::{NodeId, NodeSync, PlainSync, Tree};
+use meshward_core::wire::{Branch, NodeId, NodeSync, PlainSync, Tree};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -110,6 +110,13 @@ fn grown((mut top, branches): (Tree, Vec<Tree>)) -> Tree {
     top
 }
 
+/// Any tree of few ids: two of these have much in common, and what they have stands at several places.
+fn any_tree() -> impl Strategy<Value = Tree> {
+    let leaf = (prop_oneof![1_u32..4, 2_000_000_001_u32..2_000_000_004], 0_u8..12)
+        .prop_map(|(id, flags)| Tree::leaf(NodeId(id)).flagged(flags == 1, flags == 2));
+    leaf.clone().prop_recursive(6, 40, 4, move |inner| (leaf.clone(), vec(inner, 0..4)).prop_map(grown))
+}
+
 /// The same sync in the form that everybody writes, and with one field more.
 fn spellings(reply: bool, tree: &Tree) -> (Vec<u8>, Vec<u8>) {
     let from = tree.top().id;
@@ -121,6 +128,26 @@ fn spellings(reply: bool, tree: &Tree) -> (Vec<u8>, Vec<u8>) {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_known_makes_no_difference(
+        known in any_tree(), new in any_tree(), twice in any::<bool>(), reply: bool, spoilt in any::<bool>(),
+        at: prop::sample::Index, byte in prop::sample::select(&b"{}[],:\"0129subt"[..]),
+    ) {
+        // Also a tree that the known one is a part of.
+        let new = if twice { grown((new, vec![known.clone()])) } else { new };
+        let mut frame = NodeSync { reply, dest: NodeId(US), from: new.top().id, tree: new }.encode();
+        if spoilt {
+            let at = at.index(frame.len());
+            frame[at] = byte;
+        }
+        let known = Branch::new(known);
+        let with = PlainSync::read(&frame, 60, Some(&known)).map(|mut sync| {
+            sync.tree.get_or_insert_with(|| known.tree().clone());
+            sync
+        });
+        prop_assert_eq!(with, PlainSync::read(&frame, 60, None));
+    }
 
     #[test]
     fn a_mesh_does_the_same_either_way(trees in vec(tree(), 6), acts in vec(act(), 1..40)) {

@@ -8,8 +8,8 @@ use meshward_core::telemetry::{
 };
 use meshward_core::time::MeshTime;
 use meshward_core::wire::{
-    Announce, Clock, Data, DataRequest, NodeId, NodeSync, Offer, Parcel, PlainSync, Splitter, Stamp, To,
-    Tree, User, fuzzing, kind, normalise, peek, read,
+    Announce, Branch, Clock, Data, DataRequest, NodeId, NodeSync, Offer, Parcel, PlainSync, Splitter, Stamp,
+    To, Tree, User, fuzzing, kind, normalise, peek, read,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -279,13 +279,14 @@ proptest! {
     ) {
         let sync = NodeSync { reply, dest: NodeId(dest), from: NodeId(from), tree };
         let mut frame = sync.encode();
+        let (other, same) = (Branch::new(other), Branch::new(sync.tree.clone()));
         for known in [None, Some(&other)] {
             let plain = PlainSync::read(&frame, 1000, known).unwrap();
             prop_assert_eq!((plain.reply, plain.dest, plain.from), (reply, sync.dest, sync.from));
-            prop_assert_eq!(plain.tree.as_ref().or(known), Some(&sync.tree));
+            prop_assert_eq!(plain.tree.as_ref().or(known.map(Branch::tree)), Some(&sync.tree));
+            prop_assert_eq!(PlainSync::read(&frame, sync.tree.len() - 1, known), None);
         }
-        prop_assert_eq!(PlainSync::read(&frame, 1000, Some(&sync.tree)).unwrap().tree, None);
-        prop_assert_eq!(PlainSync::read(&frame, sync.tree.len() - 1, Some(&sync.tree)), None);
+        prop_assert_eq!(PlainSync::read(&frame, 1000, Some(&same)).unwrap().tree, None);
         fuzzing::packages(&frame);
         let at = at.index(frame.len());
         frame[at] = byte;

@@ -310,9 +310,12 @@ impl StockNode {
             return self.next_pass.map(|at| (at, StockTimer::Loop));
         }
         let mesh = self.mesh.poll_timeout().map(|(due, timer)| (due, StockTimer::Mesh(timer)));
-        let tasks = [self.receiver.as_ref().and_then(Receiver::poll_timeout), self.sender.poll_timeout()];
-        let firmware = tasks.into_iter().flatten().min().map(|due| (due, StockTimer::Firmware));
-        [mesh, firmware].into_iter().flatten().min_by_key(|(due, _)| *due)
+        let task = self.receiver.as_ref().and_then(Receiver::poll_timeout);
+        let offer = self.sender.poll_timeout();
+        let firmware = task.map_or(offer, |task| Some(offer.map_or(task, |offer| offer.min(task))));
+        // Of two at once the mesh's counts.
+        let sooner = firmware.filter(|due| mesh.is_none_or(|(first, _)| *due < first));
+        sooner.map(|due| (due, StockTimer::Firmware)).or(mesh)
     }
 
     /// The next flash command: never one.
@@ -329,12 +332,12 @@ impl StockNode {
 
     /// What to do with a link now: at most one message, and of a node with a slow loop one write per pass.
     pub fn outgoing(&self, link: LinkId) -> Outgoing<'_> {
-        match self.mesh.outgoing(link) {
-            Outgoing::Close(reason) => Outgoing::Close(reason),
-            _ => match self.ports.get(&link).map_or(&[][..], Port::next) {
-                [] => Outgoing::Idle,
-                bytes => Outgoing::Bytes(bytes),
-            },
+        if let Some(reason) = self.mesh.closing(link) {
+            return Outgoing::Close(reason);
+        }
+        match self.ports.get(&link).map_or(&[][..], Port::next) {
+            [] => Outgoing::Idle,
+            bytes => Outgoing::Bytes(bytes),
         }
     }
 
@@ -348,10 +351,10 @@ impl StockNode {
     /// The next message for a link, whole, as [`StockNode::outgoing`] and [`StockNode::sent`] would give it
     /// piece by piece; `None` where they must be asked.
     pub(crate) fn take_message(&mut self, link: LinkId) -> Option<Vec<u8>> {
-        match self.mesh.outgoing(link) {
-            Outgoing::Close(_) => None,
-            _ => self.ports.get_mut(&link)?.take_whole(),
+        if self.mesh.closing(link).is_some() {
+            return None;
         }
+        self.ports.get_mut(&link)?.take_whole()
     }
 
     /// As [`Mesh::disconnect`].

@@ -19,19 +19,18 @@ pub(super) struct Outgoing {
 
 /// The fields of any of the three, as C++ reads them.
 #[derive(Clone, Debug)]
-pub(super) struct Package {
+pub(super) struct Package<'a> {
     pub(super) from: NodeId,
     pub(super) dest: NodeId,
-    pub(super) offer: Offer<'static>,
+    pub(super) offer: Offer<'a>,
     /// `partNo`.
     pub(super) part: u32,
-    /// `data`, decoded; empty unless asked for.
-    pub(super) data: Vec<u8>,
+    data: Value<'a>,
 }
 
-impl Package {
-    /// Reads a frame. `data` is decoded only `with_data`.
-    pub(super) fn read(frame: &[u8], with_data: bool) -> Self {
+impl<'a> Package<'a> {
+    /// Reads a frame.
+    pub(super) fn read(frame: &'a [u8]) -> Self {
         let null = Value::NULL;
         let (mut md5, mut hardware, mut role, mut data) = (null, null, null, null);
         let (mut from, mut dest, mut part, mut parts) = (0, 0, 0, 0);
@@ -53,22 +52,14 @@ impl Package {
                 _ => {}
             }
         }
-        let text = |value: Value<'_>| Cow::Owned(value.text().into_owned());
-        Self {
-            from: NodeId(from),
-            dest: NodeId(dest),
-            offer: Offer {
-                md5: text(md5),
-                hardware: text(hardware),
-                role: text(role),
-                forced,
-                parts,
-                broadcasted,
-                compressed,
-            },
-            part,
-            data: if with_data { decode_base64(&data.text()) } else { Vec::new() },
-        }
+        let (md5, hardware, role) = (md5.text(), hardware.text(), role.text());
+        let offer = Offer { md5, hardware, role, forced, parts, broadcasted, compressed };
+        Self { from: NodeId(from), dest: NodeId(dest), offer, part, data }
+    }
+
+    /// `data`, decoded.
+    pub(super) fn data(&self) -> Vec<u8> {
+        decode_base64(&self.data.text())
     }
 }
 
@@ -78,22 +69,22 @@ pub(super) fn announce(from: NodeId, offer: &Offer<'static>) -> Outgoing {
 }
 
 /// `DataRequest::replyTo(const Announce&, from, partNo)`.
-pub(super) fn request_for_announce(announce: &Package, from: NodeId, part: u32) -> Outgoing {
+pub(super) fn request_for_announce(announce: &Package<'_>, from: NodeId, part: u32) -> Outgoing {
     request(from, announce.from, announce.offer.clone(), part)
 }
 
 /// `DataRequest::replyTo(const Data&, partNo)`: its `from` is whoever the Data was for. In unicast that is
 /// this node; in broadcast mode it is the root.
-pub(super) fn request_for_data(data: &Package, part: u32, broadcasted: bool) -> Outgoing {
+pub(super) fn request_for_data(data: &Package<'_>, part: u32, broadcasted: bool) -> Outgoing {
     request(data.dest, data.from, Offer { broadcasted, ..data.offer.clone() }, part)
 }
 
-fn request(from: NodeId, dest: NodeId, offer: Offer<'static>, part: u32) -> Outgoing {
+fn request(from: NodeId, dest: NodeId, offer: Offer<'_>, part: u32) -> Outgoing {
     Outgoing { dest: Some(dest), frame: DataRequest { from, dest, offer, part }.encode() }
 }
 
 /// `Data::replyTo(const DataRequest&, data, partNo)`.
-pub(super) fn answer(request: &Package, data: &[u8]) -> Outgoing {
+pub(super) fn answer(request: &Package<'_>, data: &[u8]) -> Outgoing {
     let broadcast = request.offer.broadcasted;
     let data = Data {
         from: request.dest,

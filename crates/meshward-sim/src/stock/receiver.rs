@@ -95,7 +95,7 @@ impl Receiver {
 
     /// A type 10 (`ota.hpp:407`).
     pub(super) fn handle_announce(&mut self, now: Instant, frame: &[u8]) {
-        let pkg = Package::read(frame, false);
+        let pkg = Package::read(frame);
         if !self.is_mine(&pkg.offer) {
             return;
         }
@@ -124,12 +124,12 @@ impl Receiver {
 
     /// A type 12 (`ota.hpp:458`).
     pub(super) fn handle_data(&mut self, now: Instant, frame: &[u8]) {
-        let head = Package::read(frame, false);
+        let head = Package::read(frame);
         if *self.md5 != *head.offer.md5 || !self.is_mine(&head.offer) {
             return;
         }
         if self.part == head.part {
-            self.take(now, &Package::read(frame, true));
+            self.take(now, &head);
         } else if self.broadcasted && head.offer.broadcasted {
             self.broadcasted = false;
             self.add_task(now, request_for_data(&head, self.part, false));
@@ -137,11 +137,11 @@ impl Receiver {
     }
 
     /// The part that was expected.
-    fn take(&mut self, now: Instant, pkg: &Package) {
+    fn take(&mut self, now: Instant, pkg: &Package<'_>) {
         if pkg.part == 0 {
             self.update.begin(&pkg.offer.md5);
         }
-        if !self.update.write(&pkg.data) {
+        if !self.update.write(&pkg.data()) {
             // The task is not stopped.
             self.update.abort();
             self.forget();

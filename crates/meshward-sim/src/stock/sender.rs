@@ -69,7 +69,7 @@ impl Sender {
         if self.offerings.is_empty() {
             return;
         }
-        let request = Package::read(frame, false);
+        let request = Package::read(frame);
         for offering in &self.offerings {
             let start = (request.part as usize).saturating_mul(offering.part_size);
             let Some(rest) = offering.image.get(start..).filter(|rest| !rest.is_empty()) else { continue };

@@ -18,6 +18,9 @@ use super::machine::Machine;
 use super::{Seat, World};
 
 fn turns(now: Instant, node: &mut Node, deployments: &mut [Deployment]) {
+    if deployments.is_empty() {
+        return;
+    }
     let mut all: Vec<(u64, &mut Deployment)> = (0..).zip(deployments).collect();
     take_turns(now, node, &mut all);
 }

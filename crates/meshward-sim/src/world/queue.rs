@@ -1,7 +1,7 @@
 //! What will happen, in order of time; what is due at one instant happens in the order it was planned.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use meshward_core::time::Instant;
 
@@ -56,10 +56,17 @@ pub(super) struct Queue {
     places: Vec<Option<What>>,
     free: Vec<usize>,
     planned: u64,
+    /// The instant of what happened last, and what has been planned for it since: it comes after all that was planned
+    /// for it before, and in a large mesh much happens at once.
+    now: Instant,
+    at_once: VecDeque<What>,
 }
 
 impl Queue {
     pub(super) fn plan(&mut self, at: Instant, what: What) {
+        if at == self.now {
+            return self.at_once.push_back(what);
+        }
         self.planned += 1;
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -70,11 +77,17 @@ impl Queue {
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.entries.peek().map(|Reverse((at, ..))| *at)
+        let later = self.entries.peek().map(|Reverse((at, ..))| *at);
+        if self.at_once.is_empty() { later } else { Some(self.now) }
     }
 
     pub(super) fn pop(&mut self) -> Option<(Instant, What)> {
+        let earlier = self.entries.peek().is_some_and(|Reverse((at, ..))| *at <= self.now);
+        if !earlier && let Some(what) = self.at_once.pop_front() {
+            return Some((self.now, what));
+        }
         let Reverse((at, _, place)) = self.entries.pop()?;
+        self.now = at;
         self.free.push(place);
         self.places[place].take().map(|what| (at, what))
     }
@@ -95,5 +108,24 @@ mod tests {
             order.push((at.as_micros(), seat.0));
         }
         assert_eq!(order, [(3, 2), (3, 4), (5, 1), (5, 3)]);
+    }
+
+    #[test]
+    fn what_is_planned_for_now_comes_after_what_was_planned_for_it_before() {
+        let mut queue = Queue::default();
+        let at = Instant::from_micros;
+        for (time, seat) in [(5, 1), (5, 2), (6, 3)] {
+            queue.plan(at(time), What::Wake(Seat(seat), 0));
+        }
+        let mut order = Vec::new();
+        while let Some((time, What::Wake(seat, _))) = queue.pop() {
+            order.push((time.as_micros(), seat.0));
+            if seat.0 <= 2 {
+                queue.plan(time, What::Wake(Seat(seat.0 + 10), 0));
+                queue.plan(at(6), What::Wake(Seat(seat.0 + 20), 0));
+            }
+            assert_eq!(queue.next_at().is_none(), order.len() == 7);
+        }
+        assert_eq!(order, [(5, 1), (5, 2), (5, 11), (5, 12), (6, 3), (6, 21), (6, 22)]);
     }
 }

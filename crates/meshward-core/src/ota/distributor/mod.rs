@@ -22,6 +22,7 @@
 
 pub(super) mod loss;
 pub(super) mod pacing;
+mod parents;
 mod pass;
 mod report;
 mod session;
@@ -41,6 +42,7 @@ use super::{Md5Sum, Package, Tempo};
 use crate::time::{Duration, Instant};
 use crate::wire::{DataRequest, NodeId, Offer, Tree};
 use loss::Loss;
+use parents::Parents;
 use pass::Pass;
 use session::{Crowd, Session};
 use target::{Seen, Step, Target};
@@ -194,11 +196,11 @@ impl Distributor {
             md5,
             offer,
             targets,
-            parents: BTreeMap::new(),
+            parents: Parents::default(),
             order: Vec::new(),
             pass,
             checking: None,
-            needed: BTreeSet::new(),
+            needed: Vec::new(),
             loss: Loss::default(),
             trip: Trip::new(),
             gaps: false,
@@ -288,17 +290,15 @@ impl Distributor {
     /// The tree has changed.
     pub fn handle_topology(&mut self, now: Instant, tree: &Tree) {
         let Some(session) = &mut self.session else { return };
-        session.parents.clear();
-        let mut depths: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for (id, depth, parent) in tree.depths() {
-            depths.insert(id, depth);
-            session.parents.extend(parent.map(|parent| (id, parent)));
-        }
-        session.order = session.targets.keys().copied().collect();
-        session.order.sort_by_key(|id| core::cmp::Reverse(depths.get(id).copied()));
+        session.parents = Parents::of(tree);
+        let mut order = Vec::with_capacity(session.targets.len());
         for (id, target) in &mut session.targets {
-            target.seen(now, depths.get(id).copied());
+            let place = session.parents.place(*id);
+            order.push((core::cmp::Reverse(place.map(|(_, depth)| depth)), *id));
+            target.seen(now, place);
         }
+        order.sort_unstable();
+        session.order = order.into_iter().map(|(_, id)| id).collect();
         if let Some(pass) = &mut session.pass {
             pass.handle_topology(now, tree, |id| session.targets.contains_key(&id));
         }
@@ -466,7 +466,8 @@ impl Distributor {
         let Some(session) = &mut self.session else { return };
         session.find_needed();
         let mut crowd = session.crowd(now);
-        for id in session.order.clone() {
+        let mut turn = 0;
+        while let Some(id) = self.session.as_ref().and_then(|session| session.next_turn(&mut turn)) {
             self.serve(now, id, &mut crowd);
         }
         self.shoot(now);
@@ -475,18 +476,16 @@ impl Distributor {
     /// Lets one target take its steps, among this crowd; whether it has moved on.
     fn serve(&mut self, now: Instant, id: NodeId, crowd: &mut Crowd) -> bool {
         let Some(session) = self.session.as_mut().filter(|session| !session.is_held()) else { return false };
-        let mut steps = Vec::new();
+        let (terms, mut steps) = (session.terms(), Vec::new());
+        let Some(target) = session.targets.get_mut(&id) else { return false };
+        let needed = target.place().is_some_and(|place| session.needed.get(place) == Some(&true));
         loop {
-            let Some(target) = session.targets.get(&id) else { return false };
             crowd.remove(now, target);
-            let leave = session.leave(id, *crowd);
-            let Some(target) = session.targets.get_mut(&id) else { return false };
-            let step = target.next_step(now, leave);
+            let step = target.next_step(now, crowd.leave(&terms, needed));
             crowd.add(now, target);
             let Some(step) = step else { break };
             steps.push(step);
         }
-        let Some(target) = session.targets.get_mut(&id) else { return false };
         let moved = target.take_changed();
         for step in steps {
             let chunk = !matches!(step, Step::Announce { .. });

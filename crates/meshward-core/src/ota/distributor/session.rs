@@ -1,9 +1,10 @@
 //! One roll-out: its plan, its targets, and what each of them may do now.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::loss::Loss;
+use super::parents::Parents;
 use super::pass::{NOBODY, Pass, Shot};
 use super::report::TargetReport;
 use super::target::{Leave, PROBE_TIMEOUT, PROBE_TIMEOUT_FIRST, Step, Target};
@@ -20,15 +21,15 @@ pub(super) struct Session {
     pub(super) offer: Offer<'static>,
     pub(super) targets: BTreeMap<NodeId, Target>,
     /// Each node's parent, in the tree as it is.
-    pub(super) parents: BTreeMap<NodeId, NodeId>,
+    pub(super) parents: Parents,
     /// Targets in order of service: the deepest first.
     pub(super) order: Vec<NodeId>,
     /// The broadcast pass, until it is over.
     pub(super) pass: Option<Pass>,
     /// The part of its check that is under way, and until when it may take.
     pub(super) checking: Option<(u32, Instant)>,
-    /// Nodes with an open target behind them, whose restart would cost that something.
-    pub(super) needed: BTreeSet<NodeId>,
+    /// Nodes with an open target behind them, whose restart would cost that something, by their places.
+    pub(super) needed: Vec<bool>,
     /// What relays lose.
     pub(super) loss: Loss,
     /// What delay probes take.
@@ -79,6 +80,40 @@ impl Crowd {
         self.questioned -= usize::from(target.is_questioned());
         self.finishing -= usize::from(target.is_finishing());
     }
+
+    /// What a target may do now, among this crowd; it is `needed` by who is behind it, if its restart would cost
+    /// those something.
+    pub(super) fn leave(&self, terms: &Terms, needed: bool) -> Leave {
+        // More for single nodes at once would fill the relays' queues.
+        let send = self.loading < terms.concurrency;
+        Leave {
+            // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
+            start: self.receiving < terms.concurrency && (terms.listen || terms.passed),
+            send,
+            serve: self.unchecked == 0,
+            search: self.checked == 0,
+            // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
+            // before it, and verdicts after it.
+            finish: send && self.questioned == 0 && !needed,
+            judge: send && self.finishing == 0,
+            listen: terms.listen,
+            last: terms.last,
+            patience: terms.patience,
+        }
+    }
+}
+
+/// What holds for every target of a session at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Nodes that may be served at once.
+    concurrency: usize,
+    /// The broadcast pass has not begun.
+    listen: bool,
+    /// It is over, or there was none.
+    passed: bool,
+    last: u32,
+    patience: Duration,
 }
 
 /// How a Data goes out.
@@ -151,24 +186,27 @@ impl Session {
         crowd
     }
 
-    /// What a target may do now.
-    pub(super) fn leave(&self, id: NodeId, crowd: Crowd) -> Leave {
-        let listen = self.pass.as_ref().is_some_and(|pass| pass.sent() == 0);
-        // More for single nodes at once would fill the relays' queues.
-        let send = crowd.loading < self.plan.concurrency;
-        Leave {
-            // A late comer waits until the pass is over: parts sent to it alone would hold up all others.
-            start: crowd.receiving < self.plan.concurrency && (listen || self.pass.is_none()),
-            send,
-            serve: crowd.unchecked == 0,
-            search: crowd.checked == 0,
-            // The shorter the time in which the mesh restarts, the fewer syncs that makes: questions come
-            // before it, and verdicts after it.
-            finish: send && crowd.questioned == 0 && !self.needed.contains(&id),
-            judge: send && crowd.finishing == 0,
-            listen,
+    /// What holds for every target.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            concurrency: self.plan.concurrency,
+            listen: self.pass.as_ref().is_some_and(|pass| pass.sent() == 0),
+            passed: self.pass.is_none(),
             last: self.last(),
             patience: self.patience(),
+        }
+    }
+
+    /// Who has a turn next in the order of service, from this place on: who is away or has finished, and has been
+    /// reported so, does nothing with one.
+    pub(super) fn next_turn(&self, turn: &mut usize) -> Option<NodeId> {
+        let waits = |id: &NodeId| self.targets.get(id).is_some_and(|target| !target.rests());
+        loop {
+            let id = self.order.get(*turn)?;
+            *turn += 1;
+            if waits(id) {
+                return Some(*id);
+            }
         }
     }
 
@@ -181,13 +219,16 @@ impl Session {
     /// Finds out anew who is needed by whom is behind it.
     pub(super) fn find_needed(&mut self) {
         self.needed.clear();
-        for (id, _) in self.targets.iter().filter(|(_, target)| target.holds_up_parents()) {
-            let mut at = *id;
-            // Ends where somebody has been before.
-            while let Some(parent) =
-                self.parents.get(&at).copied().filter(|parent| self.needed.insert(*parent))
-            {
-                at = parent;
+        self.needed.resize(self.parents.len(), false);
+        for target in self.targets.values().filter(|target| target.holds_up_parents()) {
+            let mut at = target.place();
+            while let Some(parent) = at.and_then(|at| self.parents.above(at)) {
+                match self.needed.get_mut(parent) {
+                    Some(needed) if !*needed => *needed = true,
+                    // Somebody has been here before.
+                    _ => break,
+                }
+                at = Some(parent);
             }
         }
     }

@@ -109,6 +109,8 @@ pub(super) struct Target {
     present: bool,
     /// When the tree lost it.
     gone: Instant,
+    /// Where it is in the tree.
+    place: Option<usize>,
     /// Hops to it, as last seen.
     depth: u32,
     /// The next thing to happen by itself.
@@ -157,6 +159,7 @@ impl Target {
             state: TargetState::Waiting,
             present: false,
             gone: now,
+            place: None,
             depth: 1,
             deadline: None,
             stream: Stream::new(),
@@ -198,6 +201,11 @@ impl Target {
 
     pub(super) fn take_changed(&mut self) -> bool {
         core::mem::take(&mut self.changed)
+    }
+
+    /// Whether nothing can be sent to it now, nor said of it.
+    pub(super) fn rests(&self) -> bool {
+        (!self.present || self.is_final()) && !self.changed
     }
 
     pub(super) fn is_final(&self) -> bool {
@@ -291,6 +299,11 @@ impl Target {
         }
     }
 
+    /// Where it is in the tree, if it is there.
+    pub(super) fn place(&self) -> Option<usize> {
+        self.place
+    }
+
     /// Hops to it, as last seen.
     pub(super) fn depth(&self) -> u32 {
         self.depth
@@ -340,10 +353,11 @@ impl Target {
         self.enter(TargetState::Verifying, Some(self.verdict_at(at)));
     }
 
-    /// The tree shows it this many hops away, or does not.
-    pub(super) fn seen(&mut self, now: Instant, depth: Option<u32>) {
-        let was_present = core::mem::replace(&mut self.present, depth.is_some());
-        self.depth = depth.unwrap_or(self.depth);
+    /// The tree shows it at this place, so many hops away, or does not.
+    pub(super) fn seen(&mut self, now: Instant, place: Option<(usize, u32)>) {
+        self.place = place.map(|(place, _)| place);
+        let was_present = core::mem::replace(&mut self.present, place.is_some());
+        self.depth = place.map_or(self.depth, |(_, depth)| depth);
         if self.is_final() || self.present == was_present {
             return;
         }
