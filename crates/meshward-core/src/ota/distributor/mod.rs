@@ -197,7 +197,6 @@ impl Distributor {
             offer,
             targets,
             parents: Parents::default(),
-            order: Vec::new(),
             pass,
             checking: None,
             needed: Vec::new(),
@@ -291,14 +290,9 @@ impl Distributor {
     pub fn handle_topology(&mut self, now: Instant, tree: &Tree) {
         let Some(session) = &mut self.session else { return };
         session.parents = Parents::of(tree);
-        let mut order = Vec::with_capacity(session.targets.len());
         for (id, target) in &mut session.targets {
-            let place = session.parents.place(*id);
-            order.push((core::cmp::Reverse(place.map(|(_, depth)| depth)), *id));
-            target.seen(now, place);
+            target.seen(now, session.parents.place(*id));
         }
-        order.sort_unstable();
-        session.order = order.into_iter().map(|(_, id)| id).collect();
         if let Some(pass) = &mut session.pass {
             pass.handle_topology(now, tree, |id| session.targets.contains_key(&id));
         }
@@ -466,8 +460,7 @@ impl Distributor {
         let Some(session) = &mut self.session else { return };
         session.find_needed();
         let mut crowd = session.crowd(now);
-        let mut turn = 0;
-        while let Some(id) = self.session.as_ref().and_then(|session| session.next_turn(&mut turn)) {
+        for id in session.turns() {
             self.serve(now, id, &mut crowd);
         }
         self.shoot(now);

@@ -22,8 +22,6 @@ pub(super) struct Session {
     pub(super) targets: BTreeMap<NodeId, Target>,
     /// Each node's parent, in the tree as it is.
     pub(super) parents: Parents,
-    /// Targets in order of service: the deepest first.
-    pub(super) order: Vec<NodeId>,
     /// The broadcast pass, until it is over.
     pub(super) pass: Option<Pass>,
     /// The part of its check that is under way, and until when it may take.
@@ -174,9 +172,9 @@ impl Session {
         if self.targets.values().any(|target| target.is_tested_for_last(now)) {
             return Vec::new();
         }
-        let fair = |id: &NodeId| Some((self.targets.get(id)?.may_want_last()?, *id));
-        let first = self.order.iter().filter_map(fair).min_by_key(|(given, _)| *given);
-        first.map(|(_, id)| id).into_iter().collect()
+        let fair = |(id, target): (&NodeId, &Target)| Some((target.may_want_last()?, target.turn(), *id));
+        let first = self.targets.iter().filter_map(fair).min();
+        first.map(|(.., id)| id).into_iter().collect()
     }
 
     /// Who is busy at `now`.
@@ -197,17 +195,13 @@ impl Session {
         }
     }
 
-    /// Who has a turn next in the order of service, from this place on: who is away or has finished, and has been
-    /// reported so, does nothing with one.
-    pub(super) fn next_turn(&self, turn: &mut usize) -> Option<NodeId> {
-        let waits = |id: &NodeId| self.targets.get(id).is_some_and(|target| !target.rests());
-        loop {
-            let id = self.order.get(*turn)?;
-            *turn += 1;
-            if waits(id) {
-                return Some(*id);
-            }
-        }
+    /// Who has a turn, in the order of service. Who is away or has finished, and has been reported so, does nothing
+    /// with one.
+    pub(super) fn turns(&self) -> Vec<NodeId> {
+        let waiting = self.targets.iter().filter(|(_, target)| !target.rests());
+        let mut turns: Vec<_> = waiting.map(|(id, target)| (target.turn(), *id)).collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, id)| id).collect()
     }
 
     /// How long a node may take to answer a probe.

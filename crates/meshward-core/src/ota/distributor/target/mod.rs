@@ -299,6 +299,11 @@ impl Target {
         }
     }
 
+    /// Its turn in the order of service: the deepest come first, who is away last.
+    pub(super) fn turn(&self) -> core::cmp::Reverse<Option<u32>> {
+        core::cmp::Reverse(self.present.then_some(self.depth))
+    }
+
     /// Where it is in the tree, if it is there.
     pub(super) fn place(&self) -> Option<usize> {
         self.place
