@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +20,11 @@ use crate::list::table;
 
 /// Between two looks at a roll-out under way.
 const LOOK: Duration = Duration::from_millis(500);
-/// Gates that are told of a wave in a live table: those that say most.
+/// Waves in a live table, which is no higher than a terminal: the one before, the one under way, the one to come.
+const WAVES_LIVE: usize = 3;
+/// Gates in a live table: those that say most.
+const GATES_LIVE: usize = 3;
+/// Gates that are told of a wave in the end.
 const GATES_SHOWN: usize = 8;
 
 /// Options of `meshward ota show`.
@@ -200,11 +205,17 @@ impl Screen {
             return;
         }
         let text = live(rollout);
-        let up = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
-        let lines: Vec<String> = text.lines().map(|line| format!("{line}\x1b[K")).collect();
-        eprintln!("{up}{}\x1b[J", lines.join("\n"));
-        self.drawn = lines.len();
+        eprintln!("{}", again(&text, self.drawn));
+        self.drawn = text.lines().count();
     }
+}
+
+/// A text in the place of one that had so many lines. Lines that are longer than the terminal is wide are cut, not
+/// wrapped: a wrapped one would be two, and the next text begin too far below.
+fn again(text: &str, drawn: usize) -> String {
+    let up = if drawn > 0 { format!("\x1b[{drawn}A") } else { String::new() };
+    let lines: Vec<String> = text.lines().map(|line| format!("{line}\x1b[K")).collect();
+    format!("{up}\x1b[?7l{}\x1b[J\x1b[?7h", lines.join("\n"))
 }
 
 /// What may be new, a line each: the same line for the same thing.
@@ -281,10 +292,10 @@ fn waves(waves: &[Wave]) -> String {
     rows.to_string()
 }
 
-fn gates(found: &[GateFinding]) -> String {
+fn gates(found: &[GateFinding], shown: usize) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2e}"));
     let mut rows = table(&["gate", "verdict", "found", "chance", "limit"]);
-    for one in found.iter().take(GATES_SHOWN) {
+    for one in found.iter().take(shown) {
         rows.add_row([
             one.gate.clone(),
             one.verdict.clone(),
@@ -305,11 +316,23 @@ fn live(rollout: &Rollout) -> String {
         let _written = write!(text, "\n{had} of {} nodes have the image", rollout.nodes.len());
         return text;
     }
-    let _written = write!(text, "\n{}", waves(&progress.waves));
+    let window = window(progress.wave, progress.waves.len());
+    let shown = progress.waves.get(window.clone()).unwrap_or_default();
+    let _written = write!(text, "\n{}", waves(shown));
+    if shown.len() < progress.waves.len() {
+        let (first, last) = (window.start + 1, window.end);
+        let _written = write!(text, "\nwaves {first} to {last} of {}", progress.waves.len());
+    }
     if let Some(wave) = progress.waves.get(progress.wave).filter(|wave| !wave.findings.is_empty()) {
-        let _written = write!(text, "\n{}\n{}", wave.name, gates(&wave.findings));
+        let _written = write!(text, "\n{}\n{}", wave.name, gates(&wave.findings, GATES_LIVE));
     }
     text
+}
+
+/// The waves of so many that a live table has room for while this one is under way.
+fn window(wave: usize, count: usize) -> Range<usize> {
+    let first = wave.saturating_sub(1).min(count.saturating_sub(WAVES_LIVE));
+    first..count.min(first + WAVES_LIVE)
 }
 
 /// Everything that there is to say of one, waves or not.
@@ -319,7 +342,7 @@ pub(crate) fn page(rollout: &Rollout) -> String {
     };
     let mut text = format!("{}\n{}", head(rollout, progress), waves(&progress.waves));
     for wave in progress.waves.iter().filter(|wave| !wave.findings.is_empty()) {
-        let _written = write!(text, "\n{}\n{}", wave.name, gates(&wave.findings));
+        let _written = write!(text, "\n{}\n{}", wave.name, gates(&wave.findings, GATES_SHOWN));
     }
     let mut rows = table(&["node", "kind", "wave", "outcome", "remark"]);
     let all = progress.waves.iter().flat_map(|wave| &wave.nodes).chain(&progress.others);
@@ -330,4 +353,26 @@ pub(crate) fn page(rollout: &Rollout) -> String {
     }
     let _written = write!(text, "\n{rows}");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_takes_the_place_of_the_one_before_however_wide_it_is() {
+        let first = again("one\ntwo", 0);
+        assert_eq!(
+            first, "\x1b[?7lone\x1b[K\ntwo\x1b[K\x1b[J\x1b[?7h",
+            "wrapping is off only while it is drawn"
+        );
+        assert!(again("three", 2).starts_with("\x1b[2A\x1b[?7lthree\x1b[K"));
+    }
+
+    #[test]
+    fn a_live_table_shows_the_wave_under_way_and_its_neighbours() {
+        let shown: Vec<Range<usize>> = (0..6).map(|wave| window(wave, 6)).collect();
+        assert_eq!(shown, [0..3, 0..3, 1..4, 2..5, 3..6, 3..6]);
+        assert_eq!([window(0, 2), window(1, 2), window(0, 0)], [0..2, 0..2, 0..0]);
+    }
 }
