@@ -258,12 +258,12 @@ fn head(rollout: &Rollout, progress: &Progress) -> String {
     let until = until.map(|left| format!(" (ends in {})", duration(left))).unwrap_or_default();
     let counts: Vec<String> =
         progress.counts.iter().map(|(outcome, count)| format!("{count} {}", words(outcome))).collect();
+    let counts = if counts.is_empty() { String::new() } else { format!("; {}", counts.join(", ")) };
     let mut text = format!(
-        "roll-out {}, {}: {}{until}{paused}{left}; {}",
+        "roll-out {}, {}: {}{until}{paused}{left}{counts}",
         rollout.id,
         rollout.firmware.name,
         words(&progress.phase),
-        counts.join(", ")
     );
     let why = (!progress.why.is_empty()).then(|| progress.why.clone());
     for line in why.into_iter().chain(rollout.waits_for.map(turn)) {
