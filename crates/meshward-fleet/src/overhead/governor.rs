@@ -41,8 +41,6 @@ const BURST_PERCENT: f64 = 10.0;
 /// cannot.
 const WHENEVER: f64 = 0.92;
 const SOON: f64 = 0.96;
-/// Reports come this much too often at the most: clocks of chips, and jitter.
-const EARLY: f64 = 1.0;
 /// Another period is worth telling the nodes when it differs by more than this.
 const CHANGE_MIN: f64 = 0.1;
 /// A longer one when it is longer by more than this: less is within what is kept for questions.
@@ -290,9 +288,8 @@ impl Governor {
     ) -> bool {
         let nanos = frames.iter().fold(0_u64, |sum, frame| sum.saturating_add(frame.nanos(channel)));
         let of = |span: Duration, percent: f64| (span.as_micros() as f64 * 10.0 * percent.max(0.0)) as u64;
-        let counted = self.planned * EARLY;
-        let planned = of(SLICE, counted);
-        let limit = of(WINDOW, counted + (self.evenly() - counted).max(0.0) * urgency.part());
+        let planned = of(SLICE, self.planned);
+        let limit = of(WINDOW, self.planned + (self.evenly() - self.planned).max(0.0) * urgency.part());
         let slices = WINDOW.as_micros() / SLICE.as_micros();
         // Before that, fewer were planned.
         let held = now.since(self.raised_at).as_micros() / SLICE.as_micros();
