@@ -29,6 +29,15 @@ fn fixed_seeds_pass() {
     (0..FIXED).for_each(must_pass);
 }
 
+/// Seeds with which a node once was said to be updated that was in the middle of the image, to have declined while its
+/// requests got lost, or to be deaf while its answers came late.
+#[test]
+fn seeds_that_once_failed_pass() {
+    [1_796_037_349, 6_001_588, 6_012_522, 5_003_038, 6_005_088, 6_002_833, 5_003_008]
+        .into_iter()
+        .for_each(must_pass);
+}
+
 #[test]
 fn fresh_seeds_pass() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();

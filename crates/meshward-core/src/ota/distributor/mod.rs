@@ -381,7 +381,7 @@ impl Distributor {
         let (step, last) = (Step::Part { part: request.part, probed: false }, request.part >= session.last());
         let suspects = if last { session.suspect_of_last(now) } else { session.suspects() };
         for id in suspects {
-            for frame in session.frames(self.id, id, step) {
+            for frame in session.frames(self.id, id, &step) {
                 self.packages.push_back(Package::Single { dest: id, chunk: true, frame });
             }
             session.targets.entry(id).and_modify(|target| target.test(now, last));
@@ -483,7 +483,7 @@ impl Distributor {
         for step in steps {
             let chunk = !matches!(step, Step::Announce { .. });
             let probed = !matches!(step, Step::Part { probed: false, .. } | Step::Rescue(_));
-            let frames = session.frames(self.id, id, step).into_iter();
+            let frames = session.frames(self.id, id, &step).into_iter();
             self.packages.extend(frames.map(|frame| Package::Single { dest: id, chunk, frame }));
             self.packages.extend(probed.then_some(Package::Probe(id)));
         }

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::loss::Loss;
 use super::parents::Parents;
@@ -228,23 +229,25 @@ impl Session {
     }
 
     /// The frames of a step.
-    pub(super) fn frames(&self, own: NodeId, to: NodeId, step: Step) -> Vec<Vec<u8>> {
+    pub(super) fn frames(&self, own: NodeId, to: NodeId, step: &Step) -> Vec<Vec<u8>> {
         let single = Manner { from: own, to_all: false, broadcasted: false };
         let announce = |broadcasted| {
             let offer = Offer { broadcasted, ..self.offer.clone() };
             Announce { from: own, to: Some(to), offer }.encode()
         };
+        // An Announce, what goes before it, and what wakes the node before that.
+        let announced = |wakes: &Range<u32>, then: Vec<u8>| {
+            let wakes = wakes.clone().filter(|part| *part < self.last());
+            let wakes = wakes.map(|part| self.part(to, part, self.offer.parts, single));
+            wakes.chain([then, announce(false)]).collect()
+        };
         match step {
-            Step::Announce { broadcasted } => Vec::from([announce(broadcasted)]),
-            Step::Question => Vec::from([self.question(own, to), announce(false)]),
-            Step::Part { part, .. } => Vec::from([self.part(to, part, self.offer.parts, single)]),
+            Step::Announce { broadcasted } => Vec::from([announce(*broadcasted)]),
+            Step::Question { wakes } => announced(wakes, self.question(own, to)),
+            Step::Part { part, .. } => Vec::from([self.part(to, *part, self.offer.parts, single)]),
             Step::Last => Vec::from([self.part(to, self.last(), self.offer.parts, single)]),
-            Step::Verdict { again } => {
-                let first = (again && self.last() > 0).then(|| self.part(to, 0, self.offer.parts, single));
-                let last = self.part(to, self.last(), self.offer.parts, single);
-                first.into_iter().chain([last, announce(false)]).collect()
-            }
-            Step::Rescue(part) => Vec::from([self.part(to, part, part.saturating_add(1), single)]),
+            Step::Verdict { wakes } => announced(wakes, self.part(to, self.last(), self.offer.parts, single)),
+            Step::Rescue(part) => Vec::from([self.part(to, *part, part.saturating_add(1), single)]),
         }
     }
 

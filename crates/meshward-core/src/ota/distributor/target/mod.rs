@@ -3,6 +3,10 @@
 
 mod listen;
 mod silence;
+#[cfg(test)]
+mod tests;
+
+use core::ops::Range;
 
 use super::loss::Loss;
 use super::report::{FailReason, TargetReport, TargetState};
@@ -31,13 +35,16 @@ const STILL_ASKS: Duration = Duration::from_secs(35);
 const SETTLE: Duration = Duration::from_millis(200);
 /// Announces or questions to one node without an answer for which others wait.
 const OTHERS_WAIT: u8 = 6;
+/// Rescues of one node. One that asks for the same part after them has parts of this image; if not, that shows when it
+/// has all of them, and costs it a second transfer.
+const RESCUES: u8 = 2;
 /// Complete transfers after which a node still asks for the image.
 const FAILURES: u8 = 2;
 /// Last parts to one node; each time it asked for it again.
 const LAST_PARTS: u8 = 20;
 
 /// What the distributor should send to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// An Announce and a probe.
     Announce {
@@ -46,7 +53,10 @@ pub(super) enum Step {
     },
     /// A part that no image has, and an Announce and a probe: a node in broadcast mode takes it for a gap, and
     /// asks for what it lacks; one that does not know of the image asks for its first part.
-    Question,
+    Question {
+        /// What goes first, none as a rule: [`Step::Verdict`] has why.
+        wakes: Range<u32>,
+    },
     /// This part; with a probe when nobody knows whether it is the one that the node lacks.
     Part {
         /// Its number.
@@ -58,9 +68,9 @@ pub(super) enum Step {
     Last,
     /// The last part again, in case it was lost, and an Announce and a probe: silence means updated.
     Verdict {
-        /// Not the first one: a node that took the Announce before, and whose request was lost, minds no other and
-        /// asks by itself only after 30 s. So the first part goes before it: that makes it ask for the next.
-        again: bool,
+        /// What goes first, none as a rule: a node in the middle of the image minds no Announce and asks by itself only
+        /// after 30 s; the part at which it stands makes it ask for the next.
+        wakes: Range<u32>,
     },
     /// A part that makes the node forget what it has: its counter is left over from another image.
     Rescue(u32),
@@ -124,6 +134,8 @@ pub(super) struct Target {
     /// Whether a probe is under way behind it.
     probing: bool,
     probe_answered: bool,
+    /// Probes in a row that did not come back.
+    deaf: u8,
     /// Verdicts whose probe came back without a request.
     silences: u8,
     verdicts: u8,
@@ -141,6 +153,10 @@ pub(super) struct Target {
     unchecked: bool,
     /// It asked for this part, left over from another image.
     rescue: Option<u32>,
+    /// How often it was made to forget that.
+    rescues: u8,
+    /// Whether it was sent the first part before it asked for anything.
+    woken: bool,
     /// It minds no Announce, but a node in mid-update asks by itself until then.
     may_ask_until: Option<Instant>,
     /// That time is over, and it was announced to anew.
@@ -148,6 +164,8 @@ pub(super) struct Target {
     /// It asked for the first part right after the last one: a copy of that came while it waited for its restart,
     /// which is over by then.
     restarts_by: Option<Instant>,
+    /// It asked for a part after the last one, and has said nothing since: it runs the image, or is in the middle.
+    began_anew: bool,
     failures: u8,
     changed: bool,
 }
@@ -167,6 +185,7 @@ impl Target {
             due: false,
             probing: false,
             probe_answered: false,
+            deaf: 0,
             silences: 0,
             verdicts: 0,
             last_part_at: None,
@@ -177,9 +196,12 @@ impl Target {
             trusted: false,
             unchecked: false,
             rescue: None,
+            rescues: 0,
+            woken: false,
             may_ask_until: None,
             waited_out: false,
             restarts_by: None,
+            began_anew: false,
             failures: 0,
             changed: true,
         }
@@ -339,6 +361,7 @@ impl Target {
         (self.tries, self.silences) = (0, 0);
         self.probing = false;
         self.probe_answered = false;
+        self.deaf = 0;
         self.changed = true;
     }
 
@@ -355,6 +378,7 @@ impl Target {
     fn verify_after_all(&mut self, at: Instant) {
         // If it asks again, that is the same failure.
         self.failures = self.failures.saturating_sub(1);
+        self.began_anew = true;
         self.enter(TargetState::Verifying, Some(self.verdict_at(at)));
     }
 
@@ -403,14 +427,15 @@ impl Target {
         if self.state == TargetState::Announced && pass.is_some() {
             self.enter(TargetState::Listening, None);
         }
-        if part > 0 && !self.heard && !self.trusted && self.state == TargetState::Announced {
+        let known = self.heard || self.trusted || self.woken && part == 1 || self.rescues >= RESCUES;
+        if part > 0 && !known && self.state == TargetState::Announced {
             // Parts of this image, or of another one: nobody can tell.
             self.rescue = Some(part);
             return;
         }
         (self.heard, self.asked_at) = (true, now);
         (self.tries, self.silences) = (0, 0);
-        self.due = false;
+        (self.due, self.began_anew) = (false, false);
         let has_last = matches!(self.state, TargetState::Finishing | TargetState::Verifying);
         self.restarts_by = self.restarts_by.filter(|by| now <= *by);
         if part == 0 && last > 0 && has_last {
@@ -458,7 +483,7 @@ impl Target {
             return false;
         }
         loss.probe(self.depth, true);
-        self.probing = false;
+        (self.probing, self.deaf) = (false, 0);
         match self.state {
             TargetState::Announced if pass => self.enter(TargetState::Listening, None),
             // Its stream has deadlines of its own.
@@ -487,6 +512,9 @@ impl Target {
         if let Some(part) = self.rescue.take() {
             // The Announce behind it starts the node properly.
             self.due = self.state == TargetState::Announced;
+            self.rescues += 1;
+            // One that asks is interested, although not for what it should ask for.
+            (self.tries, self.waited_out, self.may_ask_until) = (0, false, None);
             return Some(Step::Rescue(part));
         }
         match self.state {
@@ -514,11 +542,11 @@ impl Target {
         self.probe_answered = false;
         self.deadline = Some(now + leave.patience.saturating_mul(1 << self.tries.saturating_sub(1).min(3)));
         Some(match self.state {
-            TargetState::Ready | TargetState::Listening => Step::Question,
+            TargetState::Ready | TargetState::Listening => Step::Question { wakes: 0..0 },
             TargetState::Verifying => {
                 self.last_part_at = Some(now);
                 self.verdicts = self.verdicts.saturating_add(1);
-                Step::Verdict { again: self.silences > 0 }
+                Step::Verdict { wakes: self.wakes() }
             }
             TargetState::Receiving => {
                 if !self.stream.is_active() {
@@ -528,9 +556,20 @@ impl Target {
                 Step::Announce { broadcasted: false }
             }
             // One that listens to a broadcast, of ours or of an earlier sender, minds no Announce.
-            TargetState::Announced if !leave.listen && self.tries > 1 => Step::Question,
+            TargetState::Announced if !leave.listen && self.tries > 1 => {
+                // It may have taken the Announce, and its request been lost. After a rescue it must take one first.
+                self.woken = self.rescues == 0 && (self.tries > 2 || self.waited_out);
+                Step::Question { wakes: 0..u32::from(self.woken) }
+            }
             state => Step::Announce { broadcasted: leave.listen && state == TargetState::Announced },
         })
+    }
+
+    /// The parts at one of which it stands if it does not run the image. It took an Announce and its request was lost:
+    /// then at the beginning. It was lost from sight while it was served: then where it was, or one further.
+    fn wakes(&self) -> Range<u32> {
+        let low = self.stream.low();
+        if self.began_anew { low..low.saturating_add(2) } else { 0..u32::from(self.silences > 0) }
     }
 
     fn last_part(&mut self, now: Instant, leave: Leave) -> Option<Step> {

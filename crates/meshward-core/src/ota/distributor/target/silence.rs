@@ -53,6 +53,7 @@ impl Target {
         let answered = core::mem::take(&mut self.probe_answered);
         if core::mem::take(&mut self.probing) && !answered {
             seen.loss.probe(self.depth, false);
+            self.deaf = self.deaf.saturating_add(1);
         }
         self.time_is_up(now, seen, answered);
     }
@@ -63,7 +64,7 @@ impl Target {
         match self.state {
             TargetState::Announced if answered => self.no_request(now, seen),
             TargetState::Ready | TargetState::Listening if answered => self.no_answer(seen, rounds),
-            TargetState::Announced | TargetState::Ready if self.tries >= tries => {
+            TargetState::Announced | TargetState::Ready if self.deaf >= tries => {
                 self.fail(FailReason::Silent)
             }
             TargetState::Receiving if self.has_stalled(now, &seen.loss) => self.fail(FailReason::Stalled),
