@@ -13,7 +13,8 @@
 //!
 //! A stock node never says that it is updated. After the restarts each gets a *verdict*: its last part again,
 //! in case that was lost, an Announce, and a delay probe. If the probe comes back and no request does, it runs
-//! the image, or restarts into it. Where relays lose messages it takes several such silences.
+//! the image, or restarts into it. Where relays lose messages it takes several such silences. One that may be in
+//! the middle minds no Announce, and is woken by the part at which it stands.
 //!
 //! A second sender for the same role ruins every stock receiver's update, so an Announce or Data of somebody
 //! else's stops this one until it has been silent for [`FOREIGN_QUIET`].
@@ -384,7 +385,7 @@ impl Distributor {
             for frame in session.frames(self.id, id, &step) {
                 self.packages.push_back(Package::Single { dest: id, chunk: true, frame });
             }
-            session.targets.entry(id).and_modify(|target| target.test(now, last));
+            session.targets.entry(id).and_modify(|target| target.test(now, request.part, last));
         }
     }
 

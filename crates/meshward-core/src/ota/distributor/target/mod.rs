@@ -155,8 +155,10 @@ pub(super) struct Target {
     rescue: Option<u32>,
     /// How often it was made to forget that.
     rescues: u8,
-    /// Whether it was sent the first part before it asked for anything.
+    /// Whether it was sent the part at which it may stand before it asked for anything.
     woken: bool,
+    /// That part: the first one, or the one for which somebody asked in our name.
+    may_lack: u32,
     /// It minds no Announce, but a node in mid-update asks by itself until then.
     may_ask_until: Option<Instant>,
     /// That time is over, and it was announced to anew.
@@ -198,6 +200,7 @@ impl Target {
             rescue: None,
             rescues: 0,
             woken: false,
+            may_lack: 0,
             may_ask_until: None,
             waited_out: false,
             restarts_by: None,
@@ -251,11 +254,13 @@ impl Target {
         self.may_straggle() && self.verdict_at(now) > now
     }
 
-    /// A part goes to it, to find out whether it is the one who asks for it in our name; the last one, if `last`.
-    pub(super) fn test(&mut self, now: Instant, last: bool) {
+    /// This part goes to it, to find out whether it is the one who asks for it in our name; the last one, if `last`.
+    pub(super) fn test(&mut self, now: Instant, part: u32, last: bool) {
         self.trusted = true;
         if last {
             self.last_part_at = Some(now);
+        } else {
+            self.may_lack = part;
         }
     }
 
@@ -427,7 +432,8 @@ impl Target {
         if self.state == TargetState::Announced && pass.is_some() {
             self.enter(TargetState::Listening, None);
         }
-        let known = self.heard || self.trusted || self.woken && part == 1 || self.rescues >= RESCUES;
+        let known =
+            self.heard || self.trusted || self.woken && part == self.may_lack + 1 || self.rescues >= RESCUES;
         if part > 0 && !known && self.state == TargetState::Announced {
             // Parts of this image, or of another one: nobody can tell.
             self.rescue = Some(part);
@@ -559,7 +565,7 @@ impl Target {
             TargetState::Announced if !leave.listen && self.tries > 1 => {
                 // It may have taken the Announce, and its request been lost. After a rescue it must take one first.
                 self.woken = self.rescues == 0 && (self.tries > 2 || self.waited_out);
-                Step::Question { wakes: 0..u32::from(self.woken) }
+                Step::Question { wakes: self.may_lack..self.may_lack.saturating_add(u32::from(self.woken)) }
             }
             state => Step::Announce { broadcasted: leave.listen && state == TargetState::Announced },
         })

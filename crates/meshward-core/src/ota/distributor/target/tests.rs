@@ -128,6 +128,20 @@ fn one_whose_requests_get_lost_is_sent_the_first_part_and_not_taken_for_another_
 }
 
 #[test]
+fn one_that_may_ask_in_our_name_is_sent_what_was_asked_for() {
+    let mut course = Course::new();
+    course.target.test(course.now, 4, false);
+    let steps = [(); 3].map(|()| {
+        let step = course.step();
+        course.answers_probe();
+        step
+    });
+    assert_eq!(steps[2], Step::Question { wakes: 4..5 });
+    course.asks(5);
+    assert_eq!(course.step(), Step::Part { part: 5, probed: false });
+}
+
+#[test]
 fn one_that_is_made_to_forget_takes_the_announce_before_anything_else() {
     let mut course = Course::new();
     for _ in 0..3 {
