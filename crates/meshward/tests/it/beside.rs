@@ -4,63 +4,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::program::{Gateway, Running, run, testdata, text};
+use crate::bench::{KEYS, Mesh, image, kill, running};
+use crate::program::{Gateway, Running, text};
 
 /// Longest that a phase of this small mesh may take; two share the channel and the restarts.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Sensors 61 and 62 below it, valves 63 and 64; each role has a canary, which is the one below.
-struct Bench {
-    folder: tempfile::TempDir,
-    nodes: Vec<Running>,
-    port: String,
+fn mesh() -> Mesh {
+    Mesh::new(&[
+        (61, "sensor", None, KEYS),
+        (62, "sensor", Some(0), KEYS),
+        (63, "valve", Some(0), KEYS),
+        (64, "valve", Some(2), KEYS),
+    ])
 }
 
-fn image(version: &str) -> String {
-    testdata(&format!("firmware/node-c3-v{version}.bin")).to_str().unwrap().to_owned()
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        for kind in ["author", "operator"] {
-            let made = run(&["firmware", "keygen", "--kind", kind, "-o", &path(kind)]);
-            assert!(made.status.success(), "{}", text(&made.stderr));
-        }
-        let node = |id: &str, role: &str, parent: Option<&str>| {
-            let (flash, image) = (path(&format!("{id}.flash")), image("1.4.2"));
-            let (author, operator) = (path("author.pub"), path("operator.pub"));
-            let mut args = vec!["node", "--id", id, "--listen", "127.0.0.1:0", "--role", role];
-            args.extend(["--flash", &flash, "--image", &image, "--key", &author, "--key", &operator]);
-            args.extend(parent.iter().flat_map(|parent| ["--connect", *parent]));
-            let running = Running::start(&args);
-            let port = running.port();
-            (running, port)
-        };
-        let (relay, port) = node("61", "sensor", None);
-        let (valve, valve_port) = node("63", "valve", Some(&port));
-        let (sensor, _) = node("62", "sensor", Some(&port));
-        let (leaf, _) = node("64", "valve", Some(&valve_port));
-        Self { folder, nodes: vec![relay, sensor, valve, leaf], port }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn gateway(&self) -> Gateway {
-        let (key, store) = (self.path("operator"), self.path("mesh.db"));
-        Gateway::start_with(&self.port, &["--operator-key", &key, "--store", &store, "--learning", "5"])
-    }
-
-    /// How often each node has started, by id.
-    fn boots(&self) -> [usize; 4] {
-        let boot = |line: &String| line.split(": boot ").nth(1)?.split(',').next()?.parse().ok();
-        let boots = |running: &Running| running.said_so_far().iter().filter_map(boot).max().unwrap_or(0);
-        core::array::from_fn(|at| boots(&self.nodes[at]))
-    }
-
+impl Mesh {
     /// Brings an image to a role, its canary first; the client waits for the end, which it need not see.
     fn deploy(&self, gateway: &Gateway, role: &str, version: &str, canary: u32) -> Running {
         // Without gates, because a trial of these nodes takes a minute.
@@ -68,8 +28,7 @@ impl Bench {
             "name = \"{role}s\"\npromotion = \"after_canary\"\ngates = []\n[canary]\nnodes = [{canary}]\nsoak_s = 4\n\
              [soak]\nlooks = 1\nbaseline_s = 2\nsoak_s = 1\n[restart]\naway_percent_most = 100\n"
         );
-        let path = self.path(&format!("{role}.toml"));
-        std::fs::write(&path, plan).unwrap();
+        let path = self.bench.write(&format!("{role}.toml"), &plan);
         let (author, image, base) = (self.path("author"), image(version), image("1.4.2"));
         let words = ["ota", "deploy", &image, "--role", role, "--author", &author, "--sequence", "1"];
         let more = ["--base", &base, "--plan", &path, "--url", &gateway.url];
@@ -100,20 +59,14 @@ fn until(gateway: &Gateway, what: &str, done: impl Fn(&[Value]) -> bool) -> Vec<
     }
 }
 
-/// How many nodes run the image. A trial of these takes a minute.
-fn running(rollout: &Value) -> u64 {
-    let count = |outcome: &str| rollout["progress"]["counts"][outcome].as_u64().unwrap_or(0);
-    count("updated") + count("trial")
-}
-
 #[test]
 fn two_roles_are_brought_their_images_at_once_and_a_killed_gateway_goes_on_with_both() {
-    let bench = Bench::new();
-    let gateway = bench.gateway();
+    let mesh = mesh();
+    let gateway = mesh.gateway();
     gateway.sees(4);
-    let clients = [bench.deploy(&gateway, "sensor", "1.4.3", 62), {
+    let clients = [mesh.deploy(&gateway, "sensor", "1.4.3", 62), {
         until(&gateway, "one", |all| all.len() == 1);
-        bench.deploy(&gateway, "valve", "1.5.0", 64)
+        mesh.deploy(&gateway, "valve", "1.5.0", 64)
     }];
     let knows = |all: &[Value]| all.len() == 2 && all.iter().all(|rollout| rollout["phase"] != "surveying");
     let both = until(&gateway, "two at once, that know their nodes", knows);
@@ -132,29 +85,27 @@ fn two_roles_are_brought_their_images_at_once_and_a_killed_gateway_goes_on_with_
 
     // Killed while both are under way, whatever they do.
     until(&gateway, "a canary that starts", |all| phases(all).contains(&"activating"));
-    gateway.process.signal("KILL");
-    assert_eq!(gateway.process.ended(), None, "a signal ended it");
+    kill(gateway);
     drop(clients);
-    let gateway = bench.gateway();
+    let gateway = mesh.gateway();
     let waiting = until(&gateway, "both waiting for somebody", |all| phases(all) == ["approval", "approval"]);
     assert_eq!(waiting.iter().map(running).collect::<Vec<_>>(), [1, 1], "{waiting:?}");
-    gateway.process.signal("KILL");
-    assert_eq!(gateway.process.ended(), None, "a signal ended it");
-    let gateway = bench.gateway();
+    kill(gateway);
+    let gateway = mesh.gateway();
     until(&gateway, "both as they were", |all| phases(all) == ["approval", "approval"]);
     gateway.sees(4);
-    assert_eq!(bench.boots(), [1, 2, 1, 2], "the canaries have started it, once");
+    assert_eq!(mesh.boots(), [1, 2, 1, 2], "the canaries have started it, once");
 
     // Each goes on by itself.
     gateway.json(&["ota", "approve", "2"]);
     let valves = until(&gateway, "the valves' end", |all| phases(all)[1] == "finished");
     assert_eq!((phases(&valves)[0], running(&valves[1])), ("approval", 2), "{valves:?}");
-    assert_eq!(bench.boots(), [1, 2, 2, 2], "no sensor was touched");
+    assert_eq!(mesh.boots(), [1, 2, 2, 2], "no sensor was touched");
     gateway.json(&["ota", "approve", "1"]);
     let over = until(&gateway, "the end of both", |all| phases(all) == ["finished", "finished"]);
     assert_eq!(over.iter().map(running).collect::<Vec<_>>(), [2, 2], "{over:?}");
     gateway.sees(4);
-    assert_eq!(bench.boots(), [2, 2, 2, 2], "nobody is updated twice");
+    assert_eq!(mesh.boots(), [2, 2, 2, 2], "nobody is updated twice");
     for (rollout, mine) in over.iter().zip([[61, 62], [63, 64]]) {
         let nodes = rollout["nodes"].as_array().unwrap();
         let updated: Vec<u64> = nodes

@@ -9,7 +9,8 @@ use meshward_core::rng::Rng;
 use meshward_gateway::store::{EventFilter, Store, StoreOptions};
 use serde_json::Value;
 
-use crate::program::{Gateway, Running, run, testdata, text};
+use crate::bench::{KEYS, Mesh, image};
+use crate::program::{Gateway, Running, run, text};
 use crate::status::until;
 
 /// Kills in one run, unless `MESHWARD_KILLS` says how many; so many meshes at once, unless `MESHWARD_AT_ONCE` does.
@@ -20,57 +21,9 @@ const LATEST_MS: u64 = 20_000;
 /// No update of two nodes takes so long, with waiting for those that are to come back.
 const UPDATE_MAX: Duration = Duration::from_secs(180);
 
-/// A folder with keys, flash files, a database and two real images; a Meshward node, and a stock one below it.
-struct Bench {
-    folder: tempfile::TempDir,
-    images: [String; 2],
-    processes: [Running; 2],
-    port: String,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        for kind in ["author", "operator"] {
-            let made = run(&["firmware", "keygen", "--kind", kind, "-o", &path(kind)]);
-            assert!(made.status.success(), "{}", text(&made.stderr));
-        }
-        let images = ["1.4.2", "1.4.3"].map(|version| {
-            testdata(&format!("firmware/node-c3-v{version}.bin")).to_str().unwrap().to_owned()
-        });
-        let node = |id: &str, parent: Option<&str>, keys: &[String]| {
-            let (flash, image) = (path(&format!("{id}.flash")), &images[0]);
-            let mut args = vec!["node", "--id", id, "--listen", "127.0.0.1:0", "--role", "sensor"];
-            args.extend(["--flash", &flash, "--image", image]);
-            args.extend(parent.iter().flat_map(|parent| ["--connect", *parent]));
-            args.extend(keys.iter().flat_map(|key| ["--key", key]));
-            let running = Running::start(&args);
-            let port = running.port();
-            (running, port)
-        };
-        let keys = [path("author.pub"), path("operator.pub")];
-        let (signed, port) = node("71", None, &keys);
-        let (stock, _) = node("72", Some(&port), &[]);
-        Self { folder, images, processes: [signed, stock], port }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn gateway(&self) -> Gateway {
-        let (key, store) = (self.path("operator"), self.path("mesh.db"));
-        let args = ["--operator-key", &key, "--store", &store, "--learning", "5"];
-        Gateway::start_with(&self.port, &args)
-    }
-
-    /// How often each node has started.
-    fn boots(&self) -> [usize; 2] {
-        let boot = |line: &String| line.split(": boot ").nth(1)?.split(',').next()?.parse().ok();
-        let boots = |running: &Running| running.said_so_far().iter().filter_map(boot).max().unwrap_or(0);
-        [boots(&self.processes[0]), boots(&self.processes[1])]
-    }
+/// A Meshward node, and a stock one below it.
+fn mesh() -> Mesh {
+    Mesh::new(&[(71, "sensor", None, KEYS), (72, "sensor", Some(0), &[])])
 }
 
 /// The newest roll-out; nothing while there is none.
@@ -86,16 +39,16 @@ fn is_finished(rollout: &Value) -> bool {
 /// Starts an update, kills the gateway some time later, starts it again and sees the update through. The phase in which
 /// it was killed.
 fn kill_once(after: Duration) -> String {
-    let bench = Bench::new();
-    let gateway = bench.gateway();
+    let mesh = mesh();
+    let gateway = mesh.gateway();
     gateway.sees(2);
     gateway.json(&["name", "71", "pump house"]);
     let started = Instant::now();
     // The client waits for the end, which it will not see.
-    let (url, author) = (gateway.url.clone(), bench.path("author"));
-    let [old, new] = &bench.images;
+    let (url, author) = (gateway.url.clone(), mesh.path("author"));
+    let (old, new) = (image("1.4.2"), image("1.4.3"));
     let args =
-        ["ota", "deploy", new, "--role", "sensor", "--author", &author, "--sequence", "1", "--base", old];
+        ["ota", "deploy", &new, "--role", "sensor", "--author", &author, "--sequence", "1", "--base", &old];
     let deploy = Running::start(&[&args[..], &["--confirm-receiver", "--url", &url]].concat());
     let accepted = until(&gateway, &["ota", "status"], |rollouts| rollouts[0]["id"].is_u64());
     // From the first question to the last restart.
@@ -106,11 +59,11 @@ fn kill_once(after: Duration) -> String {
     gateway.process.signal("KILL");
     drop((deploy, gateway.process.ended()));
 
-    let kept = events(&bench.path("mesh.db"));
+    let kept = events(&mesh.path("mesh.db"));
     for id in told {
         assert!(kept.contains(&id), "event {id}, of a second ago, is kept");
     }
-    let gateway = bench.gateway();
+    let gateway = mesh.gateway();
     let mut now = newest(&gateway);
     assert_eq!(now["id"], accepted[0]["id"], "what was accepted is there: {now}");
     while !is_finished(&now) {
@@ -125,13 +78,13 @@ fn kill_once(after: Duration) -> String {
     };
     assert!(nodes.len() == 2 && nodes.iter().all(is_done), "killed at {before}: {now}");
     gateway.sees(2);
-    assert_eq!(bench.boots(), [2, 2], "each runs the image, and nobody is updated twice; killed at {before}");
+    assert_eq!(mesh.boots(), [2, 2], "each runs the image, and nobody is updated twice; killed at {before}");
     let nodes = gateway.json(&["nodes"]);
     assert_eq!((&nodes[0]["id"], &nodes[0]["name"]), (&71.into(), &"pump house".into()), "{nodes}");
     let first = logged(&gateway).into_iter().min();
     assert!(first > kept.last().copied(), "no number of an event comes twice");
     assert_eq!(gateway.process.terminate(), Some(0));
-    let audit = audited(&bench.path("mesh.db"));
+    let audit = audited(&mesh.path("mesh.db"));
     for action in ["PUT /api/v1/nodes/{id}/name", "firmware.add", "rollout.start"] {
         assert!(audit.iter().any(|line| line == action), "{action} is in the audit: {audit:?}");
     }
@@ -209,16 +162,16 @@ fn killed_at_any_moment_of_an_update_it_goes_on_and_loses_nothing() {
 
 #[test]
 fn two_gateways_do_not_share_a_database() {
-    let bench = Bench::new();
-    let first = bench.gateway();
-    let store = bench.path("mesh.db");
-    let args = ["gateway", "--peer", &bench.port, "--http", "127.0.0.1:0", "--store", &store];
+    let mesh = mesh();
+    let first = mesh.gateway();
+    let store = mesh.path("mesh.db");
+    let args = ["gateway", "--peer", &mesh.port, "--http", "127.0.0.1:0", "--store", &store];
     let second = run(&args);
     let said = text(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("another gateway uses this database: process"), "{said}");
     // It can be copied meanwhile, but not replaced.
-    let (copy, more) = (bench.path("copy.db"), ["--store", &store]);
+    let (copy, more) = (mesh.path("copy.db"), ["--store", &store]);
     let store_is = |verb: &[&str]| run(&[&["store"][..], verb, &more].concat());
     let copied = store_is(&["backup", &copy]);
     assert!(copied.status.success(), "{}", text(&copied.stderr));
@@ -233,6 +186,6 @@ fn two_gateways_do_not_share_a_database() {
     let third = Gateway::of(&args);
     assert_eq!(third.process.terminate(), Some(0));
     let unusable =
-        run(&["gateway", "--peer", &bench.port, "--http", "127.0.0.1:0", "--store", "/proc/no/mesh.db"]);
+        run(&["gateway", "--peer", &mesh.port, "--http", "127.0.0.1:0", "--store", "/proc/no/mesh.db"]);
     assert!(text(&unusable.stderr).contains("/proc/no/mesh.db"), "{}", text(&unusable.stderr));
 }

@@ -4,49 +4,10 @@ use meshward_core::flash::{Books, Layout};
 use meshward_gateway::boot;
 use meshward_gateway::flash_file::FlashFile;
 
-use crate::program::{Gateway, Running, run, testdata, text};
+use crate::bench::{Bench, KEYS, image};
+use crate::program::{Gateway, Running, run, text};
 
 const NEW_MD5: &str = "4639cc6276c15e1cc31cda3b69b09ad2";
-
-/// A folder with keys, flash files and two real images.
-struct Bench {
-    folder: tempfile::TempDir,
-    old: String,
-    new: String,
-}
-
-impl Bench {
-    fn new(kinds: &[&str]) -> Self {
-        let image = |version: &str| {
-            testdata(&format!("firmware/node-c3-v{version}.bin")).to_str().unwrap().to_owned()
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let bench = Self { folder, old: image("1.4.2"), new: image("1.4.3") };
-        for kind in kinds {
-            let made = run(&["firmware", "keygen", "--kind", kind, "-o", &bench.path(kind)]);
-            assert!(made.status.success(), "{}", text(&made.stderr));
-        }
-        bench
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Starts a node below the one that listens at `parent`; a chip that is new is given these keys.
-    fn node(&self, id: u32, parent: Option<&str>, keys: &[&str]) -> (Running, String) {
-        let (id, flash) = (id.to_string(), self.path(&format!("{id}.flash")));
-        let keys: Vec<String> = keys.iter().map(|key| self.path(key)).collect();
-        let mut args =
-            vec!["node", "--id", &id, "--listen", "127.0.0.1:0", "--role", "sensor", "--flash", &flash];
-        args.extend(["--image", &self.old]);
-        args.extend(parent.iter().flat_map(|parent| ["--connect", *parent]));
-        args.extend(keys.iter().flat_map(|key| ["--key", key]));
-        let running = Running::start(&args);
-        let port = running.port();
-        (running, port)
-    }
-}
 
 /// What each group of a forecast is sent, and how many nodes that are.
 fn groups(forecast: &serde_json::Value) -> Vec<(String, usize)> {
@@ -60,18 +21,17 @@ fn groups(forecast: &serde_json::Value) -> Vec<(String, usize)> {
 #[test]
 fn signed_nodes_and_stock_nodes_are_updated_by_one_verb() {
     let bench = Bench::new(&["author", "operator"]);
-    let (author, new) = (bench.path("author"), &bench.new);
-    let keys = ["author.pub", "operator.pub"];
-    let (first, port) = bench.node(41, None, &keys);
-    let (second, second_port) = bench.node(42, Some(&port), &keys);
-    let (stock, _) = bench.node(43, Some(&second_port), &[]);
+    let (author, old, new) = (&bench.path("author"), &image("1.4.2"), &image("1.4.3"));
+    let (first, port) = bench.node(41, "sensor", None, KEYS);
+    let (second, second_port) = bench.node(42, "sensor", Some(&port), KEYS);
+    let (stock, _) = bench.node(43, "sensor", Some(&second_port), &[]);
     let gateway = Gateway::start_with(&port, &["--operator-key", &bench.path("operator")]);
     gateway.sees(3);
 
     // Without a manifest nothing can be sent to those who want a signature.
     let bare = gateway.json(&["ota", "forecast", new, "--role", "sensor"]);
     assert_eq!(groups(&bare), [("turbo".to_owned(), 1), ("nothing".to_owned(), 2)], "{bare}");
-    let signed = ["--role", "sensor", "--author", &author, "--sequence", "5", "--base", &bench.old];
+    let signed = ["--role", "sensor", "--author", author, "--sequence", "5", "--base", old];
     let forecast = [&["ota", "forecast", new][..], &signed].concat();
     let reckoned = gateway.json(&forecast);
     assert_eq!(groups(&reckoned), [("delta".to_owned(), 2), ("turbo".to_owned(), 1)], "{reckoned}");
@@ -94,7 +54,7 @@ fn signed_nodes_and_stock_nodes_are_updated_by_one_verb() {
     }
     // A chip that has been given keys keeps them: what is not signed does not get in by a restart.
     assert_eq!(second.terminate(), Some(0));
-    let (_second, _) = bench.node(42, Some(&port), &[]);
+    let (_second, _) = bench.node(42, "sensor", Some(&port), &[]);
     let chip = FlashFile::open(bench.path("42.flash").as_ref(), Layout::FOUR_MEGABYTES.size).unwrap();
     assert!(boot::has_keys(&chip, &Books::FOUR_MEGABYTES).unwrap());
 }
@@ -102,13 +62,13 @@ fn signed_nodes_and_stock_nodes_are_updated_by_one_verb() {
 #[test]
 fn what_a_signed_node_does_not_take_is_said_in_words() {
     let bench = Bench::new(&["author", "operator"]);
-    let (author, new) = (bench.path("author"), &bench.new);
+    let (author, old, new) = (&bench.path("author"), &image("1.4.2"), &image("1.4.3"));
     // It does not know the operator.
-    let (_node, port) = bench.node(61, None, &["author.pub"]);
+    let (_node, port) = bench.node(61, "sensor", None, &["author.pub"]);
     let gateway = Gateway::start_with(&port, &["--operator-key", &bench.path("operator")]);
     gateway.sees(1);
     let manifest = bench.path("manifest");
-    let sign = ["firmware", "sign", new, "--key", &author, "--role", "sensor", "--sequence", "5", "-o"];
+    let sign = ["firmware", "sign", new, "--key", author, "--role", "sensor", "--sequence", "5", "-o"];
     assert!(run(&[&sign[..], &[&manifest]].concat()).status.success());
     let deploy = |image: &str, more: &[&str]| gateway.ask(&[&["ota", "deploy", image][..], more].concat());
     let refused = deploy(new, &["--manifest", &manifest]);
@@ -121,16 +81,16 @@ fn what_a_signed_node_does_not_take_is_said_in_words() {
     let baseless = text(&deploy(new, &["--scheme", "delta"]).stdout);
     assert!(baseless.contains("runs an image that is not at hand"), "{baseless}");
 
-    let other_image = deploy(&bench.old, &["--manifest", &manifest]);
+    let other_image = deploy(old, &["--manifest", &manifest]);
     assert!(text(&other_image.stderr).contains("the manifest is of image"), "{}", text(&other_image.stderr));
     let other_role = deploy(new, &["--manifest", &manifest, "--role", "relay"]);
     assert!(text(&other_role.stderr).contains("the image's manifest is for ESP32 sensor"));
-    let same = deploy(&bench.old, &["--role", "sensor", "--author", &author, "--sequence", "5"]);
+    let same = deploy(old, &["--role", "sensor", "--author", author, "--sequence", "5"]);
     assert!(same.status.success() && text(&same.stdout).contains("runs this image already"));
     let wrong_key =
         deploy(new, &["--role", "sensor", "--author", &bench.path("operator"), "--sequence", "5"]);
     assert!(text(&wrong_key.stderr).contains("nodes want kind author"), "{}", text(&wrong_key.stderr));
-    let wrong_operator = run(&["gateway", "--peer", &port, "--operator-key", &author]);
+    let wrong_operator = run(&["gateway", "--peer", &port, "--operator-key", author]);
     assert!(
         text(&wrong_operator.stderr).contains("of kind author, and a gateway needs one of kind operator")
     );
@@ -147,12 +107,12 @@ fn a_held_rollout_of_signed_nodes_starts_the_image_in_waves() {
     assert!(line.contains("op.pub (for the nodes)"), "{line}");
     assert_eq!(gateway.terminate(), Some(0));
     let keys = ["author.pub", "op.pub"];
-    let (_first, port) = bench.node(51, None, &keys);
-    let (second, _) = bench.node(52, Some(&port), &keys);
+    let (_first, port) = bench.node(51, "sensor", None, &keys);
+    let (second, _) = bench.node(52, "sensor", Some(&port), &keys);
     let gateway = Gateway::start_with(&port, &["--operator-key", &operator]);
     gateway.sees(2);
     let author = bench.path("author");
-    let args = ["ota", "deploy", &bench.new, "--role", "sensor", "--author", &author];
+    let args = ["ota", "deploy", &image("1.4.3"), "--role", "sensor", "--author", &author];
     let output = gateway.ask(&[&args[..], &["--sequence", "1", "--hold", "--airtime", "50"]].concat());
     let said = text(&output.stdout);
     assert!(

@@ -6,62 +6,18 @@ use std::time::{Duration, Instant};
 use meshward_gateway::store::{AuditVerdict, Store, StoreOptions};
 use serde_json::Value;
 
-use crate::program::{Gateway, Running, run, testdata, text};
+use crate::bench::{KEYS, Mesh, image, kill, running};
+use crate::program::{Gateway, Running, run, text};
 
 /// Longest that a phase of these small meshes may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A folder with keys, a plan, flash files, a database; the canary 52 hangs below 51.
-struct Bench {
-    folder: tempfile::TempDir,
-    nodes: [Running; 2],
-    port: String,
+/// The canary 52 hangs below 51.
+fn mesh() -> Mesh {
+    Mesh::new(&[(51, "sensor", None, KEYS), (52, "sensor", Some(0), KEYS)])
 }
 
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        for kind in ["author", "operator"] {
-            let made = run(&["firmware", "keygen", "--kind", kind, "-o", &path(kind)]);
-            assert!(made.status.success(), "{}", text(&made.stderr));
-        }
-        let node = |id: &str, parent: Option<&str>| {
-            let (flash, image) = (path(&format!("{id}.flash")), image("1.4.2"));
-            let (author, operator) = (path("author.pub"), path("operator.pub"));
-            let mut args = vec!["node", "--id", id, "--listen", "127.0.0.1:0", "--role", "sensor"];
-            args.extend(["--flash", &flash, "--image", &image, "--key", &author, "--key", &operator]);
-            args.extend(parent.iter().flat_map(|parent| ["--connect", *parent]));
-            let running = Running::start(&args);
-            let port = running.port();
-            (running, port)
-        };
-        let (relay, port) = node("51", None);
-        let (canary, _) = node("52", Some(&port));
-        Self { folder, nodes: [relay, canary], port }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn write(&self, name: &str, plan: &str) -> String {
-        std::fs::write(self.path(name), plan).unwrap();
-        self.path(name)
-    }
-
-    fn gateway(&self) -> Gateway {
-        let (key, store) = (self.path("operator"), self.path("mesh.db"));
-        Gateway::start_with(&self.port, &["--operator-key", &key, "--store", &store, "--learning", "5"])
-    }
-
-    /// How often each node has started: 51, then 52.
-    fn boots(&self) -> [usize; 2] {
-        let boot = |line: &String| line.split(": boot ").nth(1)?.split(',').next()?.parse().ok();
-        let boots = |running: &Running| running.said_so_far().iter().filter_map(boot).max().unwrap_or(0);
-        [boots(&self.nodes[0]), boots(&self.nodes[1])]
-    }
-
+impl Mesh {
     /// What is brought, by this plan.
     fn what(&self, verb: &str, plan: &str) -> Vec<String> {
         let author = self.path("author");
@@ -70,10 +26,6 @@ impl Bench {
         let words = words.into_iter().map(str::to_owned);
         words.chain(["--base".to_owned(), image("1.4.2"), "--plan".to_owned(), plan.to_owned()]).collect()
     }
-}
-
-fn image(version: &str) -> String {
-    testdata(&format!("firmware/node-c3-v{version}.bin")).to_str().unwrap().to_owned()
 }
 
 fn ask(gateway: &Gateway, words: &[String]) -> std::process::Output {
@@ -93,17 +45,6 @@ fn until(gateway: &Gateway, phases: &[&str], always: impl Fn()) -> Value {
         assert!(Instant::now() < deadline, "no {phases:?} of {rollouts}");
         std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-/// How many nodes run the image. A trial of these takes a minute.
-fn running(rollout: &Value) -> u64 {
-    let count = |outcome: &str| rollout["progress"]["counts"][outcome].as_u64().unwrap_or(0);
-    count("updated") + count("trial")
-}
-
-fn kill(gateway: Gateway) {
-    gateway.process.signal("KILL");
-    assert_eq!(gateway.process.ended(), None, "a signal ended it");
 }
 
 /// What was decided, oldest first, by a database whose audit is whole.
@@ -129,55 +70,55 @@ const PLAN: &str = "name = \"two nodes\"\npromotion = \"after_canary\"\ngates = 
 
 #[test]
 fn killed_in_the_middle_of_a_plan_it_goes_on_where_it_was_and_nobody_starts_early() {
-    let bench = Bench::new();
-    let plan = bench.write("plan.toml", PLAN);
-    let gateway = bench.gateway();
+    let mesh = mesh();
+    let plan = mesh.bench.write("plan.toml", PLAN);
+    let gateway = mesh.gateway();
     gateway.sees(2);
-    let preview = ask(&gateway, &[bench.what("forecast", &plan), vec!["--json".to_owned()]].concat());
+    let preview = ask(&gateway, &[mesh.what("forecast", &plan), vec!["--json".to_owned()]].concat());
     let preview: Value = serde_json::from_slice(&preview.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&preview.stderr)));
     let of = |wave: usize| preview["waves"][wave]["nodes"][0]["id"].clone();
     assert_eq!((of(0), of(1), &preview["no_way_back"]), (52.into(), 51.into(), &serde_json::json!([])));
     assert!(preview["bytes"].as_u64().unwrap() > 0 && preview["eta_seconds"].as_f64().unwrap() > 9.0);
 
-    let deploy = [bench.what("deploy", &plan), vec!["--url".to_owned(), gateway.url.clone()]].concat();
+    let deploy = [mesh.what("deploy", &plan), vec!["--url".to_owned(), gateway.url.clone()]].concat();
     let deploy = Running::start(&deploy.iter().map(String::as_str).collect::<Vec<_>>());
-    let spared = || assert_eq!(bench.boots()[0], 1, "51 is not of the canary");
+    let spared = || assert_eq!(mesh.boots()[0], 1, "51 is not of the canary");
     // Whatever a wave is doing, and while somebody is waited for.
     until(&gateway, &["activating"], spared);
     kill(gateway);
     drop(deploy);
-    let gateway = bench.gateway();
+    let gateway = mesh.gateway();
     until(&gateway, &["soaking"], spared);
     kill(gateway);
-    let gateway = bench.gateway();
+    let gateway = mesh.gateway();
     let waits = until(&gateway, &["approval"], spared);
     assert_eq!(running(&waits), 1, "the canary runs it: {waits}");
     kill(gateway);
-    let gateway = bench.gateway();
+    let gateway = mesh.gateway();
     // As it is known at once, and when its nodes are back.
     until(&gateway, &["approval"], spared);
     gateway.sees(2);
     let shown = text(&gateway.ask(&["ota", "show", "1"]).stdout);
     assert!(shown.contains("waits for somebody's approval"), "{shown}");
-    assert_eq!(bench.boots(), [1, 2], "the canary has started it, once");
+    assert_eq!(mesh.boots(), [1, 2], "the canary has started it, once");
 
     gateway.json(&["ota", "approve", "1"]);
     let twice = gateway.ask(&["ota", "approve", "1"]);
     assert_eq!(twice.status.code(), Some(1), "nothing waits any more");
     let over = until(&gateway, &["finished"], || {});
     assert_eq!(running(&over), 2, "{over}");
-    assert_eq!(bench.boots(), [2, 2], "nobody is updated twice");
+    assert_eq!(mesh.boots(), [2, 2], "nobody is updated twice");
 
     // Back again, after its end and another restart; which nobody ends half way. An end that is not written yet would
     // be decided once more.
     let deadline = Instant::now() + PATIENCE;
-    while !decisions(&bench.path("mesh.db")).iter().any(|one| one == "finished") {
+    while !decisions(&mesh.path("mesh.db")).iter().any(|one| one == "finished") {
         assert!(Instant::now() < deadline, "the end is not written");
         std::thread::sleep(Duration::from_millis(100));
     }
     kill(gateway);
-    let gateway = bench.gateway();
+    let gateway = mesh.gateway();
     gateway.sees(2);
     gateway.json(&["ota", "rollback", "1"]);
     let abort = gateway.ask(&["ota", "abort", "1"]);
@@ -187,8 +128,8 @@ fn killed_in_the_middle_of_a_plan_it_goes_on_where_it_was_and_nobody_starts_earl
     let report = text(&gateway.ask(&["ota", "report", "1"]).stdout);
     assert!(report.starts_with("# Roll-out two nodes: rolled_back") && report.contains("| 51 |"), "{report}");
     assert_eq!(gateway.process.terminate(), Some(0));
-    assert_eq!(bench.boots(), [3, 3]);
-    let decided = decisions(&bench.path("mesh.db"));
+    assert_eq!(mesh.boots(), [3, 3]);
+    let decided = decisions(&mesh.path("mesh.db"));
     for what in
         ["start", "place", "begin", "promote", "ask", "approve", "finished", "roll_back", "quarantine"]
     {
