@@ -23,6 +23,8 @@ impl Node {
 
     fn move_packages(&mut self, now: Instant) -> bool {
         let mut moved = false;
+        // A probe that comes back says that what went before it has arrived.
+        let mut refused = None;
         loop {
             let own = self.receiver.as_mut().and_then(StockReceiver::poll_transmit);
             let own = own.or_else(|| self.exchange.poll_transmit());
@@ -32,7 +34,13 @@ impl Node {
             let _lost = match package {
                 Package::Single { dest, chunk, frame } => {
                     let priority = if chunk { Priority::Chunk } else { Priority::Normal };
-                    self.mesh.send_single_frame(dest, &frame, priority)
+                    let sent = self.mesh.send_single_frame(dest, &frame, priority);
+                    refused = sent.is_err().then_some(dest).or(refused);
+                    sent
+                }
+                Package::Probe(dest) if refused == Some(dest) => {
+                    refused = None;
+                    Ok(())
                 }
                 Package::Neighbour { link, behind, frame } => {
                     let priority = if behind { Priority::Chunk } else { Priority::Normal };

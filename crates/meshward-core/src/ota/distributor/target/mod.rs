@@ -168,6 +168,8 @@ pub(super) struct Target {
     restarts_by: Option<Instant>,
     /// It asked for a part after the last one, and has said nothing since: it runs the image, or is in the middle.
     began_anew: bool,
+    /// It was not seen leaving after its last part: that may have got lost.
+    stayed: bool,
     failures: u8,
     changed: bool,
 }
@@ -205,6 +207,7 @@ impl Target {
             waited_out: false,
             restarts_by: None,
             began_anew: false,
+            stayed: false,
             failures: 0,
             changed: true,
         }
@@ -400,6 +403,7 @@ impl Target {
         }
         match (self.present, self.state) {
             (false, TargetState::Finishing | TargetState::Verifying) => {
+                self.stayed = false;
                 self.enter(TargetState::Restarting, None);
             }
             (false, _) => self.due = false,
@@ -572,10 +576,12 @@ impl Target {
     }
 
     /// The parts at one of which it stands if it does not run the image. It took an Announce and its request was lost:
-    /// then at the beginning. It was lost from sight while it was served: then where it was, or one further.
+    /// then at the beginning. It was lost from sight while it was served: then where it was, or one further. The
+    /// requests for what woke it may have been lost too.
     fn wakes(&self) -> Range<u32> {
-        let low = self.stream.low();
-        if self.began_anew { low..low.saturating_add(2) } else { 0..u32::from(self.silences > 0) }
+        let tried = u32::from(self.silences);
+        let (from, next) = if self.began_anew { (self.stream.low(), tried + 2) } else { (0, tried) };
+        from.saturating_add(next.saturating_sub(2))..from.saturating_add(next)
     }
 
     fn last_part(&mut self, now: Instant, leave: Leave) -> Option<Step> {

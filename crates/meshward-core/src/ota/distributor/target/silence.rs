@@ -16,6 +16,8 @@ const ASKS_EVERY: Duration = Duration::from_secs(30);
 const GIVES_UP: Duration = Duration::from_secs(300);
 /// Verdicts on one node; in a mesh that is so crowded nobody knows what it runs.
 const VERDICTS: u8 = 120;
+/// Silences of one that did not leave, with its last part before each: a restart is seen, unless its parent's hides it.
+const STAYED: u8 = 3;
 /// Between two Announces to a node that may be the one who asks in our name.
 const STRAGGLER_PATIENCE: Duration = Duration::from_secs(10);
 /// Checks of the broadcast pass in a row in which a node was not found; then it is served after the pass.
@@ -70,11 +72,12 @@ impl Target {
             TargetState::Receiving if self.has_stalled(now, &seen.loss) => self.fail(FailReason::Stalled),
             TargetState::Finishing if self.last_parts >= LAST_PARTS => self.fail(FailReason::Stalled),
             TargetState::Finishing => {
+                self.stayed = true;
                 self.enter(TargetState::Verifying, None);
                 self.due = true;
             }
             TargetState::Verifying if answered => self.silence(now, seen),
-            TargetState::Verifying if self.tries == 0 && self.silences >= rounds => {
+            TargetState::Verifying if self.tries == 0 && self.silences >= self.enough(rounds) => {
                 self.enter(TargetState::Updated, None);
             }
             TargetState::Verifying if self.tries >= tries || self.verdicts >= VERDICTS => {
@@ -165,6 +168,11 @@ impl Target {
     /// Announce before.
     fn has_stalled(&self, now: Instant, loss: &Loss) -> bool {
         self.tries >= loss.tries(self.depth).max(STALLS) && self.asked_at + GIVES_UP + ASKS_EVERY <= now
+    }
+
+    /// Silences that mean *updated* where so many do as a rule.
+    fn enough(&self, rounds: u8) -> u8 {
+        if self.stayed { rounds.max(STAYED) } else { rounds }
     }
 
     /// A verdict's probe came back, and no request: it runs the image, or has just got its last part and

@@ -65,8 +65,8 @@ impl Course {
         self.target.probe_answered(self.now, Duration::from_millis(100), false, &mut self.seen.loss);
     }
 
-    /// Up to the verdict on a node that has restarted with the last part.
-    fn verdict() -> Self {
+    /// Up to its last part.
+    fn finishing() -> Self {
         let mut course = Self::new();
         assert_eq!(course.step(), Step::Announce { broadcasted: false });
         for part in 0..LAST {
@@ -75,6 +75,12 @@ impl Course {
         }
         course.asks(LAST);
         assert_eq!(course.step(), Step::Last);
+        course
+    }
+
+    /// Up to the verdict, after it has restarted.
+    fn verdict() -> Self {
+        let mut course = Self::finishing();
         course.wait(Duration::from_secs(2));
         course.is_there(false);
         course.wait(Duration::from_secs(3));
@@ -94,6 +100,19 @@ fn silence_after_a_verdict_means_updated() {
     let mut course = Course::verdict();
     assert_eq!(course.step(), Step::Verdict { wakes: 0..0 });
     assert!(course.is_updated());
+}
+
+#[test]
+fn one_that_did_not_leave_is_sent_its_last_part_again() {
+    let mut course = Course::finishing();
+    course.seen.loss.broadcast(1_000_000);
+    for (silences, wakes) in [(0, 0..0), (1, 0..1), (2, 0..2)] {
+        assert_eq!(course.step(), Step::Verdict { wakes }, "after {silences}");
+        assert_ne!(course.target.state, TargetState::Updated);
+        course.answers_probe();
+    }
+    assert_eq!(course.says(), None);
+    assert_eq!(course.target.state, TargetState::Updated, "others' restarts hid its own");
 }
 
 #[test]
