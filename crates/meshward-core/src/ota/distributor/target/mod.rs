@@ -406,7 +406,8 @@ impl Target {
                 self.stayed = false;
                 self.enter(TargetState::Restarting, None);
             }
-            (false, _) => self.due = false,
+            // A probe that is under way is lost, and must not be waited for.
+            (false, _) => (self.due, self.probing) = (false, false),
             (true, _) if self.restarts_by.is_some() => self.verify_after_all(now + SETTLE),
             (true, TargetState::Restarting) => {
                 self.enter(TargetState::Verifying, Some(self.verdict_at(now + SETTLE)));

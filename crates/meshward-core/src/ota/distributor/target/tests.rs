@@ -210,3 +210,17 @@ fn one_that_never_answers_is_deaf() {
     let said = (0..100).take_while(|_| course.says().is_some()).count();
     assert_eq!((course.target.state, said), (TargetState::Failed(FailReason::Silent), 10));
 }
+
+#[test]
+fn a_probe_to_one_that_left_is_not_under_way_for_ever() {
+    let mut course = Course::new();
+    course.target.enter(TargetState::Ready, None);
+    course.target.due = true;
+    assert_eq!(course.step(), Step::Question { wakes: 0..0 });
+    course.asks(LAST);
+    assert_eq!(course.target.load(course.now), 1);
+    course.is_there(false);
+    course.is_there(true);
+    assert_eq!(course.target.load(course.now), 0, "it would keep all others from their parts");
+    assert_eq!(course.step(), Step::Last);
+}
