@@ -1,8 +1,9 @@
 //! One node of a roll-out: where it is, what it is waiting for, what may happen next. `listen` has its part in the
-//! broadcast pass, `silence` what happens when nothing does.
+//! broadcast pass, `silence` what happens when nothing does, `step` what it is sent.
 
 mod listen;
 mod silence;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use super::report::{FailReason, TargetReport, TargetState};
 use super::stream::{Overdue, Stream};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeId;
+pub(super) use step::{Leave, Seen, Step};
 
 /// After a probe has come back, a request that will come is here within this time.
 const GRACE: Duration = Duration::from_millis(500);
@@ -42,75 +44,6 @@ const RESCUES: u8 = 2;
 const FAILURES: u8 = 2;
 /// Last parts to one node; each time it asked for it again.
 const LAST_PARTS: u8 = 20;
-
-/// What the distributor should send to a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// An Announce and a probe.
-    Announce {
-        /// For the broadcast pass: the node listens instead of asking.
-        broadcasted: bool,
-    },
-    /// A part that no image has, and an Announce and a probe: a node in broadcast mode takes it for a gap, and
-    /// asks for what it lacks; one that does not know of the image asks for its first part.
-    Question {
-        /// What goes first, none as a rule: [`Step::Verdict`] has why.
-        wakes: Range<u32>,
-    },
-    /// This part; with a probe when nobody knows whether it is the one that the node lacks.
-    Part {
-        /// Its number.
-        part: u32,
-        /// Whether there is a probe behind it.
-        probed: bool,
-    },
-    /// The last part, and a probe.
-    Last,
-    /// The last part again, in case it was lost, and an Announce and a probe: silence means updated.
-    Verdict {
-        /// What goes first, none as a rule: a node in the middle of the image minds no Announce and asks by itself only
-        /// after 30 s; the part at which it stands makes it ask for the next.
-        wakes: Range<u32>,
-    },
-    /// A part that makes the node forget what it has: its counter is left over from another image.
-    Rescue(u32),
-}
-
-/// What the rest of the session allows a target now.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Leave {
-    /// To begin.
-    pub(super) start: bool,
-    /// To have a part of its own under way.
-    pub(super) send: bool,
-    /// To have another one after it has answered a check: first that comes to everybody.
-    pub(super) serve: bool,
-    /// To be searched for, if it has not answered a check.
-    pub(super) search: bool,
-    /// To take the last part.
-    pub(super) finish: bool,
-    /// To be asked what it runs.
-    pub(super) judge: bool,
-    /// The number of the last part.
-    pub(super) last: u32,
-    /// To listen to the broadcast pass instead of asking.
-    pub(super) listen: bool,
-    /// How long it may take to answer a probe.
-    pub(super) patience: Duration,
-}
-
-/// What the session has seen of the mesh.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    /// Somebody unknown still asks for parts.
-    pub(super) stragglers: bool,
-    /// Somebody has missed a part of the broadcast pass.
-    pub(super) gaps: bool,
-    /// What relays lose.
-    pub(super) loss: Loss,
-    /// The part that a broadcast pass has reached.
-    pub(super) reached: u32,
-}
 
 /// See the module's page.
 #[derive(Debug)]
